@@ -1,0 +1,30 @@
+"""What is wrong with a dataset, said so that it can be mended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        found: what was found and where, beginning with the path: "bottle/test/crack/003.png: does not decode
+            (truncated)".
+        rule: what must hold: "every image must be a complete png, jpg, bmp or tif file".
+        remedy: what to do: "replace or delete the file".
+    """
+
+    found: str
+    rule: str
+    remedy: str
+
+
+class DatasetError(Exception):
+    """The dataset cannot be used as it is; every problem found is listed, not only the first."""
+
+    def __init__(self, *problems: Problem) -> None:
+        """Keep the problems; at least one."""
+        self.problems = problems
+        super().__init__("\n".join(f"{p.found}\n  {p.rule}\n  {p.remedy}" for p in problems))

@@ -1,0 +1,97 @@
+"""One image of a dataset, where its pixels come from, and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+GOOD = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Decoded pixels with the defect mask, at the image's own size.
+
+    Attributes:
+        image: uint8 (height, width, 3), RGB; grey images have three equal channels.
+        mask: bool (height, width), True on defect pixels; all False on a normal image.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The identity of an image's content.
+
+    Attributes:
+        sha256: of the image file's bytes, or of the pixels where there is no file. Hexadecimal.
+        mask_sha256: the same of the mask; empty for a normal image.
+        height: in pixels.
+        width: in pixels.
+    """
+
+    sha256: str
+    mask_sha256: str
+    height: int
+    width: int
+
+
+class ImageSource(Protocol):
+    """Where pixels come from: files, or a generator. Small, hashable and picklable."""
+
+    @property
+    def location(self) -> str:
+        """Where a person finds the image: a path, or the generator's own name for it."""
+        ...
+
+    def read(self) -> Picture:
+        """Decode image and mask.
+
+        Raises:
+            DatasetError: the file is gone, or does not decode.
+        """
+        ...
+
+    def fingerprint(self) -> Fingerprint:
+        """Hash image and mask; decodes them fully, so that a damaged file is found here.
+
+        Raises:
+            DatasetError: the file is gone, or does not decode, or mask and image differ in size.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of one category.
+
+    Attributes:
+        category: "bottle".
+        name: path inside the category, with forward slashes: "test/broken_large/003.png". It is the image's
+            identity in the split and in MVTec-Shift, whatever the machine and the dataset's root.
+        origin: the folder of the layout that holds it, before any split.
+        defect: "good", or the defect type: "broken_large".
+        source: where the pixels come from.
+    """
+
+    category: str
+    name: str
+    origin: Literal["train", "test"]
+    defect: str
+    source: ImageSource
+
+    @property
+    def identity(self) -> str:
+        """ "bottle/test/broken_large/003.png": unique in the dataset."""
+        return f"{self.category}/{self.name}"
+
+    @property
+    def label(self) -> Literal[0, 1]:
+        """1 for an anomalous image, 0 for a normal one."""
+        return 0 if self.defect == GOOD else 1

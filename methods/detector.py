@@ -1,0 +1,95 @@
+"""The seam between a method and the rest: arrays in, arrays out; no files, splits or labels.
+
+Notation: N images, C channels, H x W a feature map's height and width, P patches, K neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+    Arrays = Mapping[str, NDArray[np.generic]]
+    Facts = Mapping[str, str | int | float | bool]
+
+
+class Features(Protocol):
+    """The backbone features of N images, read from wherever they are kept, in a fixed order."""
+
+    @property
+    def n_images(self) -> int:
+        """N."""
+        ...
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the backbone's input."""
+        ...
+
+    def batches(self, layers: Sequence[str], batch_size: int = 32) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield {layer: float32 (n, C, H, W)} for consecutive images, n <= batch_size, on the CPU."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a step leaves behind; kept by the store as it is.
+
+    Attributes:
+        arrays: named arrays (memory-mapped, read-only, when they come from the store).
+        facts: small named values.
+        seconds: wall time of the step, filled in by whoever ran it.
+    """
+
+    arrays: Arrays
+    facts: Facts = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """All that a step may look at.
+
+    Attributes:
+        params: the run's parameters; a step reads only those it declares (and its `grows_with`, which holds
+            the largest value needed).
+        features: of the train part in a fit step, of the scored part in a score step.
+        results: of the steps before, by name.
+        seed: for every random choice; the global generators are left alone.
+        device: where to compute.
+    """
+
+    params: BaseModel
+    features: Features
+    results: Mapping[str, Result]
+    seed: int
+    device: torch.device
+
+
+class Detector(Protocol):
+    """An implementation: one method per declared step, called as `step(context) -> Result`, and these.
+
+    The last step's result holds `image_scores` float32 (N,) and `patch_maps` float32 (N, H, W): raw scores,
+    higher is more anomalous, neither normalised nor clamped.
+    """
+
+    def anomaly_maps(
+        self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: BaseModel
+    ) -> NDArray[np.float32]:
+        """Expand patch maps (N, H, W) to (N, height, width) of `size`."""
+        ...
+
+    def fit_seconds(self, results: Mapping[str, Result], params: BaseModel) -> float:
+        """Seconds that fitting this model takes, without the backbone, whatever else was computed with it."""
+        ...
+
+    def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:
+        """Bytes of the fitted model, without the backbone."""
+        ...

@@ -1,0 +1,59 @@
+"""What a method declares of itself, without importing torch: its parameters and the steps it takes.
+
+The planner reads declarations only. Two runs whose step has the same declaration, the same values of the
+parameters named here and the same inputs share that step's result: it is computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a method, the unit of sharing.
+
+    Attributes:
+        name: "coreset"; also the name of the method of the detector class that computes it.
+        part: "fit" steps read the features of a train part and must be one model's; "score" steps read the
+            features of the part that is scored.
+        params: the method parameters on which the result depends, beyond those of its inputs.
+        grows_with: the parameter for which a larger value's result contains every smaller one's (a nested
+            coreset, a longer list of neighbours). It is then not in `params`: the step is computed once, for
+            the largest value that any run needs.
+        version: raised when the step's result changes; old results are then not used.
+    """
+
+    name: str
+    part: Literal["fit", "score"]
+    params: tuple[str, ...]
+    grows_with: str | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A registry entry.
+
+    Attributes:
+        name: as in a study file.
+        params: the parameter class (Pydantic, frozen, extras forbidden): every parameter with its default.
+        steps: in the order in which they run; each may read the results of all before it. The last one gives
+            image scores and patch maps.
+        map_params: parameters used only when patch maps are expanded to anomaly maps.
+        detector: "package.module:Class" that implements the steps (imported only when something is computed).
+        default_space: the default search space for tuning, in the notation of a study file.
+    """
+
+    name: str
+    params: type[BaseModel]
+    steps: tuple[Step, ...]
+    map_params: tuple[str, ...]
+    detector: str
+    default_space: Mapping[str, Mapping[str, object]]
