@@ -14,11 +14,13 @@ class Problem:
             (truncated)".
         rule: what must hold: "every image must be a complete png, jpg, bmp or tif file".
         remedy: what to do: "replace or delete the file".
+        key: the key of the dataset's configuration that is to blame, so that its line can be shown: ("root",).
     """
 
     found: str
     rule: str
     remedy: str
+    key: tuple[str | int, ...] = ()
 
 
 class DatasetError(Exception):

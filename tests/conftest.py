@@ -1,11 +1,19 @@
-"""Shared fixtures: the real data beside the project (when it is there) and small datasets made on the spot."""
+"""Shared fixtures: the real data beside the project (when it is there), small datasets made on the spot."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
 # At the repository root our folder `datasets/` would shadow the package of the same name.
@@ -30,3 +38,64 @@ def trunk_weights() -> Path:
     if not path.is_file():
         pytest.skip("the weights of ../shared/weights are not here")
     return path
+
+
+def write_layout_image(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Save an image, with the folders above it."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def write_category(root: Path, category: str, height: int, width: int, *, channels: int) -> None:
+    """Write a made-up category: 12 train/good, 4 test/good, 5 images of each of two defect types, with masks.
+
+    A woven texture with a little noise; the defects are blobs that are brighter ("glare") or darker ("hole").
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(list(category.encode()))
+    rows, columns = np.mgrid[:height, :width]
+    weave = 118 + 22 * np.sin(rows * 0.9) * np.sin(columns * 0.7)
+    tint = np.array([1.0, 0.92, 0.8])[:channels]
+
+    def normal() -> NDArray[np.float64]:
+        light = rng.uniform(0.96, 1.04)
+        return (weave * light + rng.normal(0, 4, weave.shape))[:, :, None] * tint
+
+    def save(name: str, pixels: NDArray[np.float64]) -> None:
+        clipped = pixels.clip(0, 255).astype(np.uint8)
+        write_layout_image(root / category / name, clipped[:, :, 0] if channels == 1 else clipped)
+
+    for i in range(12):
+        save(f"train/good/{i:03}.png", normal())
+    for i in range(4):
+        save(f"test/good/{i:03}.png", normal())
+    for defect, value in (("glare", 250.0), ("hole", 15.0)):
+        for i in range(5):
+            row, column = rng.uniform(0.25, 0.75, 2) * (height, width)
+            blob = np.hypot(rows - row, columns - column) < rng.uniform(0.1, 0.16) * min(height, width)
+            save(f"test/{defect}/{i:03}.png", np.where(blob[:, :, None], value, normal()))
+            mask_path = root / category / "ground_truth" / defect / f"{i:03}_mask.png"
+            write_layout_image(mask_path, blob.astype(np.uint8) * 255)
+
+
+@pytest.fixture(scope="session")
+def mvtec_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of a tiny dataset, to read only: categories "gear" (RGB, 64 x 64) and "strip" (grey, 40 x 90)."""
+    root = tmp_path_factory.mktemp("mvtec_tree")
+    write_category(root, "gear", 64, 64, channels=3)
+    write_category(root, "strip", 40, 90, channels=1)
+    return root
+
+
+@pytest.fixture
+def mvtec_copy(mvtec_tree: Path, tmp_path: Path) -> Path:
+    """Root of a copy of `mvtec_tree` that the test may change; its files look a day old."""
+    root = tmp_path / "dataset"
+    shutil.copytree(mvtec_tree, root)
+    yesterday = time.time() - 86_400
+    for path in root.rglob("*"):
+        os.utime(path, (yesterday, yesterday))
+    return root

@@ -1,0 +1,1 @@
+"""PatchCore, in the order of its steps: params, coreset, search, score; detector puts them together."""

@@ -1,0 +1,43 @@
+# Two commands set everything up: `make demo` runs the quick start, `make test` passes the tests.
+# Both create the environment in .venv if it is not there.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# At the root of this tree the folder datasets/ would shadow the package of that name.
+export PYTHONSAFEPATH := 1
+
+.PHONY: demo test test-fast lint types env clean
+
+demo: env
+	$(BIN)/adloc study run studies/quickstart.yaml
+
+test: env
+	$(BIN)/python -m pytest
+
+test-fast: env
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not see through the editable install, so it is shown a tree of links.
+types: env
+	@rm -rf .cache/types && mkdir -p .cache/types/adloc
+	@ln -s $(CURDIR)/orchestrator/* .cache/types/adloc/
+	@ln -s $(CURDIR)/methods .cache/types/adloc/methods
+	@ln -s $(CURDIR)/datasets .cache/types/adloc/datasets
+	cd .cache/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml -p adloc
+
+env: .venv/.ready
+
+# uv installs from its cache by hard links; pip alone takes minutes for the same.
+.venv/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("adloc needs Python 3.11 to 3.13: make PYTHON=python3.12") if not (3, 11) <= sys.version_info < (3, 14) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .cache

@@ -1,0 +1,166 @@
+"""The identity of every image's content, and the memory of those already seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adloc.datasets.errors import DatasetError, Problem
+from adloc.datasets.folder import FileImage
+from adloc.datasets.sample import Fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from adloc.datasets.sample import ImageSource, Sample
+
+    Fingerprints = Mapping[str, Fingerprint]
+
+_FORMAT = 1
+# A file changed this shortly before it was hashed may change again within one tick of its file system's clock
+# (2 s on FAT) without another time of change: it is hashed again the next time.
+_SETTLED_NS = 2_000_000_000
+
+
+class FingerprintCache:
+    """Fingerprints by source, kept in one JSON file.
+
+    A file is known by its absolute path, size and time of change; a generated image by the repr of its
+    source, which must therefore hold all that its pixels depend on. A cache file that cannot be read is as
+    good as none: it is written anew.
+
+    Two processes may use one cache: each adds its own entries to those that it finds when it saves; at worst
+    something is hashed once more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the cache at `path`, if there is one."""
+        self.path = path
+        self._known = _read(path)
+        self._new: dict[str, tuple[str, Fingerprint]] = {}
+
+    def get(self, source: ImageSource) -> Fingerprint | None:
+        """Return the fingerprint of a source that has not changed since it was put, else None."""
+        key, stamp = _identify(source)
+        known = self._new.get(key) or self._known.get(key)
+        return known[1] if known is not None and stamp is not None and known[0] == stamp else None
+
+    def put(self, source: ImageSource, fingerprint: Fingerprint, stamp: str | None) -> None:
+        """Remember a fingerprint, unless the source is gone or was changed just now.
+
+        Args:
+            source: what was hashed.
+            fingerprint: of that source.
+            stamp: the state of the source before it was hashed, by `stamp_of`.
+        """
+        key, now = _identify(source)
+        if stamp is not None and stamp == now and _is_settled(source):
+            self._new[key] = (stamp, fingerprint)
+
+    def save(self) -> None:
+        """Write what is new, aside and then by renaming, so that a reader never sees half a file."""
+        if not self._new:
+            return
+        self._known = _read(self.path) | self._new
+        self._new = {}
+        entries = {key: [stamp, *astuple(known)] for key, (stamp, known) in self._known.items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name, suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({"format": _FORMAT, "entries": entries}, file, ensure_ascii=False)
+            Path(aside).replace(self.path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+
+
+def stamp_of(source: ImageSource) -> str | None:
+    """Return the state of a source, which changes when its pixels may have; None when its files are gone."""
+    return _identify(source)[1]
+
+
+def fingerprints(
+    samples: Sequence[Sample],
+    cache: FingerprintCache | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Fingerprint]:
+    """Return the fingerprint of every sample by its identity, in the order of the samples.
+
+    Images that the cache does not know are decoded and hashed in threads; the cache is then saved, also when
+    some files are damaged or the work is interrupted.
+
+    Args:
+        samples: of any number of categories.
+        cache: what is known from earlier; None hashes everything.
+        on_progress: called with (images done, images in all) after each image that had to be hashed.
+
+    Raises:
+        DatasetError: naming every image or mask that is gone, does not decode or does not fit.
+    """
+    known = {sample.identity: cache.get(sample.source) for sample in samples} if cache else {}
+    missing = [sample for sample in samples if known.get(sample.identity) is None]
+    fresh: dict[str, Fingerprint] = {}
+    errors: list[Problem] = []
+    n_known = len(samples) - len(missing)
+    threads = ThreadPoolExecutor()
+    try:
+        hashed = zip(missing, threads.map(_hash, [sample.source for sample in missing]), strict=True)
+        for n_done, (sample, (stamp, result)) in enumerate(hashed, start=n_known + 1):
+            if isinstance(result, DatasetError):
+                errors += result.problems
+            else:
+                fresh[sample.identity] = result
+                if cache is not None:
+                    cache.put(sample.source, result, stamp)
+            if on_progress is not None:
+                on_progress(n_done, len(samples))
+    finally:
+        # When interrupted: do not wait for thousands of images, and keep what was hashed.
+        threads.shutdown(cancel_futures=True)
+        if cache is not None:
+            cache.save()
+    if errors:
+        raise DatasetError(*errors)
+    return {sample.identity: known.get(sample.identity) or fresh[sample.identity] for sample in samples}
+
+
+def _hash(source: ImageSource) -> tuple[str | None, Fingerprint | DatasetError]:
+    stamp = stamp_of(source)
+    try:
+        return stamp, source.fingerprint()
+    except DatasetError as error:
+        return stamp, error
+
+
+def _identify(source: ImageSource) -> tuple[str, str | None]:
+    """Return the key of a source in the cache, and its state."""
+    if not isinstance(source, FileImage):
+        return repr(source), ""
+    try:
+        return str(source.image_path.absolute()), source.stamp()
+    except OSError:
+        return str(source.image_path.absolute()), None
+
+
+def _is_settled(source: ImageSource) -> bool:
+    if not isinstance(source, FileImage):
+        return True
+    paths = [path for path in (source.image_path, source.mask_path) if path is not None]
+    return all(abs(time.time_ns() - path.stat().st_mtime_ns) > _SETTLED_NS for path in paths)
+
+
+def _read(path: Path) -> dict[str, tuple[str, Fingerprint]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            return {}
+        return {key: (entry[0], Fingerprint(*entry[1:])) for key, entry in content["entries"].items()}
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return {}

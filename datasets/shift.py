@@ -1,0 +1,175 @@
+"""MVTec-Shift: what another day, camera or lamp does to an image, drawn once an image from (seed, identity).
+
+`shift_config.py` holds what may happen, this file what happens to one image, and `shift_pixels.py` does it.
+Neither numpy nor OpenCV is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from adloc.datasets.shift_config import ShiftConfig
+from adloc.datasets.streams import stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from adloc.datasets.sample import Picture
+    from adloc.datasets.shift_config import Blur, Illumination, Noise
+
+__all__ = ["Shade", "ShiftConfig", "ShiftParameters", "apply_shift", "draw_parameters"]
+
+_Option = TypeVar("_Option")
+Shade = Literal["none", "left", "right", "top", "bottom", "centre", "rim", "spot"]
+_PLACES: Mapping[str, tuple[Shade, ...]] = {
+    "linear": ("left", "right", "top", "bottom"),
+    "radial": ("centre", "rim"),
+    "vignette": ("rim",),
+    "spot": ("spot",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftParameters:
+    """What happens to one image; plain values, so that `dataclasses.asdict` gives JSON.
+
+    Geometry, applied to image and mask in this order: scale and rotation about the image's centre, the crop,
+    the translation. Photometry, applied to the image alone, in the order of the fields.
+
+    Attributes:
+        rotation_deg: counter-clockwise as seen on a screen.
+        scale: factor of the content's size.
+        crop_left: share of the width to the left of the part that is kept.
+        crop_top: share of the height above it.
+        crop_width: share of the width that is kept and stretched to the full width.
+        crop_height: the same of the height.
+        translate_x: movement to the right, as a share of the width.
+        translate_y: movement downwards, as a share of the height.
+        brightness: factor.
+        contrast: factor.
+        saturation: factor.
+        blur_kernel: kernel side in pixels.
+        blur_sigma: in pixels; 0 for no blur.
+        noise_sigma: on values in [0, 1]; 0 for no noise.
+        noise_seed: of the noise's own generator.
+        shade: where the image is darkest.
+        shade_strength: share of the light lost there before smoothing.
+        shade_sigma_px: of the smoothing, in pixels.
+        spot_x: centre of the shade "spot", as a share of the width.
+        spot_y: the same of the height.
+        fill: what comes in from outside.
+        fill_value: (red, green, blue) of the constant fill.
+    """
+
+    rotation_deg: float
+    scale: float
+    crop_left: float
+    crop_top: float
+    crop_width: float
+    crop_height: float
+    translate_x: float
+    translate_y: float
+    brightness: float
+    contrast: float
+    saturation: float
+    blur_kernel: int
+    blur_sigma: float
+    noise_sigma: float
+    noise_seed: int
+    shade: Shade
+    shade_strength: float
+    shade_sigma_px: float
+    spot_x: float
+    spot_y: float
+    fill: Literal["reflect", "constant"]
+    fill_value: tuple[int, int, int]
+
+
+def draw_parameters(config: ShiftConfig, identity: str) -> ShiftParameters:
+    """The one shift of an image, from (seed, identity) alone: the same in any order, process and machine.
+
+    Every transform draws from a stream of its own, and always draws all its values: switching one off, or
+    changing its ranges or the severity, leaves the others as they were, and two severities move an image in
+    the same direction.
+
+    Args:
+        config: the transforms and the seed.
+        identity: of the image in its dataset, `Sample.identity`.
+    """
+    streams = {name: stream(config.seed, identity, name) for name in ShiftConfig.model_fields}
+
+    def draw(name: str) -> float:
+        low, high = config.span(name)
+        return low + float(streams[name.partition(".")[0]].random()) * (high - low)
+
+    def happens(name: str, setting: Blur | Noise | Illumination | None) -> bool:
+        value = float(streams[name].random())
+        return setting is not None and value < setting.probability
+
+    left, top, width, height = _place_crop(draw("crop.area"), draw("crop.aspect"), streams["crop"])
+    blur, noise, illumination = config.blur, config.noise, config.illumination
+    blurred, blur_sigma = happens("blur", blur), draw("blur.sigma")
+    noisy, noise_sigma = happens("noise", noise), draw("noise.sigma")
+    shaded, strength = happens("illumination", illumination), draw("illumination.strength")
+    kind = _choose(illumination.kinds if illumination else ("linear",), streams["illumination"])
+    place = _choose(_PLACES[kind], streams["illumination"])
+    return ShiftParameters(
+        rotation_deg=draw("rotation_deg"),
+        scale=draw("scale"),
+        crop_left=left,
+        crop_top=top,
+        crop_width=width,
+        crop_height=height,
+        translate_x=draw("translation"),
+        translate_y=draw("translation"),
+        brightness=draw("brightness"),
+        contrast=draw("contrast"),
+        saturation=draw("saturation"),
+        blur_kernel=_choose(blur.kernels if blur else (1,), streams["blur"]),
+        blur_sigma=blur_sigma if blurred else 0.0,
+        noise_sigma=noise_sigma if noisy else 0.0,
+        noise_seed=int(streams["noise"].integers(2**53)),  # exact in every JSON reader
+        shade=place if shaded else "none",
+        shade_strength=strength if shaded else 0.0,
+        shade_sigma_px=illumination.sigma_px if illumination else 0.0,
+        spot_x=0.2 + 0.6 * float(streams["illumination"].random()),
+        spot_y=0.2 + 0.6 * float(streams["illumination"].random()),
+        fill=config.fill,
+        fill_value=config.fill_value,
+    )
+
+
+def apply_shift(picture: Picture, parameters: ShiftParameters) -> Picture:
+    """The picture that the other camera would have given: uint8 again, at the same size.
+
+    Image and mask go through one affine warp (bilinear; nearest, with no defect outside). Then the image
+    alone, in float32 on [0, 1]: brightness, contrast about the mean luma and saturation about the pixel's
+    luma, each clipped; blur; noise, clipped; the illumination's factor; and one rounding to uint8 at the end.
+    Parameters that change nothing give bit-identical arrays, possibly the picture's own. A grey picture stays
+    grey.
+
+    Args:
+        picture: left as it is.
+        parameters: from `draw_parameters`.
+    """
+    from adloc.datasets.shift_pixels import shift_pixels
+
+    return shift_pixels(picture, parameters)
+
+
+def _choose(options: Sequence[_Option], generator: np.random.Generator) -> _Option:
+    """One option, by one draw whatever their number."""
+    return options[int(generator.random() * len(options))]
+
+
+def _place_crop(
+    area: float, aspect: float, generator: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """(left, top, width, height) of the crop in shares of the image, which it does not leave."""
+    width, height = min(1.0, math.sqrt(area * aspect)), min(1.0, math.sqrt(area / aspect))
+    across, down = float(generator.random()), float(generator.random())
+    return across * (1 - width), down * (1 - height), width, height

@@ -1,0 +1,133 @@
+"""From a picture of any size to the input of a backbone: resize, optional centre crop, [0, 1]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Strict: `size: true` is a slip of the pen, not one pixel.
+Side = Annotated[int, Field(strict=True, ge=16, le=4096)]
+Size = Side | tuple[Side, Side]
+
+
+class ImageConfig(BaseModel):
+    """The size at which methods see images. One number is a square; two are [height, width]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: Size = Field(
+        default=224,
+        description="images are resized to this, whatever their proportions: pixels, or [height, width]",
+        json_schema_extra={
+            "rule": "it must be a number of pixels from 16 to 4096, or two of them as [height, width]",
+            "remedy": "use 224",
+        },
+    )
+    crop: Size | None = Field(
+        default=None,
+        description="centre of the resized image that is kept: pixels, or [height, width]; null keeps all",
+        json_schema_extra={
+            "rule": "it must be a number of pixels from 16 to size, two of them as [height, width], or null",
+            "remedy": "use null to keep the whole image",
+        },
+    )
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> ImageConfig:
+        if any(inner > outer for inner, outer in zip(self.input_size, self.resized, strict=True)):
+            message = (
+                f"crop {_in_words(self.input_size)} does not fit into size {_in_words(self.resized)}\n"
+                "use a crop of at most the size, or null to keep the whole image"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def resized(self) -> tuple[int, int]:
+        """(height, width) after the resize, before the crop."""
+        return _pair(self.size)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of what a backbone receives."""
+        return self.resized if self.crop is None else _pair(self.crop)
+
+    @property
+    def crop_origin(self) -> tuple[int, int]:
+        """(top, left) of the crop in the resized image; an odd margin is wider at the bottom and right."""
+        (height, width), (inner_height, inner_width) = self.resized, self.input_size
+        return (height - inner_height) // 2, (width - inner_width) // 2
+
+
+def prepare_image(image: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.float32]:
+    """Return the image as float32 (3, H, W) in [0, 1], at the input size of `config`.
+
+    Bilinear with antialiasing, on 8 bits: the resize of Pillow, with which the published ImageNet weights
+    were evaluated. Normalisation by mean and standard deviation is the backbone's.
+
+    Args:
+        image: uint8 (height, width, 3).
+        config: the sizes.
+    """
+    import numpy as np
+
+    resized = resize_and_crop(image, config)
+    return np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
+
+
+def resize_and_crop(image: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.uint8]:
+    """Return what the backbone sees, as a picture for people: uint8 (H, W, 3) at the input size."""
+    import numpy as np
+    from PIL import Image
+
+    height, width = config.resized
+    if image.shape[:2] != (height, width):
+        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    (top, left), (height, width) = config.crop_origin, config.input_size
+    return image[top : top + height, left : left + width]
+
+
+def prepare_mask(
+    mask: NDArray[np.bool_], config: ImageConfig, evaluation_size: tuple[int, int] | None = None
+) -> NDArray[np.bool_]:
+    """Return the mask of what the backbone sees, bool (H, W), by nearest neighbour.
+
+    Every result pixel takes the value at its own centre in the mask, read once at full size: also under a
+    crop, and at an evaluation size that is not the input size.
+
+    Args:
+        mask: bool (height, width).
+        config: the sizes.
+        evaluation_size: (H, W) of the result; None is the input size of `config`.
+    """
+    height, width = config.input_size if evaluation_size is None else evaluation_size
+    axes = zip(
+        mask.shape, config.resized, config.crop_origin, config.input_size, (height, width), strict=True
+    )
+    rows, columns = (_nearest(*axis) for axis in axes)
+    return mask[rows[:, None], columns]
+
+
+def _nearest(n_source: int, n_resized: int, start: int, n_kept: int, n_result: int) -> NDArray[np.int64]:
+    """Return the source index at the centre of each result pixel of one axis, shape (n_result,).
+
+    Result pixel i lies at start + (i + 1/2) n_kept / n_result in the resized image, and that times
+    n_source / n_resized in the source. In integers: no rounding error decides between two neighbours.
+    """
+    import numpy as np
+
+    doubled = 2 * start * n_result + (2 * np.arange(n_result, dtype=np.int64) + 1) * n_kept
+    return doubled * n_source // (2 * n_result * n_resized)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _in_words(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"

@@ -1,0 +1,249 @@
+"""A frozen backbone: images in, the feature maps of the layers asked for out.
+
+Notation: N images, C channels, H x W a feature map's height and width.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from adloc.methods.backbone import Backbone, find_backbone
+from adloc.methods.errors import MethodError
+from adloc.methods.weights import Pass, hash_state_dict, load_weights, read_state_dict, rename_by_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+    from torch.utils.hooks import RemovableHandle
+
+    from adloc.methods.backbone import WeightsFile
+
+_PROBE_SIZE = 224  # networks of a fixed input size are nearly all made for this one
+
+
+class FeatureExtractor:
+    """A frozen network that gives the feature maps of some of its layers.
+
+    Attributes:
+        layers: in the order asked for.
+        device: where it computes.
+    """
+
+    def __init__(
+        self, network: nn.Module, backbone: Backbone, layers: Sequence[str], device: torch.device
+    ) -> None:
+        """Freeze the network, move it to the device and listen at its layers.
+
+        Raises:
+            MethodError: there is no such layer.
+        """
+        self.layers = tuple(layers)
+        self.device = device
+        self._network = network.requires_grad_(requires_grad=False).eval()
+        self._network.to(device)
+        self._network.to(memory_format=torch.channels_last)
+        self._mean = torch.tensor(backbone.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(backbone.std, device=device).view(1, 3, 1, 1)
+        self._found: dict[str, Tensor] = {}
+        for layer in self.layers:
+            _find_layer(network, backbone, layer).register_forward_hook(self._keep(layer))
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature maps of a batch of images.
+
+        The pass ends at the deepest layer asked for. A module that is called several times in a pass gives
+        its first output.
+
+        Args:
+            images: float32 (N, 3, height, width) in [0, 1], of any size the network takes; normalised here.
+
+        Returns:
+            {layer: float32 (N, C, H, W)} in the order of `layers`, on `device`.
+
+        Raises:
+            MethodError: the pass does not reach a layer, or its output is no feature map.
+        """
+        self._found = {}
+        with torch.inference_mode():
+            pixels = (images.to(self.device) - self._mean) / self._std
+            try:
+                self._network(pixels.contiguous(memory_format=torch.channels_last))
+            except _AllFoundError:
+                pass
+            else:
+                missed = next(layer for layer in self.layers if layer not in self._found)
+                raise MethodError(
+                    f"layer {missed} of the backbone is not reached",
+                    "it must be a module that the network calls when it is given an image",
+                    "name a module that it calls",
+                )
+        found, self._found = self._found, {}
+        return {layer: found[layer] for layer in self.layers}
+
+    def probe(self) -> Pass:
+        """Make one pass on a grey image; which modules were entered, and whether NaN came out."""
+        entered: set[str] = set()
+        handles = [
+            module.register_forward_pre_hook(_note(name, entered))
+            for name, module in self._network.named_modules()
+        ]
+        try:
+            features = self(torch.full((1, 3, _PROBE_SIZE, _PROBE_SIZE), 0.5))
+        finally:
+            _remove(handles)
+        return Pass(frozenset(entered), finite=all(not f.isnan().any() for f in features.values()))
+
+    def _keep(self, layer: str) -> Callable[[nn.Module, object, object], None]:
+        """A hook that keeps a layer's output, and ends the pass at the last one."""
+
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            if not isinstance(output, torch.Tensor) or output.ndim != 4:  # noqa: PLR2004
+                kind = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+                raise MethodError(
+                    f"layer {layer} of the backbone gives {kind}",
+                    "it must give a feature map of shape (N, C, H, W)",
+                    "name a convolutional layer or stage",
+                )
+            if layer not in self._found:
+                # A copy: the module that follows may work in place (ReLU does).
+                self._found[layer] = output.to(
+                    torch.float32, memory_format=torch.contiguous_format, copy=True
+                )
+            if len(self._found) == len(self.layers):
+                raise _AllFoundError
+
+        return hook
+
+
+class _AllFoundError(Exception):
+    """Ends a pass through the network when nothing deeper is needed."""
+
+
+def load_backbone(
+    backbone: str, weights: WeightsFile, layers: Sequence[str], seed: int, device: torch.device
+) -> FeatureExtractor:
+    """Build a backbone with its weights, frozen.
+
+    Random weights are drawn without touching the global generators.
+
+    Args:
+        backbone: a name of `BACKBONES`, or "package.module:function": a function without arguments that
+            returns an nn.Module, called under a fixed seed; images get ImageNet's mean and std.
+        weights: from `resolve_weights`.
+        layers: "layer1" to "layer4" (stride 4, 8, 16, 32) of the named backbones, or the path of any
+            submodule: "layer2.0.conv1". At least one.
+        seed: of random weights.
+        device: where to compute.
+
+    Raises:
+        MethodError: the function cannot be called, a layer does not exist, or the weight file does not hold
+            what the pass to the deepest layer needs.
+    """
+    known = find_backbone(backbone)
+    network = _build(known, seed)
+    extractor = FeatureExtractor(network, known, layers, device)
+    if weights.path is not None:
+        state = read_state_dict(weights.path)
+        if known.source == "timm" and "_conv_stem.weight" in state:  # as the package names them
+            state = rename_by_order(state, network, weights.path)
+        load_weights(network, state, weights.path, extractor.probe)
+    return extractor
+
+
+def hash_function_weights(backbone: str) -> str:
+    """SHA-256 of the weights that the function "package.module:function" returns its network with.
+
+    Raises:
+        MethodError: the function cannot be called.
+    """
+    return hash_state_dict(_build(find_backbone(backbone), seed=0))
+
+
+def _build(backbone: Backbone, seed: int) -> nn.Module:
+    """The network with freshly drawn weights; a function's network with those it brings."""
+    # Always seeded, so that an unseeded function too gives the same weights when it is called again.
+    with torch.random.fork_rng(devices=[]):
+        if backbone.source == "function":
+            torch.default_generator.manual_seed(0)
+            return _call_function(backbone.name)
+        digest = hashlib.sha256(f"random:{backbone.name}:{seed}".encode()).digest()
+        torch.default_generator.manual_seed(int.from_bytes(digest[:8]))  # the CUDA ones stay as they are
+        if backbone.source == "timm":
+            import timm  # noqa: PLC0415  (a second to import, and only Lite0 needs it)
+
+            network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        else:
+            import torchvision  # noqa: PLC0415
+
+            network = torchvision.models.get_model(backbone.name, weights=None)
+        return network
+
+
+def _call_function(name: str) -> nn.Module:
+    """What "package.module:function" returns, if it is a network."""
+    module_name, _, function_name = name.partition(":")
+    rule = "it must be a function of an importable module, without arguments, that returns an nn.Module"
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise MethodError(
+            f"backbone {name}: no module named {error.name}",
+            rule,
+            "install the package, or put its folder into PYTHONPATH",
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        near = difflib.get_close_matches(
+            function_name, [n for n in vars(module) if callable(vars(module)[n])], n=1
+        )
+        found = "is not callable" if hasattr(module, function_name) else f"does not exist in {module_name}"
+        raise MethodError(
+            f"backbone {name}: {function_name} {found}",
+            rule,
+            f"use {module_name}:{near[0]}" if near else "correct the name",
+        )
+    network = function()
+    if not isinstance(network, nn.Module):
+        raise MethodError(
+            f"backbone {name}: returned {type(network).__name__}", rule, "return the network itself"
+        )
+    return network
+
+
+def _find_layer(network: nn.Module, backbone: Backbone, layer: str) -> nn.Module:
+    """The submodule behind a layer's name."""
+    aliases: Mapping[str, str] = backbone.aliases or {}
+    modules = dict(network.named_modules())
+    path = aliases.get(layer, layer)
+    if path and path in modules:
+        return modules[path]
+    names = [*aliases, *(name for name in modules if name)]
+    near = difflib.get_close_matches(layer, names, n=3, cutoff=0.5)
+    outer = [name for name in names if "." not in name]
+    raise MethodError(
+        f"backbone {backbone.name} has no layer {layer!r}",
+        f"a layer must be one of {', '.join(outer)}, or the path of a module inside one of them",
+        f"use {' or '.join(near or outer[:1])}",
+    )
+
+
+def _note(name: str, entered: set[str]) -> Callable[[nn.Module, object], None]:
+    """A hook that notes that a module is entered."""
+
+    def hook(_module: nn.Module, _inputs: object) -> None:
+        entered.add(name)
+
+    return hook
+
+
+def _remove(handles: Sequence[RemovableHandle]) -> None:
+    """Take hooks off again."""
+    for handle in handles:
+        handle.remove()

@@ -1,0 +1,372 @@
+"""PaDiM (Defard et al. 2021, arXiv 2011.08785): a Gaussian at every patch position, by anomalib's own model.
+
+Every formula is anomalib's: the choice of channels, mean and inverse covariance, Mahalanobis distance,
+upsampling and blur are calls to its `PadimModel`. Written here is only the order of the calls, so that
+features that are already there are used and memory stays bounded.
+
+Notation: N images, D channels of all layers, C of them kept (n_features), H x W the grid of the first layer.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from adloc.methods.detector import Result
+from adloc.methods.errors import MethodError
+from adloc.methods.memory import free_bytes
+from adloc.methods.padim_params import PadimParams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
+
+    from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
+    from anomalib.models.image.padim.torch_model import PadimModel
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+    from adloc.methods.detector import Features, StepContext
+
+# Matrix products round differently for 1, 3 or 8 rows. Every batch is therefore padded to this size, and an
+# image's score has the same bits wherever in whatever part it stands.
+_BATCH = 8
+_FLOAT = 4  # bytes of a float32
+_USABLE = 0.9  # of the free memory; the rest is for what is not estimated
+
+
+class Padim:
+    """The steps of PaDiM.
+
+    anomalib fits from all observations of a position at once, so the kept channels of all training images are
+    held until the fit is done: 4 N C H W bytes, beside 4 H W C^2 for the inverse covariances. At 224 with
+    layer1 first (56 x 56) and 100 features these are 1.25 MB an image and 125 MB. The C channels are picked
+    batch by batch (the D channels never exist for all images), and the fit goes row by row of the grid, which
+    gives the same inverse covariances as one call and needs working copies for one row only.
+    """
+
+    def __init__(self) -> None:
+        """Import anomalib, which takes 5 to 17 s: here, so that no step's measured time contains it."""
+        _import_anomalib()
+
+    def gaussian(self, context: StepContext) -> Result:
+        """Fit mean and inverse covariance of every patch position.
+
+        Returns:
+            Arrays, as anomalib shapes them: `mean` float32 (C, H * W), `inverse_covariance` float32
+            (H * W, C, C), `idx` int64 (C,), the kept channels. `idx` depends on the seed, D and C only: the
+            first C of torch's random permutation of D. Facts: n_images, n_channels (D), height and width of
+            the grid.
+
+        Raises:
+            MethodError: fewer than two images, more features asked for than there are channels, or too
+                little memory (found before anything is allocated).
+        """
+        params = _as_padim(context.params)
+        _check_images(context.features.n_images)
+        shape = _read_shape(context.features, params.layers)
+        _check_channels(sum(shape.channels), params)
+        _check_fit_memory(shape, params.n_features, context.device)
+
+        model = _build_model(shape.channels, params.n_features, context.seed)
+        embed = _Embedding(shape.channels, params.layers, model.idx, context.device)
+        n_images, n_positions, n_kept = shape.n_images, shape.height * shape.width, params.n_features
+        # Rows of the grid first: a row's observations then lie together, which makes the fit twice as fast.
+        embeddings = torch.empty(shape.height, n_images, n_kept, shape.width)  # (H, N, C, W)
+        start = 0
+        for batch in context.features.batches(params.layers, _BATCH):
+            embedding = embed(batch)  # (n, C, H, W)
+            stop = start + len(embedding)
+            embeddings[:, start:stop] = embedding.permute(2, 0, 1, 3)
+            start = stop
+
+        mean = np.empty((n_kept, n_positions), np.float32)
+        inverse_covariance = np.empty((n_positions, n_kept, n_kept), np.float32)
+        for row, observations in enumerate(embeddings):  # (N, C, W)
+            here = slice(row * shape.width, (row + 1) * shape.width)
+            row_mean, row_inverse = model.gaussian.fit(observations.to(context.device).unsqueeze(2))
+            mean[:, here] = row_mean.cpu().numpy()
+            inverse_covariance[here] = row_inverse.cpu().numpy()
+
+        return Result(
+            arrays={"mean": mean, "inverse_covariance": inverse_covariance, "idx": model.idx.numpy()},
+            facts={
+                "n_images": n_images,
+                "n_channels": sum(shape.channels),
+                "height": shape.height,
+                "width": shape.width,
+            },
+        )
+
+    def scores(self, context: StepContext) -> Result:
+        """Score images by the Mahalanobis distance of their patches.
+
+        Returns:
+            `patch_maps` float32 (N, H, W): the distances on the grid, not blurred. `image_scores` float32
+            (N,): of the map that is upsampled to the backbone's input size and blurred, its maximum
+            (anomalib's pred_score) or the mean of its largest values.
+
+        Raises:
+            MethodError: the blur reaches over the image, or the device has too little memory.
+        """
+        params = _as_padim(context.params)
+        features, device = context.features, context.device
+        fitted = context.results["gaussian"].arrays
+        shape = _read_shape(features, params.layers)
+        _check_blur(params.smoothing_sigma, features.image_size)
+        _check_score_memory(shape, len(fitted["idx"]), features.image_size, device)
+
+        embed = _Embedding(shape.channels, params.layers, torch.from_numpy(np.array(fitted["idx"])), device)
+        statistics = [_share(fitted["mean"]).to(device), _share(fitted["inverse_covariance"]).to(device)]
+        generator = _build_generator(params.smoothing_sigma).to(device)
+        patch_maps = np.empty((shape.n_images, shape.height, shape.width), np.float32)
+        image_scores = np.empty(shape.n_images, np.float32)
+        start = 0
+        for batch in features.batches(params.layers, _BATCH):
+            embedding = embed(batch)
+            n = len(embedding)
+            distances = generator.compute_distance(_pad(embedding), statistics)  # (_BATCH, 1, H, W)
+            maps = generator.smooth_anomaly_map(generator.up_sample(distances, features.image_size))
+            patch_maps[start : start + n] = distances[:n, 0].cpu().numpy()
+            image_scores[start : start + n] = _reduce(maps, params.image_score)[:n].cpu().numpy()
+            start += n
+        return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
+
+    def anomaly_maps(
+        self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: BaseModel
+    ) -> NDArray[np.float32]:
+        """Upsample (bilinear) and blur patch maps (N, H, W) to (N, height, width) of `size`, on the CPU.
+
+        Raises:
+            MethodError: the blur reaches over a map of this size.
+        """
+        sigma = _as_padim(params).smoothing_sigma
+        _check_blur(sigma, size)
+        generator = _build_generator(sigma)
+        maps = np.empty((len(patch_maps), *size), np.float32)
+        for start in range(0, len(patch_maps), _BATCH):
+            part = torch.from_numpy(np.array(patch_maps[start : start + _BATCH])).unsqueeze(1)
+            blurred = generator.smooth_anomaly_map(generator.up_sample(_pad(part), size))
+            maps[start : start + len(part)] = blurred[: len(part), 0].numpy()
+        return maps
+
+    def fit_seconds(self, results: Mapping[str, Result], params: BaseModel) -> float:  # noqa: ARG002
+        """Seconds of the Gaussian fit."""
+        return results["gaussian"].seconds
+
+    def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:  # noqa: ARG002
+        """Bytes of mean, inverse covariance and channel indices."""
+        return sum(array.nbytes for array in results["gaussian"].arrays.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """N, the channels of every layer, the values of all of them for one image, and the first layer's grid."""
+
+    n_images: int
+    channels: tuple[int, ...]
+    n_values: int
+    height: int
+    width: int
+
+
+def _as_padim(params: BaseModel) -> PadimParams:
+    """Narrow the type; other parameters are a bug of the caller."""
+    if not isinstance(params, PadimParams):
+        message = f"PaDiM was given {type(params).__name__}"
+        raise TypeError(message)
+    return params
+
+
+def _read_shape(features: Features, layers: Sequence[str]) -> _Shape:
+    """Read one image's features for their shapes."""
+    first = next(iter(features.batches(layers, 1)))
+    channels = tuple(first[layer].shape[1] for layer in layers)
+    n_values = sum(first[layer].numel() for layer in layers)
+    return _Shape(features.n_images, channels, n_values, *first[layers[0]].shape[-2:])
+
+
+def _import_anomalib() -> ModuleType:
+    """Import PaDiM's module of anomalib, 10 to 17 s the first time, without its dependencies' warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from anomalib.models.image.padim import torch_model
+    return torch_model
+
+
+class _ChannelCounts(nn.Module):
+    """A backbone from which anomalib reads the number of channels of each layer: shapes without values."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        # Without values no initial weights are drawn from the generator from which anomalib draws `idx`.
+        self.maps = nn.ModuleList(nn.Conv2d(3, n, 1, device="meta") for n in channels)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [layer(images) for layer in self.maps]
+
+
+def _build_model(channels: Sequence[int], n_features: int, seed: int) -> PadimModel:
+    """Build anomalib's model without a network; its layers are called maps.0, maps.1, ..."""
+    torch_model = _import_anomalib()
+    # anomalib draws `idx` from the global CPU generator, which is given back as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model: PadimModel = torch_model.PadimModel(
+            backbone=_ChannelCounts(channels),
+            layers=[f"maps.{i}" for i in range(len(channels))],
+            pre_trained=False,
+            n_features=n_features,
+        )
+    return model
+
+
+def _build_generator(sigma: float) -> AnomalyMapGenerator:
+    """Build anomalib's map generator; sigma 0 makes its blur the identity."""
+    generator: AnomalyMapGenerator = _import_anomalib().AnomalyMapGenerator(sigma=sigma)
+    return generator
+
+
+class _Embedding:
+    """anomalib's `generate_embedding`, given only the channels that it will keep.
+
+    It brings all D channels to the grid before it keeps C of them. To leave the others out beforehand gives
+    the same bits, and with a ResNet-50 (D = 1792, C = 100) takes an eighteenth of the memory.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], layers: Sequence[str], idx: torch.Tensor, device: torch.device
+    ) -> None:
+        self._device = device
+        self._picks: dict[str, torch.Tensor] = {}
+        places = torch.empty(sum(channels), dtype=torch.int64)  # of the picked channels among each other
+        first, n_picked = 0, 0
+        for layer, n_channels in zip(layers, channels, strict=True):
+            picks = torch.sort(idx[(idx >= first) & (idx < first + n_channels)] - first).values
+            if len(picks) == 0:  # torch refuses to interpolate a map without channels
+                picks = torch.tensor([0])
+            places[first + picks] = torch.arange(n_picked, n_picked + len(picks))
+            self._picks[layer] = picks
+            first, n_picked = first + n_channels, n_picked + len(picks)
+        self._model = _build_model([len(picks) for picks in self._picks.values()], len(idx), seed=0)
+        self._model.idx = places[idx]
+
+    def __call__(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Bring the layers to the grid of the first and keep the channels of idx: (n, C, H, W)."""
+        named = zip(self._model.layers, self._picks.items(), strict=True)
+        return self._model.generate_embedding(
+            {name: batch[layer].index_select(1, picks).to(self._device) for name, (layer, picks) in named}
+        )
+
+
+def _pad(images: torch.Tensor) -> torch.Tensor:
+    """Append zeros up to _BATCH entries along the first axis."""
+    missing = _BATCH - len(images)
+    return torch.cat([images, images.new_zeros(missing, *images.shape[1:])]) if missing else images
+
+
+def _share(array: NDArray[np.generic]) -> torch.Tensor:
+    """View an array as a tensor that is never written to; a copy would double a mapped model in memory."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _reduce(maps: torch.Tensor, image_score: Literal["max"] | float) -> torch.Tensor:
+    """Reduce anomaly maps (n, 1, height, width) to image scores (n,)."""
+    values = maps.flatten(1)
+    if image_score == "max":
+        return values.amax(1)
+    n_top = max(1, math.ceil(image_score / 100 * values.shape[1]))
+    return values.topk(n_top, dim=1).values.mean(1)
+
+
+def _check_images(n_images: int) -> None:
+    """Refuse a fit on fewer than two images."""
+    if n_images <= 1:
+        raise MethodError(
+            f"padim: {n_images} training image{'' if n_images else 's'}",
+            "a covariance needs at least two",
+            "add normal images, or raise split.train_fraction",
+        )
+
+
+def _check_channels(n_channels: int, params: PadimParams) -> None:
+    """Refuse more features than there are channels."""
+    if params.n_features > n_channels:
+        layers = ", ".join(params.layers)
+        raise MethodError(
+            f"padim: n_features is {params.n_features}, and {layers} have {n_channels} channels together",
+            "it must be at least 1 and at most the number of channels of the chosen layers",
+            f"use {n_channels} to keep them all, or add a layer",
+        )
+
+
+def _check_blur(sigma: float, size: tuple[int, int]) -> None:
+    """Refuse a blur whose kernel mirrors more pixels than the map has."""
+    radius, room = int(4 * sigma + 0.5), min(size) - 1
+    if radius > room:
+        raise MethodError(
+            f"padim: smoothing_sigma {sigma:g} reaches {radius} pixels over maps of {size[0]} x {size[1]}",
+            "the blur's reach, 4 sigma, must be less than either side of the map",
+            f"use {room // 4} or less, or a larger image.size",
+        )
+
+
+def _check_fit_memory(shape: _Shape, n_features: int, device: torch.device) -> None:
+    """Refuse a fit that does not fit."""
+    positions = shape.height * shape.width
+
+    def kept(n: int) -> int:
+        return _FLOAT * positions * (shape.n_images * n + n * n + n)
+
+    def working(n: int) -> int:
+        row = shape.width * (4 * n * n + 2 * shape.n_images * n)
+        return _embedding_bytes(shape, n) + _FLOAT * row
+
+    if device.type == "cpu":
+        _check_memory("fit", lambda n: kept(n) + working(n), n_features, shape, device)
+    else:
+        _check_memory("fit", kept, n_features, shape, torch.device("cpu"))
+        _check_memory("fit", working, n_features, shape, device)
+
+
+def _check_score_memory(shape: _Shape, n_features: int, size: tuple[int, int], device: torch.device) -> None:
+    """Refuse a scoring that does not fit; on the CPU the model is mapped from its file and costs nothing."""
+    positions = shape.height * shape.width
+
+    def needed(n: int) -> int:
+        model = 0 if device.type == "cpu" else positions * (n * n + n)
+        distances = 4 * _BATCH * n * positions
+        maps = 4 * _BATCH * size[0] * size[1]
+        return _embedding_bytes(shape, n) + _FLOAT * (model + distances + maps)
+
+    _check_memory("score", needed, n_features, shape, device)
+
+
+def _embedding_bytes(shape: _Shape, n_features: int) -> int:
+    """Estimate what making one batch of embeddings takes; anomalib concatenates, then selects."""
+    return _FLOAT * _BATCH * (shape.n_values + 3 * n_features * shape.height * shape.width)
+
+
+def _check_memory(
+    verb: str, estimate: Callable[[int], int], n_features: int, shape: _Shape, device: torch.device
+) -> None:
+    """Compare an estimate, a function of n_features, with the free memory."""
+    free = free_bytes(device)
+    if free is None or estimate(n_features) <= _USABLE * free:
+        return
+    fitting = next((n for n in range(n_features, 0, -1) if estimate(n) <= _USABLE * free), 0)
+    lower = f"lower n_features to {fitting} or less" if fitting else "no n_features is low enough"
+    raise MethodError(
+        f"padim: to {verb} {shape.n_images} images on a {shape.height} x {shape.width} grid with n_features "
+        f"{n_features} takes {estimate(n_features) / 1e9:.3g} GB, and {device} has {free / 1e9:.3g} GB free",
+        f"it must take at most {_USABLE:.0%} of the free memory",
+        f"{lower}; or lower image.size, or leave out the first of layers for a coarser grid",
+    )

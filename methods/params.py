@@ -1,0 +1,86 @@
+"""What the parameters of every method on backbone features have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
+
+from adloc.methods.backbone import BACKBONES, check_weights, find_backbone
+from adloc.methods.errors import MethodError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo, ValidatorFunctionWrapHandler
+
+
+class BackboneParams(BaseModel):
+    """The network, and how a wrong value is answered.
+
+    A value that is refused gives one error whose message is the rule, and whose context holds `rule` and
+    `remedy`. Every field states the two in its `json_schema_extra`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    backbone: str = Field(
+        default="resnet50",
+        description="The network whose features are used: a known name, or package.module:function.",
+        json_schema_extra={
+            "rule": f"it must be one of {', '.join(BACKBONES)}, or package.module:function",
+            "remedy": "use resnet50",
+        },
+    )
+    weights: str = Field(
+        default="default",
+        description="default: the published ImageNet weights; the path of a file; or random, for tests.",
+        json_schema_extra={
+            "rule": "it must be default, random, or the path of a .pth, .pt or .safetensors file",
+            "remedy": "use default",
+        },
+    )
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _state_the_rule(
+        cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> object:
+        """Refuse a value with the field's own rule instead of Pydantic's words."""
+        try:
+            return handler(value)
+        except ValidationError:
+            extra = cls.model_fields[str(info.field_name)].json_schema_extra
+            if not isinstance(extra, dict):  # a field without rule and remedy
+                raise
+            refuse(str(extra["rule"]), str(extra["remedy"]))
+
+    @field_validator("backbone")
+    @classmethod
+    def _backbone_is_known(cls, backbone: str) -> str:
+        try:
+            find_backbone(backbone)
+        except MethodError as error:
+            refuse(error.rule, error.remedy)
+        return backbone
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_fit_the_backbone(cls, weights: str, info: ValidationInfo) -> str:
+        try:
+            check_weights(weights, info.data.get("backbone", "resnet50"))
+        except MethodError as error:
+            refuse(error.rule, error.remedy)
+        return weights
+
+    @field_validator("layers", check_fields=False)
+    @classmethod
+    def _no_layer_twice(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(layers)) < len(layers):
+            unique = ", ".join(dict.fromkeys(layers))
+            refuse("it must not name a layer twice", f"use [{unique}]")
+        return layers
+
+
+def refuse(rule: str, remedy: str) -> NoReturn:
+    """Refuse a value; the rule is the message, the remedy stands beside it in the error's context."""
+    raise PydanticCustomError("rule", "{rule}", {"rule": rule, "remedy": remedy})

@@ -1,0 +1,217 @@
+"""PatchCore (Roth et al. 2022, arXiv 2106.08265): the distance of each patch to a memory bank of normal ones.
+
+Notation: N images, H x W the patch grid, D values an embedding, n training patches, m of them in the bank,
+K neighbours.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from adloc.methods.anomaly_map import expand_maps
+from adloc.methods.detector import Result
+from adloc.methods.embedding import embed
+from adloc.methods.errors import MethodError
+from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix
+from adloc.methods.patchcore.params import PatchCoreParams
+from adloc.methods.patchcore.score import score_images, weigh_every_patch, weigh_max_patch
+from adloc.methods.patchcore.search import MemoryBank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+    from torch import Tensor
+
+    from adloc.methods.detector import StepContext
+
+_BATCH = 16  # images whose embeddings exist at a time: 75 MB for 28 x 28 patches of 1536 values
+
+
+class PatchCore:
+    """The steps of PatchCore.
+
+    Memory: the embeddings of one batch, the projections of all training patches (80 MB for 157,000 of 128
+    values) and the bank (m D float32).
+    """
+
+    def coreset(self, context: StepContext) -> Result:
+        """Pick the coreset at the largest ratio and gather its embeddings.
+
+        The features are read twice: once to project every patch, once to gather the picked ones, so that the
+        D values of all patches never exist at the same time.
+
+        Returns:
+            Arrays: `order` int64 (m,), indices into the n training patches (image by image, row by row) in
+            the order of picking; `radius` float32 (m,), the covering radius after each pick, in projected
+            units; `elapsed_s` float32 (m,), seconds from the start of picking; `bank` float32 (m, D), likewise.
+            The first entries are those of any smaller ratio. Facts: n_images, grid_height, grid_width,
+            n_patches, dimension (D), projected_dimension, embed_s and gather_s of the two passes.
+
+        Raises:
+            MethodError: there is no training image, or a feature is not finite.
+        """
+        params = _own(context.params)
+        if context.features.n_images == 0:
+            raise MethodError(
+                "the train part has no image",
+                "PatchCore is fitted on normal images, at least one",
+                "raise train_fraction, or add images to train/good",
+            )
+        start = time.perf_counter()
+        projected: list[Tensor] = []
+        matrix: Tensor | None = None
+        shape = torch.Size()
+        for embeddings in _embeddings(context, params):
+            if not projected:
+                shape = embeddings.shape
+                matrix = projection_matrix(shape[-1], params.projection_dim, context.seed)
+                matrix = None if matrix is None else matrix.to(context.device)
+            patches = embeddings.flatten(0, 2)
+            projected.append(patches if matrix is None else patches @ matrix)
+        points = torch.cat(projected)
+        projected.clear()
+        embedded = time.perf_counter()
+        picked = pick_greedily(points, count_picks(params.coreset_ratio, len(points)))
+        gathering = time.perf_counter()
+        bank = _gather(_embeddings(context, params), picked.order, shape[-1])
+        return Result(
+            arrays={
+                "order": picked.order,
+                "radius": picked.radius,
+                "elapsed_s": picked.elapsed_s,
+                "bank": bank,
+            },
+            facts={
+                "n_images": context.features.n_images,
+                "grid_height": shape[1],
+                "grid_width": shape[2],
+                "n_patches": len(points),
+                "dimension": shape[-1],
+                "projected_dimension": points.shape[1],
+                "embed_s": embedded - start,
+                "gather_s": time.perf_counter() - gathering,
+            },
+        )
+
+    def search(self, context: StepContext) -> Result:
+        """Find the nearest bank entries of every patch, in the bank of this run's coreset ratio.
+
+        Returns:
+            Arrays: `distances` float32 (N, H, W, K), ascending, and `neighbours` int32 (N, H, W, K), their
+            places in the bank; `support` float32 (N, K), for the reweighting of the maximum: see
+            `MemoryBank.support`. K is the largest number of neighbours asked for, or that of the bank's
+            entries if it is smaller; a smaller K's arrays are the first of these. Facts: n_entries (m).
+        """
+        params = _own(context.params)
+        prefix = _bank(context.results, params)
+        bank = MemoryBank(prefix, params.metric, context.device)
+        k = min(params.neighbours, bank.n_entries)
+        distances, neighbours, support = [], [], []
+        for embeddings in _embeddings(context, params):
+            n_images, height, width, dimension = embeddings.shape
+            patches = embeddings.cpu().numpy().reshape(-1, dimension)
+            found, indices = bank.find(patches, k)
+            distances.append(found.reshape(n_images, height, width, k))
+            neighbours.append(indices.reshape(n_images, height, width, k))
+            # The patch of the largest distance in each image, the first of several.
+            first = height * width * np.arange(n_images)
+            furthest = first + found[:, 0].reshape(n_images, -1).argmax(axis=1)
+            support.append(bank.support(patches[furthest], indices[furthest, 0], k))
+        return Result(
+            arrays={
+                "distances": np.concatenate(distances),
+                "neighbours": np.concatenate(neighbours),
+                "support": np.concatenate(support),
+            },
+            facts={"n_entries": bank.n_entries},
+        )
+
+    def scores(self, context: StepContext) -> Result:
+        """Weigh the distances.
+
+        `every_patch` weighs each patch, so maps and image scores change. `max_patch` weighs the image score
+        alone (with image_score max this is equation 7 of the paper; a mean of the top patches takes the same
+        weight), and the map keeps the distances, as with `none`.
+
+        Returns:
+            Arrays: `image_scores` float32 (N,), `patch_maps` float32 (N, H, W).
+
+        Raises:
+            MethodError: weights are asked for, but the bank has a single entry.
+        """
+        params = _own(context.params)
+        arrays = context.results["search"].arrays
+        k = min(params.neighbours, arrays["distances"].shape[-1])
+        if k == 1 and params.reweight != "none":
+            raise MethodError(
+                "the memory bank has 1 entry",
+                f"reweight {params.reweight} needs at least 2: with a single one every weight is 0",
+                "raise coreset_ratio, or use reweight: none",
+            )
+        distances = arrays["distances"][..., :k].astype(np.float32, copy=False)
+        weighted = params.reweight == "every_patch"
+        patch_maps = weigh_every_patch(distances) if weighted else distances[..., 0].copy()
+        image_scores = score_images(patch_maps, params.image_score)
+        if params.reweight == "max_patch":
+            weights = weigh_max_patch(arrays["support"][:, :k].astype(np.float32, copy=False))
+            image_scores = (weights * image_scores).astype(np.float32)
+        return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
+
+    def anomaly_maps(
+        self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: BaseModel
+    ) -> NDArray[np.float32]:
+        """Expand patch maps (N, H, W) to float32 (N, height, width) of `size`, blurred by smoothing_sigma."""
+        return expand_maps(patch_maps, size, _own(params).smoothing_sigma)
+
+    def fit_seconds(self, results: Mapping[str, Result], params: BaseModel) -> float:
+        """Seconds to embed, to pick as many patches as this run keeps, and to gather them."""
+        coreset = results["coreset"]
+        n_entries = len(_bank(results, _own(params)))
+        elapsed = float(np.asarray(coreset.arrays["elapsed_s"])[n_entries - 1])
+        return float(coreset.facts["embed_s"]) + elapsed + float(coreset.facts["gather_s"])
+
+    def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:
+        """Bytes of the bank at this run's ratio."""
+        return _bank(results, _own(params)).nbytes
+
+
+def _own(params: BaseModel) -> PatchCoreParams:
+    """The parameters as what they are."""
+    if not isinstance(params, PatchCoreParams):
+        message = f"PatchCore was given {type(params).__name__}"
+        raise TypeError(message)
+    return params
+
+
+def _embeddings(context: StepContext, params: PatchCoreParams) -> Iterator[Tensor]:
+    """Embeddings of consecutive images, float32 (<= 16, H, W, D), on the device."""
+    for features in context.features.batches(params.layers, _BATCH):
+        yield embed({layer: each.to(context.device) for layer, each in features.items()}, params)
+
+
+def _gather(batches: Iterator[Tensor], order: NDArray[np.int64], dimension: int) -> NDArray[np.float32]:
+    """The embeddings of the picked patches, float32 (m, D), in the order of picking."""
+    bank = np.empty((len(order), dimension), np.float32)
+    by_index = np.argsort(order)
+    sorted_order = order[by_index]
+    start = 0
+    for embeddings in batches:
+        patches = embeddings.flatten(0, 2)
+        low, high = np.searchsorted(sorted_order, (start, start + len(patches)))
+        rows = torch.from_numpy(sorted_order[low:high] - start).to(patches.device)
+        bank[by_index[low:high]] = patches[rows].cpu().numpy()
+        start += len(patches)
+    return bank
+
+
+def _bank(results: Mapping[str, Result], params: PatchCoreParams) -> NDArray[np.float32]:
+    """The entries of the memory bank that this run's ratio keeps: the first ones."""
+    coreset = results["coreset"]
+    n_entries = count_picks(params.coreset_ratio, int(coreset.facts["n_patches"]))
+    return np.asarray(coreset.arrays["bank"][:n_entries], dtype=np.float32)

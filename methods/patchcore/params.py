@@ -1,0 +1,154 @@
+"""What PatchCore declares of itself: its parameters and its three steps, without importing torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from adloc.methods.method import Method, Step
+from adloc.methods.params import BackboneParams, refuse
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
+
+
+class PatchCoreParams(BackboneParams):
+    """Parameters of PatchCore (Roth et al. 2022, arXiv 2106.08265)."""
+
+    layers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=("layer2", "layer3"),
+        min_length=1,
+        strict=False,  # a YAML list is taken for a tuple
+        description="Layers that make an embedding; the one with the largest map gives the patch grid.",
+        json_schema_extra={
+            "rule": "it must be a list of at least one layer of the backbone, none of them twice",
+            "remedy": "use [layer2, layer3]",
+        },
+    )
+    patch_size: int = Field(
+        default=3,
+        ge=1,
+        description="Side p of the p x p neighbourhood of a feature map that is averaged into a patch.",
+        json_schema_extra={
+            "rule": "it must be an odd number from 1: a neighbourhood has a centre",
+            "remedy": "use 3, or 1 for no averaging",
+        },
+    )
+    patch_stride: int = Field(
+        default=1,
+        ge=1,
+        description="Stride s: every s-th patch of the grid is kept, in height and in width.",
+        json_schema_extra={
+            "rule": "it must be a whole number s from 1: every s-th patch is kept, in height and in width",
+            "remedy": "use 1 to keep every patch",
+        },
+    )
+    coreset_ratio: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Share of the training patches kept in the memory bank.",
+        json_schema_extra={
+            "rule": "it must be above 0 and at most 1: the share of training patches kept in the memory bank",
+            "remedy": "use 0.01, or 1 to keep every patch",
+        },
+    )
+    projection_dim: int | None = Field(
+        default=128,
+        ge=1,
+        description="Dimensions of the random projection on which the coreset is picked; null for none.",
+        json_schema_extra={
+            "rule": "it must be a whole number from 1, or null to pick on the embeddings themselves",
+            "remedy": "use 128",
+        },
+    )
+    neighbours: int = Field(
+        default=9,
+        ge=1,
+        le=1000,
+        description="Nearest bank entries k that are searched for every patch.",
+        json_schema_extra={
+            "rule": "it must be a whole number from 1 to 1000: the bank entries searched for every patch",
+            "remedy": "use 9",
+        },
+    )
+    metric: Literal["euclidean", "cosine"] = Field(
+        default="euclidean",
+        description="Distance of two patches; cosine is 1 - cos, and the coreset is picked on unit vectors.",
+        json_schema_extra={"rule": "it must be euclidean or cosine", "remedy": "use euclidean"},
+    )
+    reweight: Literal["every_patch", "max_patch", "none"] = Field(
+        default="every_patch",
+        validate_default=True,
+        description=(
+            "every_patch: each patch's distance d1 times 1 - exp(-d1) / sum exp(-d_i) over its k neighbours. "
+            "max_patch: the image score times the weight of Roth et al., equation 7; maps are not weighted. "
+            "none: distances as they are."
+        ),
+        json_schema_extra={"rule": "it must be every_patch, max_patch or none", "remedy": "use none"},
+    )
+    image_score: Literal["max"] | Annotated[float, Field(gt=0, le=100)] = Field(
+        default="max",
+        description="max: the largest patch score; a number q: the mean of the top q percent of them.",
+        json_schema_extra={
+            "rule": "it must be max, or a number q above 0 and at most 100: the mean of an image's top q %",
+            "remedy": "use max, or 1 for the mean of the top 1 %",
+        },
+    )
+    smoothing_sigma: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Sigma, in pixels of the anomaly map, of its Gaussian blur; 0 for none.",
+        json_schema_extra={
+            "rule": "it must be 0 or above: the sigma, in pixels, of the anomaly map's Gaussian blur",
+            "remedy": "use 0 for no blur, or 4 as in the paper",
+        },
+    )
+
+    @field_validator("patch_size")
+    @classmethod
+    def _patch_has_a_centre(cls, patch_size: int) -> int:
+        if patch_size % 2 == 0:
+            refuse(
+                "it must be an odd number: a neighbourhood has a centre",
+                f"use {max(patch_size - 1, 1)} or {patch_size + 1}",
+            )
+        return patch_size
+
+    @field_validator("reweight")
+    @classmethod
+    def _reweighting_has_neighbours(cls, reweight: str, info: ValidationInfo) -> str:
+        if reweight != "none" and info.data.get("neighbours") == 1:
+            refuse(
+                f"{reweight} needs neighbours of 2 or more: with a single one every weight is 0",
+                "use reweight: none, or neighbours: 2 or more",
+            )
+        return reweight
+
+
+PATCHCORE = Method(
+    name="patchcore",
+    params=PatchCoreParams,
+    steps=(
+        Step(
+            name="coreset",
+            part="fit",
+            params=("layers", "patch_size", "patch_stride", "projection_dim", "metric"),
+            grows_with="coreset_ratio",
+        ),
+        Step(name="search", part="score", params=("coreset_ratio",), grows_with="neighbours"),
+        Step(name="scores", part="score", params=("neighbours", "reweight", "image_score")),
+    ),
+    map_params=("smoothing_sigma",),
+    detector="adloc.methods.patchcore.detector:PatchCore",
+    default_space={
+        "coreset_ratio": {"low": 0.01, "high": 0.25, "log": True},
+        # From 2: with a single neighbour the two reweightings are refused.
+        "neighbours": {"low": 2, "high": 15, "type": "int"},
+        "patch_size": {"choices": [1, 3, 5]},
+        "reweight": {"choices": ["every_patch", "max_patch", "none"]},
+        "layers": {"choices": [["layer2", "layer3"], ["layer2"], ["layer1", "layer2", "layer3"]]},
+    },
+)

@@ -1,0 +1,162 @@
+"""A weight file put into a network, refused where a part that is run would be left without its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from adloc.methods.errors import MethodError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+_RULE = "the file must hold the weights of every part of the network up to the deepest layer asked for"
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors, .pth or .pt file by name; no code inside the file is run.
+
+    Raises:
+        MethodError: the file does not load, or holds something else than named tensors.
+    """
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise MethodError(
+            f"weights {path}: does not load ({first_line})",
+            "it must be a complete .safetensors file, or one that torch.save wrote, of a state dict",
+            "save it again as torch.save(network.state_dict(), path)",
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise MethodError(
+            f"weights {path}: not a state dict",
+            "it must hold named tensors and nothing else, as network.state_dict() returns them",
+            "save it again as torch.save(network.state_dict(), path)",
+        )
+    return {str(name): value for name, value in state.items()}
+
+
+def rename_by_order(state: Mapping[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The same tensors under the network's names, for a file whose entries stand in the network's order.
+
+    Raises:
+        MethodError: an entry has another kind (weight, bias, ...) or shape than the one in its place.
+    """
+    own = network.state_dict()
+    for (theirs, value), (ours, wanted) in zip(state.items(), own.items(), strict=False):
+        if theirs.rpartition(".")[2] != ours.rpartition(".")[2] or value.shape != wanted.shape:
+            place = f"{theirs} {tuple(value.shape)} stands where {ours} {tuple(wanted.shape)} belongs"
+            raise MethodError(
+                f"weights {path}: {place}",
+                "its entries must be those of the network, in the network's order",
+                "use weights: default",
+            )
+    if len(state) != len(own):
+        raise MethodError(
+            f"weights {path}: {len(state)} entries",
+            f"it must have the network's {len(own)}, in the network's order",
+            "use weights: default",
+        )
+    return dict(zip(own, state.values(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a pass through the network to the deepest layer asked for did.
+
+    Attributes:
+        entered: names of the modules it entered; "" is the network itself.
+        finite: whether no NaN came out.
+    """
+
+    entered: frozenset[str]
+    finite: bool
+
+
+def load_weights(
+    network: nn.Module, state: Mapping[str, Tensor], path: Path, run: Callable[[], Pass]
+) -> None:
+    """Put the tensors into the network.
+
+    A module that the pass to the deepest layer does not enter may lack weights in the file, or have others
+    there (a classifier for other classes). Its tensors are then filled with NaN: if they were used after all,
+    the pass shows it.
+
+    Args:
+        network: filled in place.
+        state: the tensors.
+        path: of their file, for messages.
+        run: makes that pass.
+
+    Raises:
+        MethodError: a module that is entered would lack a tensor, or the file has one for it that it does not
+            know, or of another shape.
+    """
+    own = network.state_dict()
+    fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
+    missing, _ = network.load_state_dict(fitting, strict=False)
+    unknown = [name for name in state if name not in own]
+    if not missing and not unknown:
+        return
+    for name in missing:
+        if own[name].is_floating_point():
+            own[name].fill_(torch.nan)  # a state dict shares its memory with the network
+    done = run()
+    needed = [name for name in missing if name.rpartition(".")[0] in done.entered or not done.finite]
+    misshapen = [name for name in needed if name in state]
+    lacking = [name for name in needed if name not in state]
+    strange = [name for name in unknown if _nearest_module(name, network) in done.entered]
+    if misshapen:
+        name = misshapen[0]
+        found = f"{name} has shape {tuple(state[name].shape)}, the network {tuple(own[name].shape)}"
+        remedy = "use a file of this backbone"
+    elif strange:
+        found = f"the network has no {_some(strange)}"
+        remedy = "use a file of this backbone, saved from the plain network's state_dict()"
+    elif lacking:
+        found = f"lacks {_some(lacking)}"
+        remedy = "use a complete file, or shallower layers"
+    else:
+        return
+    raise MethodError(
+        f"weights {path}: {found}",
+        "the file must hold just the weights of every part of the network up to the deepest layer asked for",
+        remedy,
+    )
+
+
+def hash_state_dict(network: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and values of the network's tensors, hexadecimal."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _nearest_module(name: str, network: nn.Module) -> str:
+    """The innermost module of the network whose name begins the tensor's."""
+    modules = dict(network.named_modules())
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first three names and the number of the others."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004
+    return ", ".join(names[:3]) + more

@@ -1,0 +1,223 @@
+"""How each stage is computed. One function a kind, in the order of `adloc.stages`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from adloc.datasets.transform import prepare_mask
+from adloc.features import FeatureExtraction, StoredFeatures
+from adloc.methods import load_detector
+from adloc.methods.detector import Result, StepContext
+from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
+from adloc.metrics.regions import pixel_metrics
+from adloc.parts import TestPart, TrainPart, ValidationPart, require
+from adloc.stages import EvaluationStage, FeatureStage, StepStage, ThresholdStage, TruthStage
+from adloc.thresholds import calibrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import torch
+    from numpy.typing import NDArray
+
+    from adloc.methods.detector import Detector
+    from adloc.methods.method import Method
+    from adloc.plan import Plan
+    from adloc.stages import Stage
+    from adloc.store import Store
+
+
+class Listener(Protocol):
+    """Hears of the work as it goes on: for progress, and for tests that count what was computed."""
+
+    def stage_started(self, stage: Stage) -> None:
+        """A stage is not in the store and is being computed."""
+
+    def stage_progress(self, stage: Stage, done: int, total: int) -> None:
+        """`done` of `total` images of a features stage."""
+
+    def stage_done(self, stage: Stage, seconds: float, n_images: int) -> None:
+        """A stage was computed; `n_images` passed the backbone (0 for other kinds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extents:
+    """How far shared stages reach for the whole plan, not for one run alone."""
+
+    extents: Mapping[str, float]
+    layers: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Extents:
+        """What the plan's runs need together."""
+        return cls(plan.extents, plan.layers)
+
+
+class Workbench:
+    """Computes stages into a store: only what is asked for and not there already."""
+
+    def __init__(
+        self, store: Store, reach: Extents, device: torch.device, listener: Listener, batch_size: int | None = None
+    ) -> None:
+        """Compute on `device`, `batch_size` images at a time through the backbone."""
+        self._store = store
+        self._reach = reach
+        self._device = device
+        self._listener = listener
+        self._extraction = FeatureExtraction(store, device, batch_size)
+        self._detectors: dict[str, Detector] = {}
+
+    def load_networks(self, stages: Iterable[Stage]) -> None:
+        """Load every network that these stages read, to find what is wrong with weights and layers before any work.
+
+        Raises:
+            MethodError: weights that do not fit, or a layer that is not there.
+        """
+        wanted = {(s.network, self._reach.layers[s.source]) for s in stages if isinstance(s, FeatureStage)}
+        for network, layers in sorted(wanted, key=str):
+            self._extraction.network(network, layers)
+
+    def is_done(self, stage: Stage) -> bool:
+        """Whether the store has the stage, as far as the plan needs it."""
+        if isinstance(stage, FeatureStage):
+            return self._extraction.is_done(stage, self._reach.layers[stage.source])
+        return self._kept(stage) is not None
+
+    def result(self, stage: Stage) -> Result:
+        """The result of a stage, computed if need be, after its inputs. What is kept needs no inputs."""
+        if isinstance(stage, FeatureStage):
+            self._features(stage)
+            return Result({})
+        kept = self._kept(stage)
+        if kept is not None:
+            return kept
+        return self._compute(stage)
+
+    def features(self, stage: FeatureStage) -> StoredFeatures:
+        """The features of a part, as steps read them."""
+        return StoredFeatures(self._store, stage.image_keys, stage.image.input_size)
+
+    def detector(self, method: Method) -> Detector:
+        """The implementation of a method."""
+        if method.name not in self._detectors:
+            self._detectors[method.name] = load_detector(method)
+        return self._detectors[method.name]
+
+    def _kept(self, stage: Stage) -> Result | None:
+        kept = self._store.get(stage.kind, stage.key)
+        needed = self._reach.extents.get(stage.key)
+        if kept is not None and needed is not None and float(kept.facts["extent"]) < needed:
+            return None
+        return kept
+
+    def _features(self, stage: FeatureStage) -> None:
+        layers = self._reach.layers[stage.source]
+        if self._extraction.is_done(stage, layers):
+            return
+        self._listener.stage_started(stage)
+        start = time.perf_counter()
+        n_images = self._extraction.run(
+            stage, layers, lambda done, total: self._listener.stage_progress(stage, done, total)
+        )
+        self._listener.stage_done(stage, time.perf_counter() - start, n_images)
+
+    def _compute(self, stage: StepStage | ThresholdStage | TruthStage | EvaluationStage) -> Result:
+        match stage:
+            case StepStage():
+                self._features(stage.features)
+                before = {earlier.step.name: self.result(earlier) for earlier in stage.before}
+                work = lambda: self._step(stage, before)  # noqa: E731  # timed below, inputs left out
+            case ThresholdStage():
+                scores = [self.result(s) for s in stage.scores]
+                work = lambda: choose_threshold(stage, scores)  # noqa: E731
+            case TruthStage():
+                work = lambda: read_truth(stage)  # noqa: E731
+            case EvaluationStage():
+                score, truth = self.result(stage.scores), self.result(stage.truth)
+                work = lambda: evaluate(stage, score, truth, self.detector(stage.scores.method))  # noqa: E731
+        self._listener.stage_started(stage)
+        start = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - start
+        result = replace(result, seconds=seconds)
+        self._store.put(stage.kind, stage.key, result)
+        self._listener.stage_done(stage, seconds, 0)
+        kept = self._store.get(stage.kind, stage.key)  # memory-mapped: what was computed can be let go
+        return kept or result
+
+    def _step(self, stage: StepStage, before: Mapping[str, Result]) -> Result:
+        """One step of a method, for the largest extent that any run of the plan needs."""
+        if stage.step.part == "fit":
+            require(stage.features.part, TrainPart)
+        params, facts = stage.params, {}
+        if stage.step.grows_with is not None:
+            extent = self._reach.extents[stage.key]
+            kind = type(getattr(params, stage.step.grows_with))
+            params = params.model_copy(update={stage.step.grows_with: kind(extent)})
+            facts["extent"] = extent
+        context = StepContext(params, self.features(stage.features), before, stage.seed, self._device)
+        result: Result = getattr(self.detector(stage.method), stage.step.name)(context)
+        return replace(result, facts={**result.facts, **facts})
+
+
+def choose_threshold(stage: ThresholdStage, scores: list[Result]) -> Result:
+    """The threshold on the image scores of the validation parts, as `threshold`."""
+    for part in stage.parts:
+        require(part, ValidationPart)
+    values = np.concatenate([result.arrays["image_scores"] for result in scores])
+    labels = np.array([sample.label for part in stage.parts for sample in part.samples], dtype=bool)
+    return Result({}, {"threshold": calibrate(values, labels, stage.config)})
+
+
+def read_truth(stage: TruthStage) -> Result:
+    """`labels` bool (N,) and `masks` bool (N, height, width) at the evaluation size."""
+    part = stage.part
+    masks = np.zeros((len(part), *stage.size), dtype=bool)
+    for index, sample in enumerate(part.samples):
+        if sample.label:
+            masks[index] = prepare_mask(part.read(index).mask, stage.image, stage.size)
+    labels = np.array([sample.label for sample in part.samples], dtype=bool)
+    return Result({"labels": labels, "masks": masks})
+
+
+def evaluate(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Result:
+    """Metrics that need no threshold, as facts; curves and image scores as arrays.
+
+    A metric that is not defined (one class only, no mask) is left out. `map_levels` holds the median score of
+    normal pixels and the 99.9 % quantile of all, between which heatmaps are coloured.
+    """
+    if not isinstance(stage.truth.part, TestPart):
+        require(stage.truth.part, ValidationPart)
+    values = np.asarray(scores.arrays["image_scores"], dtype=np.float32)
+    labels = np.asarray(truth.arrays["labels"], dtype=bool)
+    maps = detector.anomaly_maps(scores.arrays["patch_maps"], stage.truth.size, stage.scores.params)
+    pixels = pixel_metrics(maps, np.asarray(truth.arrays["masks"]))
+    metrics = {
+        "image_auroc": auroc(values, labels),
+        "image_auprc": average_precision(values, labels),
+        "pixel_auroc": pixels.auroc,
+        "pixel_aupro": pixels.aupro,
+        "pixel_aupro_005": pixels.aupro_005,
+    }
+    curves = {
+        "roc": roc_curve(values, labels),
+        "precision_recall": precision_recall_curve(values, labels),
+        "pixel_roc": pixels.roc,
+        "pro": pixels.pro,
+    }
+    arrays = {f"{name}.{axis}": getattr(curve, axis) for name, curve in curves.items() for axis in ("x", "y")}
+    arrays["map_levels"] = _map_levels(maps, labels)
+    facts = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
+    return Result({"image_scores": values, **arrays}, facts)
+
+
+def _map_levels(maps: NDArray[np.float32], labels: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Of every seventh pixel: these are for colours, and a sort of all of them costs as much as the metrics."""
+    normal = maps[~labels] if (~labels).any() else maps
+    return np.array(
+        [np.median(normal.reshape(-1)[::7]), np.quantile(maps.reshape(-1)[::7], 0.999)], dtype=np.float32
+    )

@@ -1,0 +1,37 @@
+"""Errors that a user can mend: what was found and where, the rule, the remedy. A bug shows a traceback instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One thing that is wrong.
+
+    Attributes:
+        found: "studies/coreset_ablation.yaml:14: methods[0].grid.coreset_ratio[1] is 0".
+        rule: "it must be above 0 and at most 1".
+        remedy: "use 0.01, or 1 to keep every patch".
+    """
+
+    found: str
+    rule: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Three lines, the last two indented."""
+        return f"{self.found}\n  {self.rule}\n  {self.remedy}"
+
+
+class UserError(Exception):
+    """Something that the user asked for cannot be done; every complaint is listed, not only the first."""
+
+    def __init__(self, *complaints: Complaint) -> None:
+        """Keep the complaints; at least one."""
+        self.complaints = complaints
+        super().__init__("\n".join(str(c) for c in complaints))
+
+
+class StageMismatchError(Exception):
+    """A stage was given a part that it must never see: a bug in the planner, never a user's mistake."""

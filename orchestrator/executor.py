@@ -1,0 +1,78 @@
+"""The local executor: every run of a plan in this process, one after the other."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from adloc.compute import Listener
+from adloc.datasets.errors import DatasetError
+from adloc.errors import StageMismatchError, UserError
+from adloc.methods.errors import MethodError
+from adloc.recorder import record_failure, record_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from adloc.compute import Workbench
+    from adloc.plan import Plan, Run
+    from adloc.records import Records, RunRecord
+
+
+class Reporter(Listener, Protocol):
+    """Hears of runs as well as of stages."""
+
+    n_stages: int
+
+    def study_started(self, plan: Plan, n_known: int) -> None:
+        """`n_known` of the plan's runs have a current record already."""
+
+    def run_started(self, run: Run) -> None:
+        """A run is being computed."""
+
+    def run_done(self, run: Run, record: RunRecord) -> None:
+        """A run was recorded, done or failed."""
+
+
+class LocalExecutor:
+    """Walks the plan's runs in order; a run that fails does not stop the others."""
+
+    def __init__(self, plan: Plan, bench: Workbench, records: Records, reporter: Reporter) -> None:
+        """Prepare; nothing is computed yet."""
+        self._plan = plan
+        self._bench = bench
+        self._records = records
+        self._reporter = reporter
+        self.n_recorded = 0
+
+    def run(self, known: Mapping[str, RunRecord]) -> Iterator[tuple[RunRecord, bool]]:
+        """Yield (record, whether it was computed now) of each run, as soon as it is on disk."""
+        current = {
+            run.run_id: known[run.run_id]
+            for run in self._plan.runs
+            if run.run_id in known and known[run.run_id].key == run.key and known[run.run_id].status == "done"
+        }
+        self._reporter.study_started(self._plan, len(current))
+        for run in self._plan.runs:
+            if run.run_id in current:
+                yield current[run.run_id], False
+                continue
+            self._reporter.run_started(run)
+            record = self._attempt(run)
+            self.n_recorded += 1
+            self._reporter.run_done(run, record)
+            yield record, True
+
+    def _attempt(self, run: Run) -> RunRecord:
+        started = datetime.now(UTC)
+        try:
+            record = record_run(run, self._bench, self._records, started)
+        except StageMismatchError:
+            raise  # a bug that could put test images into a fit: nothing may go on
+        except (UserError, DatasetError, MethodError) as error:
+            record = record_failure(run, self._records, started, str(error))
+        except Exception:  # noqa: BLE001  # the one boundary where a run's failure is recorded, with its traceback
+            record = record_failure(run, self._records, started, traceback.format_exc())
+        self._records.write(record)
+        return record

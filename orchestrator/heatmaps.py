@@ -1,0 +1,330 @@
+"""Pictures of anomaly maps: one strip of panels an image, in colours that mean the same in every strip.
+
+The colours change from cold to warm at the threshold, so a normal image looks cold, and what is warm is what
+the study calls anomalous. Drawn by array operations: a few milliseconds a strip, no plotting library.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+Verdict = Literal["hit", "miss", "false alarm", "correct rejection", "no threshold"]
+Reason = Literal["lowest-anomaly", "highest-normal", "borderline", "highest-anomaly"]
+
+_VERDICT_COLOURS: dict[Verdict, tuple[int, int, int]] = {
+    "hit": (22, 128, 76),
+    "miss": (186, 28, 46),
+    "false alarm": (196, 98, 0),
+    "correct rejection": (38, 92, 150),
+    "no threshold": (96, 100, 108),
+}
+# Position on the scale, colour. Cold and dark below the threshold at 0.5, warm above; lightness has its
+# turning point there too, so the change shows without colour vision.
+_COLOUR_STOPS = (
+    (0.00, (8, 16, 48)),
+    (0.20, (18, 52, 110)),
+    (0.38, (48, 110, 170)),
+    (0.495, (150, 200, 222)),
+    (0.505, (255, 236, 150)),
+    (0.65, (253, 170, 50)),
+    (0.82, (226, 74, 28)),
+    (1.00, (128, 4, 20)),
+)
+_INK, _FAINT, _PAPER, _WHITE = (28, 30, 34), (104, 108, 116), (245, 246, 248), (255, 255, 255)
+_DEFECT, _CONTOUR, _HALO = (60, 235, 110), _WHITE, (16, 16, 20)
+_PANEL = 264  # square root of a panel's area, pixels
+_LONGEST = 2 * _PANEL  # of a panel's sides
+_MARGIN, _GAP, _HEAD, _TITLE = 10, 8, 40, 20
+_NARROWEST = 640  # room for the caption
+
+
+@dataclass(frozen=True, slots=True)
+class ColourScale:
+    """A piecewise linear map of scores to [0, 1], the same for all strips of a category and method.
+
+    Attributes:
+        low: the score of an ordinary normal pixel; this and less is the coldest colour, 0.
+        anchor: the threshold, or what stands in for it; 0.5, where cold turns to warm.
+        high: the score of a clear defect; this and more is the warmest colour, 1.
+    """
+
+    low: float
+    anchor: float
+    high: float
+
+    def __post_init__(self) -> None:
+        """Refuse a scale that does not rise.
+
+        Raises:
+            ValueError: not low < anchor < high.
+        """
+        if not self.low < self.anchor < self.high:
+            message = f"low {self.low}, anchor {self.anchor} and high {self.high} must rise"
+            raise ValueError(message)
+
+    @classmethod
+    def around(cls, *, low: float, high: float, threshold: float | None) -> ColourScale:
+        """The scale of a category and method, anchored at the threshold, or half-way without one.
+
+        Where the three do not rise (a threshold below the normal median, say), the anchor stays and the end
+        that is wrong is mirrored at it. The threshold is one of image scores: it fits the maps of methods
+        whose image score is the map's maximum, and is a hint for others.
+
+        Args:
+            low: the median score of normal pixels.
+            high: a high quantile (99.9 %) of the scores of all pixels.
+            threshold: None when none was calibrated.
+        """
+        anchor = (low + high) / 2 if threshold is None else threshold
+        least = 1e-3 * max(1.0, abs(anchor))
+        if low >= anchor:
+            low = anchor - max(high - anchor, least)
+        if high <= anchor:
+            high = anchor + max(anchor - low, least)
+        return cls(low=low, anchor=anchor, high=high)
+
+    def positions(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Scores of any shape as positions in [0, 1]; at or above the anchor is at or above 0.5."""
+        return np.asarray(np.interp(scores, (self.low, self.anchor, self.high), (0.0, 0.5, 1.0)))
+
+    def colours(self, scores: NDArray[np.floating]) -> Pixels:
+        """Scores (height, width) as uint8 (height, width, 3), RGB."""
+        return _colour_table()[np.rint(self.positions(scores) * 255).astype(np.uint8)]
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What is written above a strip.
+
+    Attributes:
+        name: which image: "bottle/test/broken_large/003.png".
+        anomalous: whether it truly is.
+        score: the image score.
+        threshold: None when none was calibrated.
+    """
+
+    name: str
+    anomalous: bool
+    score: float
+    threshold: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What became of the image: anomalous when score >= threshold."""
+        if self.threshold is None:
+            return "no threshold"
+        if self.score >= self.threshold:
+            return "hit" if self.anomalous else "false alarm"
+        return "miss" if self.anomalous else "correct rejection"
+
+
+def render(
+    image: Pixels,
+    anomaly_map: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    scale: ColourScale,
+    caption: Caption,
+) -> Image.Image:
+    """A strip of four panels: the image, its anomaly map, both with the threshold's contour, the true defect.
+
+    Args:
+        image: uint8 (height, width, 3), RGB.
+        anomaly_map: raw scores of the same field of view, of any size.
+        mask: True on defect pixels, of any size; all False for a normal image.
+        scale: of the category and method.
+        caption: what to write above.
+    """
+    width, height = _panel_size(image.shape[1], image.shape[0])
+    picture = np.asarray(_resized(image, width, height), dtype=np.uint8)
+    scores = np.asarray(_resized(anomaly_map, width, height), dtype=np.float32)
+    truth = _touched(mask, width, height)
+    colours = scale.colours(scores)
+    overlay = _blended(picture, colours, scale.positions(scores))
+    if caption.threshold is not None:
+        _outline(overlay, (scores >= caption.threshold).astype(np.uint8), _CONTOUR)
+    outlined = picture.copy()
+    _outline(outlined, _grown(truth), _DEFECT)
+    panels = (
+        ("image", picture),
+        ("anomaly map", colours),
+        ("overlay" if caption.threshold is None else "threshold, outlined", overlay),
+        ("defect, outlined" if truth.any() else "no defect", outlined),
+    )
+    total = max(_NARROWEST, 2 * _MARGIN + len(panels) * width + (len(panels) - 1) * _GAP)
+    strip = np.full((_HEAD + _TITLE + height + _MARGIN, total, 3), _PAPER, dtype=np.uint8)
+    lefts = [_MARGIN + index * (width + _GAP) for index in range(len(panels))]
+    for left, (_, panel) in zip(lefts, panels, strict=True):
+        strip[_HEAD + _TITLE : _HEAD + _TITLE + height, left : left + width] = panel
+    result = Image.fromarray(strip)
+    draw = ImageDraw.Draw(result)
+    for left, (title, _) in zip(lefts, panels, strict=True):
+        draw.text((left, _HEAD + _TITLE - 5), _fitted(title, width, 12), _FAINT, _font(12), anchor="ls")
+    legend_left = _draw_legend(result, draw, scale, has_threshold=caption.threshold is not None)
+    _draw_caption(draw, caption, legend_left - 2 * _GAP)
+    return result
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """The picture as a PNG file, compressed fast rather than small."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An image chosen for a picture.
+
+    Attributes:
+        index: into the scores.
+        why: what it shows.
+    """
+
+    index: int
+    why: Reason
+
+
+def choose_images(
+    scores: NDArray[np.floating], labels: NDArray[np.bool_], threshold: float | None, n: int
+) -> list[Choice]:
+    """A mix of the best, the worst and the borderline images, the same for the same scores.
+
+    Taken in turn: the anomaly with the lowest score (the worst miss), the normal image with the highest (the
+    worst false alarm), the image nearest to the threshold, the anomaly with the highest score. Without a
+    threshold, the middle between the lowest anomaly and the highest normal image stands in for it. Among
+    equal scores the lower index comes first.
+
+    Args:
+        scores: (N,) image scores.
+        labels: (N,) True = anomalous.
+        threshold: None when none was calibrated.
+        n: how many; all of the images when there are fewer.
+    """
+    anomalous, normal = np.flatnonzero(labels), np.flatnonzero(~labels)
+    queues: list[tuple[Reason, Sequence[int]]] = [
+        ("lowest-anomaly", anomalous[np.argsort(scores[anomalous], kind="stable")].tolist()),
+        ("highest-normal", normal[np.argsort(-scores[normal], kind="stable")].tolist()),
+    ]
+    border = threshold
+    if border is None and anomalous.size and normal.size:
+        border = (float(scores[anomalous].min()) + float(scores[normal].max())) / 2
+    if border is not None:
+        queues.append(("borderline", np.argsort(np.abs(scores - border), kind="stable").tolist()))
+    queues.append(("highest-anomaly", anomalous[np.argsort(-scores[anomalous], kind="stable")].tolist()))
+    chosen: dict[int, Choice] = {}
+    wanted = min(n, scores.size)
+    while len(chosen) < wanted:
+        for why, queue in queues:
+            index = next((i for i in queue if i not in chosen), None)
+            if index is not None and len(chosen) < wanted:
+                chosen[index] = Choice(index, why)
+    return list(chosen.values())
+
+
+@lru_cache(maxsize=1)
+def _colour_table() -> Pixels:
+    """uint8 (256, 3)."""
+    stops, colours = zip(*_COLOUR_STOPS, strict=True)
+    channels = [np.interp(np.arange(256) / 255, stops, channel) for channel in zip(*colours, strict=True)]
+    return np.asarray(np.rint(np.stack(channels, axis=1)), dtype=np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font: the same on every machine."""
+    return ImageFont.load_default(size)
+
+
+def _panel_size(width: int, height: int) -> tuple[int, int]:
+    """(width, height) of a panel with the image's proportions."""
+    factor = min(_PANEL / math.sqrt(width * height), _LONGEST / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _resized(
+    array: NDArray[np.uint8] | NDArray[np.floating], width: int, height: int
+) -> NDArray[np.integer | np.floating]:
+    shrinks = width < array.shape[1]
+    return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _touched(mask: NDArray[np.bool_], width: int, height: int) -> Pixels:
+    """1 wherever a defect pixel falls, so that shrinking loses no small defect."""
+    shrinks = width < mask.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    return (cv2.resize(mask.astype(np.float32), (width, height), interpolation=method) > 0).astype(np.uint8)
+
+
+def _grown(mask: Pixels) -> Pixels:
+    """Five pixels larger on every side: a line on the border itself would hide a thin defect."""
+    return np.asarray(cv2.dilate(mask, np.ones((11, 11), dtype=np.uint8)), dtype=np.uint8)
+
+
+def _blended(picture: Pixels, colours: Pixels, positions: NDArray[np.float64]) -> Pixels:
+    """Colours over the grey image; the warmer, the more opaque."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    opacity = (0.1 + 0.65 * positions)[..., None].astype(np.float32)
+    return (grey + opacity * (colours - grey)).astype(np.uint8)
+
+
+def _outline(picture: Pixels, inside: Pixels, colour: tuple[int, int, int]) -> None:
+    """Draw the border of the non-zero pixels into the picture, with a dark halo to show on any ground."""
+    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, contours, -1, _HALO, 3, cv2.LINE_AA)
+    cv2.drawContours(picture, contours, -1, colour, 1, cv2.LINE_AA)
+
+
+def _fitted(text: str, width: int, size: int) -> str:
+    """The text, cut with an ellipsis where it is wider than `width` pixels."""
+    font = _font(size)
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text.rstrip(" ,") + "..."
+
+
+def _draw_caption(draw: ImageDraw.ImageDraw, caption: Caption, right: int) -> None:
+    """The verdict on its colour, then the image's name, its score and the threshold."""
+    font, middle = _font(15), _HEAD // 2 + 1
+    end = _MARGIN + font.getlength(caption.verdict) + 16
+    box = (_MARGIN, middle - 12, end, middle + 12)
+    draw.rounded_rectangle(box, radius=5, fill=_VERDICT_COLOURS[caption.verdict])
+    draw.text((_MARGIN + 8, middle), caption.verdict, _WHITE, font, anchor="lm")
+    text = f"{caption.name}   score {caption.score:.4g}"
+    if caption.threshold is not None:
+        text += f"   threshold {caption.threshold:.4g}"
+    left = int(end) + 10
+    draw.text((left, middle), _fitted(text, right - left, 15), _INK, font, anchor="lm")
+
+
+def _draw_legend(
+    result: Image.Image, draw: ImageDraw.ImageDraw, scale: ColourScale, *, has_threshold: bool
+) -> int:
+    """The colour bar with its three scores, at the right; its left end."""
+    font, length, thick, top = _font(11), 150, 10, 8
+    left = result.width - _MARGIN - length
+    bar = np.broadcast_to(_colour_table()[np.linspace(0, 255, length).astype(np.uint8)], (thick, length, 3))
+    result.paste(Image.fromarray(np.ascontiguousarray(bar)), (left, top))
+    middle, below = left + length // 2, top + thick + 12
+    draw.text((left, below), f"{scale.low:.3g}", _FAINT, font, anchor="ls")
+    draw.text((middle, below), f"{scale.anchor:.3g}", _INK if has_threshold else _FAINT, font, anchor="ms")
+    draw.text((left + length, below), f"{scale.high:.3g}", _FAINT, font, anchor="rs")
+    if has_threshold:
+        draw.line((middle, top - 3, middle, top + thick + 2), fill=_INK, width=1)
+    return left

@@ -1,0 +1,262 @@
+"""Every metric of a result row, as a record: what it is called, how it reads and what it is not.
+
+Light: importing this module imports no numpy, so that tables, tracking and tuning can look names up.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Level = Literal["image", "pixel", "threshold", "cost"]
+Direction = Literal["higher", "lower", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: the result column: "image_auroc".
+        mlflow_name: "image/auroc".
+        title: for a table's head or an axis: "image AUROC".
+        level: what it is computed from: image scores, pixels of anomaly maps, a calibration, a measurement.
+        part: whose images: "test", "validation", or "train" for the costs of a fit.
+        low: the smallest possible value.
+        high: the largest possible value.
+        better: which direction is better; "none" where neither is.
+        needs_threshold: empty when no threshold was calibrated.
+        unit: "s", "ms", "MB" or "" for a pure number.
+        definition: what it is, in a sentence.
+        is_not: what it is easily taken for.
+        source: where the definition comes from.
+    """
+
+    name: str
+    mlflow_name: str
+    title: str
+    level: Level
+    part: Literal["train", "validation", "test"]
+    low: float
+    high: float
+    better: Direction
+    needs_threshold: bool
+    unit: str
+    definition: str
+    is_not: str
+    source: str
+
+    def __contains__(self, value: float) -> bool:
+        """Whether a value lies in the metric's range; nan never does."""
+        return self.low <= value <= self.high
+
+
+_FAWCETT = "Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27, 2006"
+_BERGMANN = "Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 129, 2021, section 5"
+_DAVIS = "Davis and Goadrich, The relationship between precision-recall and ROC curves, ICML 2006"
+
+
+def _share(name: str, title: str, definition: str, is_not: str, source: str) -> Metric:
+    """A threshold-free metric in [0, 1] of the test part."""
+    level, _, rest = name.partition("_")
+    return Metric(
+        name=name,
+        mlflow_name=f"{level}/{rest}",
+        title=title,
+        level="image" if level == "image" else "pixel",
+        part="test",
+        low=0.0,
+        high=1.0,
+        better="higher",
+        needs_threshold=False,
+        unit="",
+        definition=definition,
+        is_not=is_not,
+        source=source,
+    )
+
+
+def _at_threshold(name: str, title: str, definition: str, is_not: str) -> Metric:
+    """The same at the calibrated threshold."""
+    return replace(_share(name, title, definition, is_not, _FAWCETT), needs_threshold=True)
+
+
+def _rate_of_errors(name: str, title: str, definition: str, is_not: str) -> Metric:
+    """The same, the less the better."""
+    return replace(_at_threshold(name, title, definition, is_not), better="lower")
+
+
+def _cost(name: str, title: str, unit: str, definition: str, is_not: str) -> Metric:
+    """A measured quantity, the less the better."""
+    return Metric(
+        name=name,
+        mlflow_name=f"cost/{name}",
+        title=title,
+        level="cost",
+        part="test" if name == "score_ms_per_image" else "train",
+        low=0.0,
+        high=math.inf,
+        better="lower",
+        needs_threshold=False,
+        unit=unit,
+        definition=definition,
+        is_not=is_not,
+        source="measured",
+    )
+
+
+def _on_validation(metric: Metric) -> Metric:
+    return replace(
+        metric,
+        name=f"val_{metric.name}",
+        mlflow_name=f"val/{metric.name}",
+        title=f"validation {metric.title}",
+        part="validation",
+        is_not=f"a final figure: thresholds and hyperparameters were chosen on these images; {metric.is_not}",
+    )
+
+
+_THRESHOLD = Metric(
+    name="threshold",
+    mlflow_name="threshold/image",
+    title="threshold",
+    level="threshold",
+    part="validation",
+    low=-math.inf,
+    high=math.inf,
+    better="none",
+    needs_threshold=True,
+    unit="",
+    definition="the image score from which an image is called anomalous, calibrated on the validation part",
+    is_not="comparable between methods, or between hyperparameters of one",
+    source="adloc.thresholds",
+)
+
+_IMAGE = (
+    _share(
+        "image_auroc",
+        "image AUROC",
+        "how often an anomalous image outscores a normal one; a tie counts half",
+        "the accuracy at any threshold: it may be 1 while the study's threshold is useless",
+        _FAWCETT,
+    ),
+    _share(
+        "image_auprc",
+        "image AUPRC",
+        "average precision: step-wise area under the precision-recall curve of the image scores",
+        "the trapezoidal area, which is too optimistic; nor comparable where the share of anomalies differs",
+        _DAVIS,
+    ),
+    _at_threshold(
+        "image_f1",
+        "image F1",
+        "harmonic mean of precision and recall at the calibrated threshold",
+        "the largest F1 that some threshold would reach on these images",
+    ),
+    _at_threshold(
+        "image_accuracy",
+        "image accuracy",
+        "share of images judged rightly at the calibrated threshold",
+        "fair when one class is rare: calling every image anomalous scores the share of anomalies",
+    ),
+    _at_threshold(
+        "image_precision",
+        "image precision",
+        "share of flagged images that are anomalous at the calibrated threshold; 0 when none is flagged",
+        "the precision of a production line, where defects are rarer than here",
+    ),
+    _at_threshold(
+        "image_recall",
+        "image recall",
+        "share of anomalous images that are flagged at the calibrated threshold",
+        "a share of defects or of their area: an image with three defects counts once",
+    ),
+    _rate_of_errors(
+        "image_fpr",
+        "image false-positive rate",
+        "share of normal images that are flagged at the calibrated threshold: false alarms",
+        "the share of flagged images that are false alarms, which is one minus the precision",
+    ),
+    _rate_of_errors(
+        "image_fnr",
+        "image false-negative rate",
+        "share of anomalous images that are not flagged at the calibrated threshold: misses",
+        "the share of passed images that are defective, which depends on how rare defects are",
+    ),
+)
+
+_PIXEL_AUROC = _share(
+    "pixel_auroc",
+    "pixel AUROC",
+    "how often a defect pixel outscores a normal one, over all pixels of all images",
+    "fair to small defects: large ones rule it, and most pixels are easy",
+    _FAWCETT,
+)
+
+_PRO = (
+    _share(
+        "pixel_aupro",
+        "PRO",
+        "mean per-region overlap, averaged over false-positive rates up to 0.3",
+        "the overlap at the study's threshold; a constant map scores 0.15, not 0.5",
+        _BERGMANN,
+    ),
+    _share(
+        "pixel_aupro_005",
+        "PRO at 0.05",
+        "mean per-region overlap, averaged over false-positive rates up to 0.05",
+        "comparable with PRO up to 0.3; a constant map scores 0.025",
+        _BERGMANN,
+    ),
+)
+
+_COSTS = (
+    _cost(
+        "fit_s",
+        "fit",
+        "s",
+        "wall seconds that fitting this model takes by itself, the features of its train part included",
+        "the time that this run took: shared stages are counted in full for every run that uses them",
+    ),
+    _cost(
+        "score_ms_per_image",
+        "score per image",
+        "ms",
+        "wall milliseconds of scoring a test image, its features included, averaged over passes in batches",
+        "the latency of a single image sent alone",
+    ),
+    _cost(
+        "model_mb",
+        "model",
+        "MB",
+        "size of the fitted model in 10^6 bytes, without the backbone",
+        "the peak memory of fitting or scoring",
+    ),
+    _cost(
+        "peak_memory_mb",
+        "peak memory",
+        "MB",
+        "largest resident memory that the process had reached when the run was recorded, in 10^6 bytes",
+        "the need of this run alone: runs before it in the same process count too, GPU memory does not",
+    ),
+)
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            _THRESHOLD,
+            *_IMAGE,
+            _PIXEL_AUROC,
+            *_PRO,
+            *(_on_validation(metric) for metric in (*_IMAGE, _PIXEL_AUROC)),
+            *_COSTS,
+        )
+    }
+)
+"""By name, in the order of the result columns."""

@@ -1,0 +1,155 @@
+"""The parts of a study: which images a stage may see, as types.
+
+A fit takes a TrainPart, a threshold or a trial a ValidationPart, an evaluation a TestPart. The planner builds
+them; the type checker refuses a mix-up before anything runs, `require` again when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from adloc.datasets.shift import apply_shift, draw_parameters
+from adloc.datasets.split import check_disjoint, split
+from adloc.errors import StageMismatchError
+from adloc.keys import content_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from adloc.datasets.sample import Fingerprint, Picture, Sample
+    from adloc.datasets.shift import ShiftConfig
+    from adloc.datasets.split import SplitConfig
+
+Domain = Literal["clean", "shift"]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some images of one category (or of several, pooled) in one domain, in a fixed order.
+
+    Attributes:
+        category: "bottle"; "all" when pooled.
+        domain: "clean", or "shift" when `shift` is applied to every image and mask.
+        samples: the images.
+        fingerprints: of the samples' files, in the same order.
+        shift: None in the clean domain.
+    """
+
+    category: str
+    domain: Domain
+    samples: tuple[Sample, ...]
+    fingerprints: tuple[Fingerprint, ...]
+    shift: ShiftConfig | None
+
+    def __len__(self) -> int:
+        """How many images."""
+        return len(self.samples)
+
+    @cached_property
+    def image_keys(self) -> tuple[str, ...]:
+        """Identity of each image's pixels in this domain; the same content has the same key anywhere."""
+        if self.shift is None:
+            return tuple(f.sha256 for f in self.fingerprints)
+        # the draw depends on the image's identity, so a shifted image is its content, its identity and the shift
+        shift = json.dumps(self.shift.model_dump(mode="json"), sort_keys=True)
+        return tuple(
+            content_key(["shifted", f.sha256, s.identity, shift])
+            for s, f in zip(self.samples, self.fingerprints, strict=True)
+        )
+
+    @cached_property
+    def truth_key(self) -> str:
+        """Identity of labels and masks."""
+        truth = [[s.label, f.mask_sha256] for s, f in zip(self.samples, self.fingerprints, strict=True)]
+        return content_key(["truth", truth, list(self.image_keys) if self.shift else []])
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hexadecimal digits that change with any image, label or mask: MLflow's dataset digest."""
+        return content_key(["part", list(self.image_keys), self.truth_key])
+
+    def read(self, index: int) -> Picture:
+        """Image and mask number `index`, shifted in the shift domain."""
+        return read_in_domain(self.samples[index], self.shift)
+
+
+class TrainPart(Part):
+    """Normal images that a fit may see."""
+
+
+class ValidationPart(Part):
+    """Images that calibrate thresholds and choose hyperparameters."""
+
+
+class TestPart(Part):
+    """Images that give final figures, and nothing else."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The three parts of one category in one domain."""
+
+    train: TrainPart
+    validation: ValidationPart
+    test: TestPart
+
+
+def make_parts(
+    samples: Sequence[Sample],
+    fingerprints: Mapping[str, Fingerprint],
+    config: SplitConfig,
+    shift: ShiftConfig | None,
+) -> Parts:
+    """Split the samples of one category; with `shift`, in the shift domain.
+
+    Raises:
+        DatasetError: two parts share an image by content; the files are named.
+    """
+    drawn = split(samples, config)
+    check_disjoint(drawn, fingerprints)
+
+    def part(kind: type[AnyPart], chosen: Sequence[Sample]) -> AnyPart:
+        prints = tuple(fingerprints[s.identity] for s in chosen)
+        return kind(samples[0].category, "clean" if shift is None else "shift", tuple(chosen), prints, shift)
+
+    return Parts(
+        part(TrainPart, drawn.train), part(ValidationPart, drawn.validation), part(TestPart, drawn.test)
+    )
+
+
+def pool(parts: Sequence[AnyPart]) -> AnyPart:
+    """One part of several categories, in the order of their names whatever the study's order."""
+    ordered = sorted(parts, key=lambda p: p.category)
+    first = ordered[0]
+    return type(first)(
+        "all",
+        first.domain,
+        tuple(s for p in ordered for s in p.samples),
+        tuple(f for p in ordered for f in p.fingerprints),
+        first.shift,
+    )
+
+
+def require(part: Part, kind: type[Part]) -> None:
+    """Refuse a part of another kind.
+
+    Raises:
+        StageMismatchError: a bug in whatever built the stage.
+    """
+    if type(part) is not kind:
+        message = f"this stage takes a {kind.__name__} and was given a {type(part).__name__}"
+        raise StageMismatchError(message)
+
+
+def read_in_domain(sample: Sample, shift: ShiftConfig | None) -> Picture:
+    """A sample's image and mask; with `shift`, moved and lit as drawn for its identity."""
+    picture = sample.source.read()
+    return picture if shift is None else apply_shift(picture, draw_parameters(shift, sample.identity))

@@ -1,0 +1,338 @@
+"""The plan of a study: its runs, and the stages that they share. Pure: no torch, no disk, no clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+from adloc.errors import Complaint, UserError
+from adloc.keys import content_key
+from adloc.parts import Parts, TrainPart, make_parts, pool, require
+from adloc.regimes import REGIMES
+from adloc.stages import (
+    EvaluationStage,
+    FeatureStage,
+    Network,
+    Stage,
+    StepStage,
+    ThresholdStage,
+    TruthStage,
+)
+from adloc.variants import Variant, variants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from adloc.datasets.sample import Fingerprint, Sample
+    from adloc.datasets.transform import ImageConfig
+    from adloc.parts import Domain, Part
+    from adloc.spec import Regime, Scope, StudySpec
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the plan needs to know of the world.
+
+    Attributes:
+        samples: of every category of the study.
+        fingerprints: of each sample, by its identity.
+        weights: sha256 by (backbone, weights, seed); a plan made to look at data alone may lack them.
+    """
+
+    samples: Sequence[Sample]
+    fingerprints: Mapping[str, Fingerprint]
+    weights: Mapping[tuple[str, str, int], str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of the results: one variant, fitted, calibrated and evaluated on one category under one regime.
+
+    Attributes:
+        study: name of the study.
+        run_id: readable and unique in the study: the same in every later run of the same question.
+        category: whose test part is evaluated.
+        regime: see adloc.regimes.
+        scope: "category", or "unified" when the model was fitted on all categories.
+        threshold_scope: whether the threshold is this category's own ("category") or one for all ("global").
+        repeat: number of the repeat; every seed is the study's plus this.
+        variant: the method and its setting.
+        fit: fit steps, whose features are of the train part.
+        threshold: None when the validation part is empty.
+        validation: None when the validation part is empty.
+        test: final figures.
+        heatmaps: how many are logged.
+    """
+
+    study: str
+    run_id: str
+    category: str
+    regime: Regime
+    scope: Scope
+    threshold_scope: str
+    repeat: int
+    variant: Variant
+    fit: tuple[StepStage, ...]
+    threshold: ThresholdStage | None
+    validation: EvaluationStage | None
+    test: EvaluationStage
+    heatmaps: int
+
+    @property
+    def train_part(self) -> Part:
+        """The normal images that the model was fitted on."""
+        return self.fit[0].features.part
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of the run's result: a record with another key is of other data, weights or code."""
+        stages = [self.fit[-1], self.threshold, self.validation, self.test]
+        return content_key([self.run_id, self.heatmaps, [s.key if s else None for s in stages]])
+
+    @property
+    def group(self) -> str:
+        """Identity of what is averaged over categories into one macro row."""
+        return content_key(
+            [self.variant.method.name, self.variant.hyperparameters(), self.regime, self.scope,
+             self.threshold_scope, self.repeat]
+        )  # fmt: skip
+
+    def stages(self) -> Iterator[Stage]:
+        """Every stage of the run, inputs first; one that two branches need comes twice."""
+        for last in (self.fit[-1], self.threshold, self.validation, self.test):
+            if last is not None:
+                yield from walk(last)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a study, and how far each shared stage must reach.
+
+    Attributes:
+        spec: the study.
+        runs: in the order in which they run: category by category, so that a category's data stays at hand.
+        parts: of each category, clean, of the first repeat.
+    """
+
+    spec: StudySpec
+    runs: tuple[Run, ...]
+    parts: Mapping[str, Parts]
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """Every stage once, by key, inputs before what needs them."""
+        found: dict[str, Stage] = {}
+        for run in self.runs:
+            for stage in run.stages():
+                found.setdefault(stage.key, stage)
+        return found
+
+    @cached_property
+    def extents(self) -> dict[str, float]:
+        """By key of a step that grows: the largest extent that any run needs."""
+        found: dict[str, float] = {}
+        for run in self.runs:
+            for stage in run.stages():
+                if isinstance(stage, StepStage) and stage.extent is not None:
+                    found[stage.key] = max(found.get(stage.key, 0.0), stage.extent)
+        return found
+
+    @cached_property
+    def layers(self) -> dict[str, tuple[str, ...]]:
+        """By `FeatureStage.source`: every layer that any run reads from that network at that size."""
+        found: dict[str, set[str]] = {}
+        for run in self.runs:
+            for stage in run.stages():
+                if isinstance(stage, FeatureStage):
+                    found.setdefault(stage.source, set()).update(stage.layers)
+        return {source: tuple(sorted(layers)) for source, layers in found.items()}
+
+    def count(self) -> dict[str, int]:
+        """Number of distinct stages of each kind, in the order in which they run."""
+        return dict(Counter(stage.kind for stage in self.stages.values()))
+
+
+def walk(stage: Stage) -> Iterator[Stage]:
+    """A stage after all that it needs."""
+    for before in inputs(stage):
+        yield from walk(before)
+    yield stage
+
+
+def inputs(stage: Stage) -> tuple[Stage, ...]:
+    """The stages whose results a stage reads."""
+    match stage:
+        case StepStage():
+            return (stage.features, *stage.before)
+        case ThresholdStage():
+            return stage.scores
+        case EvaluationStage():
+            return (stage.scores, stage.truth)
+        case _:
+            return ()
+
+
+def make_plan(spec: StudySpec, inventory: Inventory) -> Plan:
+    """Expand a study into runs.
+
+    Raises:
+        UserError: a category's parts cannot give the threshold that is asked for.
+        DatasetError: parts overlap by content.
+    """
+    builder = _Builder(spec, inventory)
+    runs = [
+        builder.run(category, variant, regime, scope, threshold_scope, repeat)
+        for repeat in range(spec.repeats)
+        for scope in dict.fromkeys(spec.scopes)
+        for category in builder.categories
+        for variant in variants(spec)
+        for regime in dict.fromkeys(spec.regimes)
+        for threshold_scope in _threshold_scopes(spec, scope)
+    ]
+    return Plan(spec, tuple(runs), {c: builder.parts(c, "clean", 0) for c in builder.categories})
+
+
+def _threshold_scopes(spec: StudySpec, scope: Scope) -> tuple[str, ...]:
+    """Separate models' scores do not compare, so one threshold for all is for the unified scope."""
+    if scope == "category":
+        return ("category",)
+    return ("category", "global") if spec.thresholds.scope == "both" else (spec.thresholds.scope,)
+
+
+class _Builder:
+    """Makes each part and stage once, so that keys are computed once."""
+
+    def __init__(self, spec: StudySpec, inventory: Inventory) -> None:
+        self._spec = spec
+        self._inventory = inventory
+        self._by_category: dict[str, list[Sample]] = {}
+        for sample in inventory.samples:
+            self._by_category.setdefault(sample.category, []).append(sample)
+        self.categories = tuple(self._by_category)
+        self.parts = cache(self._parts)
+        self.features = cache(self._features)
+        self._made: dict[str, StepStage] = {}
+
+    def run(
+        self, category: str, variant: Variant, regime: Regime, scope: Scope, threshold_scope: str, repeat: int
+    ) -> Run:
+        domains = REGIMES[regime]
+        fit = self._fit(variant, category, scope, domains.fit, repeat)
+        calibrated = self.parts(category, domains.threshold, repeat).validation
+        threshold = validation = None
+        if len(calibrated):
+            pooled = self.categories if threshold_scope == "global" else (category,)
+            parts = [self.parts(c, domains.threshold, repeat).validation for c in pooled]
+            scores = tuple(self._score(variant, fit, part, repeat) for part in parts)
+            threshold = ThresholdStage(scores, tuple(parts), self._spec.thresholds)
+            self._check_calibration(threshold)
+            validation = self._evaluation(variant, fit, calibrated, repeat)
+        test = self._evaluation(variant, fit, self.parts(category, domains.evaluation, repeat).test, repeat)
+        values = variant.hyperparameters()
+        values["weights"] = fit[0].features.network.sha256
+        identity = content_key(
+            [self._spec.study, category, variant.method.name, values, regime, scope, threshold_scope, repeat]
+        )
+        return Run(
+            self._spec.study,
+            f"{category}-{variant.method.name}-{identity[:12]}",
+            category,
+            regime,
+            scope,
+            threshold_scope,
+            repeat,
+            variant,
+            fit,
+            threshold,
+            validation,
+            test,
+            self._spec.heatmaps,
+        )
+
+    def _parts(self, category: str, domain: Domain, repeat: int) -> Parts:
+        split = self._spec.split.model_copy(update={"seed": self._spec.split.seed + repeat})
+        shift = self._spec.shift.model_copy(update={"seed": self._spec.shift.seed + repeat})
+        return make_parts(
+            self._by_category[category],
+            self._inventory.fingerprints,
+            split,
+            shift if domain == "shift" else None,
+        )
+
+    def _fit(
+        self, variant: Variant, category: str, scope: Scope, domain: Domain, repeat: int
+    ) -> tuple[StepStage, ...]:
+        pooled = self.categories if scope == "unified" else (category,)
+        parts = [self.parts(c, domain, repeat).train for c in sorted(pooled)]
+        train = self._pooled(tuple(parts)) if scope == "unified" else parts[0]
+        require(train, TrainPart)
+        features = self._read(variant, train, repeat)
+        made: tuple[StepStage, ...] = ()
+        for step in (s for s in variant.method.steps if s.part == "fit"):
+            made += (self._step(variant, step.name, features, made, repeat),)
+        return made
+
+    def _score(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage:
+        features = self._read(variant, part, repeat)
+        made = fit
+        for step in (s for s in variant.method.steps if s.part == "score"):
+            made += (self._step(variant, step.name, features, made, repeat),)
+        return made[-1]
+
+    def _step(
+        self, variant: Variant, name: str, features: FeatureStage, before: tuple[StepStage, ...], repeat: int
+    ) -> StepStage:
+        step = next(s for s in variant.method.steps if s.name == name)
+        stage = StepStage(variant.method, step, variant.params, features, before, self._spec.seed + repeat)
+        # Equal keys with another extent are kept apart: the plan merges extents, not objects.
+        return self._made.setdefault(f"{stage.key}:{stage.extent}:{variant.params!r}", stage)
+
+    def _evaluation(
+        self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int
+    ) -> EvaluationStage:
+        size = self._spec.evaluation.size or variant.image.input_size
+        height, width = (size, size) if isinstance(size, int) else size
+        truth = TruthStage(part, variant.image, (height, width))
+        return EvaluationStage(self._score(variant, fit, part, repeat), truth)
+
+    def _read(self, variant: Variant, part: Part, repeat: int) -> FeatureStage:
+        values = variant.params.model_dump(mode="json")
+        seed = self._spec.seed + repeat
+        name = (str(values["backbone"]), str(values["weights"]), seed)
+        sha256 = self._inventory.weights.get(name, "")
+        network = Network(name[0], name[1], sha256, seed if name[1] == "random" else 0)
+        return self.features(part, network, variant.image, tuple(values["layers"]))
+
+    def _features(
+        self, part: Part, network: Network, image: ImageConfig, layers: tuple[str, ...]
+    ) -> FeatureStage:
+        return FeatureStage(part, network, image, layers)
+
+    def _pooled(self, parts: tuple[TrainPart, ...]) -> TrainPart:
+        key = "|".join(f"{p.category}:{p.domain}:{id(p)}" for p in parts)
+        if key not in self._pools:
+            self._pools[key] = pool(parts)
+        return self._pools[key]
+
+    @cached_property
+    def _pools(self) -> dict[str, TrainPart]:
+        return {}
+
+    def _check_calibration(self, threshold: ThresholdStage) -> None:
+        labels = {sample.label for part in threshold.parts for sample in part.samples}
+        missing = "anomalous" if threshold.config.objective == "f1" and 1 not in labels else "normal" if 0 not in labels else ""
+        if missing:
+            categories = ", ".join(part.category for part in threshold.parts)
+            raise UserError(
+                Complaint(
+                    f"{categories}: the validation part has no {missing} image",
+                    f"a threshold by {threshold.config.objective} needs one",
+                    "raise split.validation_defects, or use thresholds.objective: normal_quantile"
+                    if missing == "anomalous"
+                    else "lower split.train_fraction",
+                )
+            )
+
+

@@ -1,0 +1,118 @@
+"""Progress for people: a live line on a terminal, plain lines elsewhere, both with an estimate of what is left."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from adloc.plan import Plan, Run
+    from adloc.records import RunRecord
+    from adloc.stages import Stage
+
+FIGURES = ("image_auroc", "pixel_auroc", "pixel_aupro")
+
+
+class Progress:
+    """Writes to stderr, so that what a program reads from stdout stays clean. See `adloc.executor.Reporter`."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Say nothing when `quiet`."""
+        self.n_stages = 0
+        self.n_images = 0
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._live: Live | None = None
+        self._done = 0
+        self._total = 0
+        self._here = 0
+        self._started = time.monotonic()
+        self._now = ""
+
+    def __enter__(self) -> Progress:
+        """Show the live line, on a terminal."""
+        if self._console.is_terminal and not self._console.quiet:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the live line away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def study_started(self, plan: Plan, n_known: int) -> None:
+        """Say how much there is to do."""
+        self._total, self._done, self._here = len(plan.runs), n_known, 0
+        self._started = time.monotonic()
+        known = f", {n_known} of them done already" if n_known else ""
+        self._say(f"{plan.spec.study}: {len(plan.runs)} runs{known}, {len(plan.stages)} stages shared between them")
+
+    def run_started(self, run: Run) -> None:
+        """Remember it for the live line."""
+        self._now = _name(run)
+        self._refresh("")
+
+    def run_done(self, run: Run, record: RunRecord) -> None:
+        """One line a run."""
+        self._done += 1
+        self._here += 1
+        if record.status == "failed":
+            what = "FAILED: " + (record.error or "").strip().splitlines()[-1]
+        else:
+            figures = ((name, record.metrics.get(name)) for name in FIGURES)
+            what = "  ".join(f"{name} {value:.4f}" for name, value in figures if value is not None)
+        self._say(f"[{self._done}/{self._total}] {_name(run)}: {what}  ({record.seconds:.1f} s{self._left()})")
+
+    def stage_started(self, stage: Stage) -> None:
+        """Show which stage is being computed."""
+        self._refresh(stage.kind)
+
+    def stage_progress(self, stage: Stage, done: int, total: int) -> None:
+        """Show how many images have passed the backbone."""
+        self._refresh(f"{stage.kind} {done}/{total} images")
+        if self._live is None and done == total:
+            category = stage.part.category if hasattr(stage, "part") else ""
+            self._say(f"  {category}: backbone features of {total} images")
+
+    def stage_done(self, stage: Stage, seconds: float, n_images: int) -> None:
+        """Count it."""
+        del stage, seconds
+        self.n_stages += 1
+        self.n_images += n_images
+
+    def _left(self) -> str:
+        """The mean time of the runs of this session, times the runs to come."""
+        remaining = self._total - self._done
+        if not remaining or not self._here:
+            return ""
+        return f", about {_duration((time.monotonic() - self._started) / self._here * remaining)} left"
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
+
+    def _refresh(self, stage: str) -> None:
+        if self._live is not None:
+            left = self._left().removeprefix(", ")
+            self._live.update(Text(f"[{self._done}/{self._total}] {self._now}  {stage}  {left}", overflow="ellipsis"))
+
+
+def _name(run: Run) -> str:
+    varied = " ".join(f"{k}={_short(v)}" for k, v in run.variant.varied.items())
+    scope = "" if run.scope == "category" else f" {run.scope} ({run.threshold_scope} threshold)"
+    repeat = f" repeat {run.repeat}" if run.repeat else ""
+    return f"{run.category} {run.variant.method.name} {varied}{' ' if varied else ''}{run.regime}{scope}{repeat}"
+
+
+def _short(value: object) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

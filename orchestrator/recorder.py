@@ -1,0 +1,194 @@
+"""From a run's stage results to its record: figures, a score for every image, curves and heatmaps."""
+
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adloc.datasets.transform import resize_and_crop
+from adloc.environment import environment
+from adloc.heatmaps import Caption, ColourScale, choose_images, png_bytes, render
+from adloc.metrics.classification import confusion
+from adloc.records import RunRecord
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adloc.compute import Workbench
+    from adloc.methods.detector import Result
+    from adloc.parts import Part
+    from adloc.plan import Run
+    from adloc.records import Records
+    from adloc.stages import EvaluationStage
+
+RANKING = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_aupro", "pixel_aupro_005")
+THRESHOLDED = {
+    "image_f1": "f1",
+    "image_accuracy": "accuracy",
+    "image_precision": "precision",
+    "image_recall": "recall",
+    "image_fpr": "false_positive_rate",
+    "image_fnr": "false_negative_rate",
+}
+
+
+def record_run(run: Run, bench: Workbench, records: Records, started: datetime) -> RunRecord:
+    """Compute what the run still lacks and write its record.
+
+    Args:
+        run: of the plan.
+        bench: computes stages, or finds them in the store.
+        records: where the record goes.
+        started: when the run began.
+    """
+    fit = {stage.step.name: bench.result(stage) for stage in run.fit}
+    threshold = None
+    metrics: dict[str, float | None] = {}
+    if run.threshold is not None and run.validation is not None:
+        threshold = float(bench.result(run.threshold).facts["threshold"])
+        validation = bench.result(run.validation)
+        figures = _figures(run.validation, validation, threshold)
+        metrics |= {f"val_{name}": v for name, v in figures.items() if not name.startswith("pixel_aupro")}
+    test = bench.result(run.test)
+    metrics |= _figures(run.test, test, threshold)
+    metrics |= _costs(run, bench, fit)
+    draft = records.draft(run.run_id)
+    _write_images(draft / "images.csv", run, bench, threshold)
+    _write_manifest(draft / "manifest.csv", run)
+    _write_curves(draft / "curves.json", test)
+    _write_heatmaps(draft / "heatmaps", run, bench, test, threshold)
+    return _record(run, started, status="done", threshold=threshold, metrics=metrics)
+
+
+def record_failure(run: Run, records: Records, started: datetime, error: str) -> RunRecord:
+    """Write that a run failed, and why; the next `run` tries it again."""
+    records.draft(run.run_id)
+    return _record(run, started, status="failed", error=error)
+
+
+def _record(run: Run, started: datetime, **found: object) -> RunRecord:
+    parts = {"train": run.train_part, "test": run.test.truth.part}
+    if run.validation is not None:
+        parts["validation"] = run.validation.truth.part
+    return RunRecord.model_validate(
+        {
+            "study": run.study,
+            "run_id": run.run_id,
+            "key": run.key,
+            "group": run.group,
+            "category": run.category,
+            "method": run.variant.method.name,
+            "regime": run.regime,
+            "scope": run.scope,
+            "threshold_scope": run.threshold_scope,
+            "repeat": run.repeat,
+            "params": run.variant.hyperparameters(),
+            "n_train": len(run.train_part),
+            "n_val": len(run.validation.truth.part) if run.validation else 0,
+            "n_test": len(run.test.truth.part),
+            "stages": {stage.kind: stage.key for stage in run.stages() if stage.kind != "features"},
+            "datasets": {name: part.digest for name, part in parts.items()},
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
+            "environment": environment() | {"weights_sha256": run.fit[0].features.network.sha256},
+            **found,
+        }
+    )
+
+
+def _figures(stage: EvaluationStage, result: Result, threshold: float | None) -> dict[str, float | None]:
+    """Metrics by result column, without a prefix; None where not defined."""
+    figures = {name: _number(result.facts.get(name)) for name in RANKING}
+    scores = result.arrays["image_scores"]
+    labels = np.array([s.label for s in stage.truth.part.samples], dtype=bool)
+    at = confusion(scores, labels, threshold) if threshold is not None else None
+    return figures | {column: _number(getattr(at, name, None)) for column, name in THRESHOLDED.items()}
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
+
+
+def _costs(run: Run, bench: Workbench, fit: dict[str, Result]) -> dict[str, float | None]:
+    """Seconds of fitting and scoring, as one run on its own would take with a warm disk cache."""
+    detector, params = bench.detector(run.variant.method), run.variant.params
+    scored = run.test.scores
+    steps = [bench.result(s).seconds for s in (*scored.before, scored) if s.step.part == "score"]
+    seconds = bench.features(scored.features).seconds() + sum(steps)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {
+        "fit_s": bench.features(run.fit[0].features).seconds() + detector.fit_seconds(fit, params),
+        "score_ms_per_image": 1000 * seconds / max(1, len(run.test.truth.part)),
+        "model_mb": detector.model_bytes(fit, params) / 1e6,
+        "peak_memory_mb": peak / 1e6,
+    }
+
+
+def _write_images(path: Path, run: Run, bench: Workbench, threshold: float | None) -> None:
+    """One row an image of the validation and test parts, with its raw score."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["part", "category", "name", "label", "defect", "score", "anomalous"])
+        for name, stage in (("validation", run.validation), ("test", run.test)):
+            if stage is None:
+                continue
+            scores = bench.result(stage).arrays["image_scores"]
+            for sample, score in zip(stage.truth.part.samples, scores.tolist(), strict=True):
+                verdict = "" if threshold is None else int(score >= threshold)
+                writer.writerow(
+                    [name, sample.category, sample.name, sample.label, sample.defect, repr(score), verdict]
+                )
+
+
+def _write_manifest(path: Path, run: Run) -> None:
+    parts: dict[str, Part] = {"train": run.train_part}
+    if run.validation is not None:
+        parts["validation"] = run.validation.truth.part
+    parts["test"] = run.test.truth.part
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["part", "domain", "category", "path", "label", "defect", "sha256"])
+        for name, part in parts.items():
+            for sample, print_ in zip(part.samples, part.fingerprints, strict=True):
+                writer.writerow(
+                    [name, part.domain, sample.category, sample.name, sample.label, sample.defect, print_.sha256]
+                )
+
+
+def _write_curves(path: Path, test: Result) -> None:
+    curves: dict[str, dict[str, list[float]]] = {}
+    for name, array in test.arrays.items():
+        curve, dot, axis = name.partition(".")
+        if dot:
+            curves.setdefault(curve, {})[axis] = [float(f"{v:.6g}") for v in array.tolist()]
+    path.write_text(json.dumps(curves), encoding="utf-8")
+
+
+def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, threshold: float | None) -> None:
+    """Input, map, overlay and mask of a mix of images, on one colour scale anchored at the threshold."""
+    if not run.heatmaps:
+        return
+    folder.mkdir()
+    part, scores = run.test.truth.part, test.arrays["image_scores"]
+    labels = np.array([s.label for s in part.samples], dtype=bool)
+    low, high = test.arrays["map_levels"].tolist()
+    scale = ColourScale.around(low=low, high=high, threshold=threshold)
+    chosen = choose_images(scores, labels, threshold, run.heatmaps)
+    indices = [choice.index for choice in chosen]
+    patch_maps = bench.result(run.test.scores).arrays["patch_maps"][indices]
+    masks = np.asarray(bench.result(run.test.truth).arrays["masks"][indices])
+    detector = bench.detector(run.variant.method)
+    maps = detector.anomaly_maps(patch_maps, run.test.truth.size, run.variant.params)
+    for number, choice in enumerate(chosen):
+        sample = part.samples[choice.index]
+        caption = Caption(sample.identity, bool(labels[choice.index]), float(scores[choice.index]), threshold)
+        image = resize_and_crop(part.read(choice.index).image, run.variant.image)
+        strip = render(image, maps[number], masks[number], scale, caption)
+        name = sample.name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
+        (folder / f"{number:02d}-{choice.why}-{name}.png").write_bytes(png_bytes(strip))

@@ -1,0 +1,132 @@
+"""The records of a study's runs: the truth, from which MLflow and the results table can be made again.
+
+A run's record is a folder, `records/<run_id>/`: record.json, images.csv (a score for every image), curves.json,
+manifest.csv (which image was in which part) and heatmaps/. It is written aside and renamed, so it is whole or
+absent. A record that is replaced, because data or code changed, moves to `superseded/`; nothing is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FORMAT = 1
+
+
+class RunRecord(BaseModel):
+    """What one run found, or why it failed.
+
+    Attributes:
+        format: of this record.
+        key: identity of data, weights, settings and code behind the figures.
+        group: identity of what is averaged over categories.
+        params: every hyperparameter, defaults included.
+        threshold: None when none was calibrated, or the run failed.
+        metrics: by result column; None where a metric is not defined.
+        stages: key by kind of stage, to find the artifacts in the store.
+        datasets: digest of each part.
+        started: ISO 8601, UTC.
+        seconds: wall time of this run, which is short when others had computed its stages.
+        environment: versions, device, commit.
+        error: of a failed run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    study: str
+    run_id: str
+    key: str
+    group: str
+    category: str
+    method: str
+    regime: str
+    scope: str
+    threshold_scope: str
+    repeat: int
+    status: Literal["done", "failed"]
+    params: dict[str, JsonValue]
+    n_train: int
+    n_val: int
+    n_test: int
+    threshold: float | None = None
+    metrics: dict[str, float | None] = {}
+    stages: dict[str, str] = {}
+    datasets: dict[str, str] = {}
+    started: str
+    seconds: float
+    environment: dict[str, str] = {}
+    error: str | None = None
+
+
+class Records:
+    """The records of one study, on disk."""
+
+    def __init__(self, study_path: Path) -> None:
+        """Keep them under the study's folder of the workspace."""
+        self._root = study_path / "records"
+        self._superseded = study_path / "superseded"
+
+    def path(self, run_id: str) -> Path:
+        """Folder of a run's record."""
+        return self._root / run_id
+
+    def draft(self, run_id: str) -> Path:
+        """An empty folder to fill; `write` makes it the record."""
+        draft = self._root / f".{run_id}.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        return draft
+
+    def write(self, record: RunRecord) -> Path:
+        """Make the draft the run's record; return its folder."""
+        draft, final = self._root / f".{record.run_id}.draft", self.path(record.run_id)
+        path = draft / "record.json"
+        path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        for file in (p for p in draft.rglob("*") if p.is_file()):
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        self.supersede(record.run_id)
+        draft.rename(final)
+        return final
+
+    def supersede(self, run_id: str) -> None:
+        """Move a run's present record, if there is one, out of the way."""
+        final = self.path(run_id)
+        if final.exists():
+            self._superseded.mkdir(exist_ok=True)
+            number = len(list(self._superseded.glob(f"{run_id}.*")))
+            final.rename(self._superseded / f"{run_id}.{number}")
+
+    def get(self, run_id: str) -> RunRecord | None:
+        """The record, or None if there is none that can be read."""
+        try:
+            return RunRecord.model_validate_json((self.path(run_id) / "record.json").read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def all(self) -> Iterator[RunRecord]:
+        """Every readable record, those of earlier versions of the study file included."""
+        for path in sorted(self._root.glob("[!.]*/record.json")):
+            record = self.get(path.parent.name)
+            if record is not None:
+                yield record
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON aside and rename, so that a reader never sees half of it."""
+    aside = path.with_name(f".{path.name}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)

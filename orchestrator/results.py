@@ -1,0 +1,150 @@
+"""The results table: one row a run, and a macro row for each average over categories."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adloc.metrics.registry import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from adloc.plan import Plan
+    from adloc.records import RunRecord
+
+Cell = str | int | float | None
+Row = dict[str, Cell]
+WHO = ("study", "category", "method", "regime", "scope", "threshold_scope", "repeat", "run_id", "status")
+SIZES = ("n_train", "n_val", "n_test")
+MACRO = "macro"
+
+
+def current(plan: Plan, records: Mapping[str, RunRecord]) -> list[RunRecord]:
+    """The records of the plan's runs that are of its present data, weights and settings, in its order."""
+    found = (records.get(run.run_id) for run in plan.runs)
+    return [r for r, run in zip(found, plan.runs, strict=True) if r is not None and r.key == run.key]
+
+
+def table(records: Sequence[RunRecord]) -> list[Row]:
+    """One row a record, then one macro row for each variant, regime, scope and repeat; same columns in all."""
+    names = list(dict.fromkeys(name for record in records for name in record.params))
+    rows = [_row(record, names) for record in records]
+    groups: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        groups.setdefault(record.group, []).append(index)
+    macro = [_macro(group, [rows[i] for i in indices]) for group, indices in groups.items()]
+    return rows + macro
+
+
+def _row(record: RunRecord, param_names: Sequence[str]) -> Row:
+    row: Row = {name: getattr(record, name) for name in WHO}
+    row |= {f"params.{name}": _plain(record.params.get(name)) for name in param_names}
+    row |= {name: getattr(record, name) for name in SIZES}
+    values = {"threshold": record.threshold, **record.metrics}
+    return row | {name: values.get(name) for name in METRICS}
+
+
+def _macro(group: str, rows: Sequence[Row]) -> Row:
+    """The mean over categories; empty where a category lacks the metric or a run failed."""
+    first = rows[0]
+    done = all(row["status"] == "done" for row in rows)
+    row: Row = {name: first[name] for name in first}
+    row |= {"category": MACRO, "run_id": f"{MACRO}-{first['method']}-{group[:12]}"}
+    row["status"] = "done" if done else "incomplete"
+    for name in SIZES:
+        row[name] = sum(int(r[name] or 0) for r in rows)
+    for name in METRICS:
+        values = [r[name] for r in rows]
+        defined = done and name != "threshold" and all(isinstance(v, int | float) for v in values)
+        row[name] = float(np.mean([float(v) for v in values if v is not None])) if defined else None
+    return row
+
+
+def write(rows: Sequence[Row], form: str) -> str:
+    """The table as text: csv, json or latex.
+
+    Numbers are written in full in csv and json, so that they read back the same.
+    """
+    if form == "csv":
+        buffer = io.StringIO()
+        if rows:
+            writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
+        return buffer.getvalue()
+    if form == "json":
+        return json.dumps(list(rows), indent=1)
+    return _latex(rows)
+
+
+def write_parquet(rows: Sequence[Row], path: Path) -> None:
+    """The table as a parquet file, numbers as numbers."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows)
+    for name in frame.columns:  # a parameter that is a number for one method and a word for another
+        if frame[name].dtype == object and len({type(v) for v in frame[name].dropna()}) > 1:
+            frame[name] = frame[name].map(lambda v: v if v is None else str(v))
+    frame.to_parquet(path, index=False)
+
+
+def brief(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells for people: what tells the rows apart, and the main figures."""
+    if not rows:
+        return [], []
+    names = [n for n in ("category", "method", "regime", "scope", "threshold_scope", "repeat")]
+    names += [n for n in rows[0] if n.startswith("params.")]
+    varying = [n for n in names if n in ("category", "method") or _varies(rows, n)]
+    if any(row["status"] != "done" for row in rows):
+        varying.append("status")
+    figures = ["threshold", "image_auroc", "image_f1", "pixel_auroc", "pixel_aupro", "fit_s", "score_ms_per_image",
+               "model_mb"]  # fmt: skip
+    heads = [n.removeprefix("params.") for n in varying] + figures
+    return heads, [[_cell(n, row[n]) for n in (*varying, *figures)] for row in rows]
+
+
+def _varies(rows: Sequence[Row], name: str) -> bool:
+    """Whether a column tells rows of one method apart (a parameter that only one method has does not)."""
+    if not name.startswith("params."):
+        return len({row[name] for row in rows}) > 1
+    by_method: dict[Cell, set[Cell]] = {}
+    for row in rows:
+        by_method.setdefault(row["method"], set()).add(row[name])
+    return any(len(values) > 1 for values in by_method.values())
+
+
+def _cell(name: str, value: Cell) -> str:
+    if value is None or value == "":
+        return "-"
+    if not isinstance(value, float):
+        return str(value)
+    if name.startswith("params."):
+        return f"{value:g}"
+    return f"{value:.1f}" if name in ("fit_s", "score_ms_per_image", "model_mb") else f"{value:.4f}"
+
+
+def _latex(rows: Sequence[Row]) -> str:
+    """A booktabs table of the brief columns."""
+    heads, cells = brief(rows)
+
+    def line(values: Iterable[str]) -> str:
+        escaped = (v.replace("\\", r"\textbackslash ").replace("_", r"\_").replace("%", r"\%") for v in values)
+        return " & ".join(escaped) + r" \\"
+
+    body = "\n".join(line(row) for row in cells)
+    return (
+        f"\\begin{{tabular}}{{{'l' * len(heads)}}}\n\\toprule\n{line(heads)}\n\\midrule\n{body}\n"
+        "\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+def _plain(value: object) -> Cell:
+    if isinstance(value, list):
+        return "-".join(str(v) for v in value)
+    return value if value is None or isinstance(value, str | int | float) else str(value)

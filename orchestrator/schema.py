@@ -1,0 +1,37 @@
+"""The JSON Schema of a study file, for editors and other programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adloc.methods import METHODS
+from adloc.spec import StudySpec
+from adloc.variants import IMAGE_KEYS
+
+
+def study_schema() -> dict[str, Any]:
+    """Pydantic's schema of the spec, with each method's parameters in its params and, as lists, in its grid."""
+    schema = StudySpec.model_json_schema()
+    definitions = schema["$defs"]
+    image = definitions["ImageConfig"]["properties"]
+    entries = []
+    for method in METHODS.values():
+        own = method.params.model_json_schema()
+        definitions |= own.pop("$defs", {})
+        values = own["properties"] | {key: image[name] for key, name in IMAGE_KEYS.items()}
+        lists = {key: {"type": "array", "minItems": 1, "items": value} for key, value in values.items()}
+        entries.append(
+            {
+                "title": method.name,
+                "type": "object",
+                "required": ["method"],
+                "additionalProperties": False,
+                "properties": {
+                    "method": {"const": method.name},
+                    "params": {"type": "object", "properties": values, "additionalProperties": False},
+                    "grid": {"type": "object", "properties": lists, "additionalProperties": False},
+                },
+            }
+        )
+    definitions["MethodEntry"] = {"oneOf": entries}
+    return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "adloc study file"}

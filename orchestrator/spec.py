@@ -1,0 +1,126 @@
+"""What a study asks for. Every default of the study file stands here, or in the class that it configures."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from adloc.datasets import DatasetConfig
+from adloc.datasets.shift import ShiftConfig
+from adloc.datasets.split import SplitConfig
+from adloc.datasets.transform import ImageConfig
+from adloc.thresholds import ThresholdConfig
+
+Regime = Literal["clean", "no_adaptation", "threshold_only", "full_adaptation"]
+Scope = Literal["category", "unified"]
+StudyName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_-]{1,80}$",
+        json_schema_extra={
+            "rule": "it must be 1 to 80 letters, digits, _ and -: it names folders and the MLflow experiment",
+            "remedy": "use a name like coreset_ablation",
+        },
+    ),
+]
+
+
+class MethodEntry(BaseModel):
+    """One method of a study, with single values in `params` and lists to multiply out in `grid`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str = Field(description="a registered method: patchcore, padim")
+    params: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="single values",
+        json_schema_extra={
+            "rule": "it must hold parameters of the method, one value each",
+            "remedy": "write for example params: {backbone: resnet50}",
+        },
+    )
+    grid: dict[str, list[JsonValue]] = Field(
+        default_factory=dict,
+        description="lists; their product is taken",
+        json_schema_extra={
+            "rule": "every key of a grid must have a list of values; their product is taken",
+            "remedy": "write for example grid: {coreset_ratio: [0.01, 0.1]}, or move a single value to params",
+        },
+    )
+
+
+class EvaluationConfig(BaseModel):
+    """How maps and masks are compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int | tuple[int, int] | None = Field(
+        default=None,
+        description="height and width at which maps and masks are compared; null: the model's input size",
+        json_schema_extra={
+            "rule": "it must be a side in pixels, [height, width], or null for the model's input size",
+            "remedy": "use 224, or leave the key out",
+        },
+    )
+
+
+class StudySpec(BaseModel):
+    """A study, validated. Frozen; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: StudyName
+    description: str = Field(default="", description="the question that the study answers")
+    dataset: DatasetConfig
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    shift: ShiftConfig = Field(default_factory=ShiftConfig)
+    image: ImageConfig = Field(default_factory=ImageConfig)
+    regimes: tuple[Regime, ...] = Field(
+        default=("clean",),
+        min_length=1,
+        json_schema_extra={
+            "rule": "it must be a list of clean, no_adaptation, threshold_only, full_adaptation",
+            "remedy": "use [clean], or all four to see what a shift does",
+        },
+    )
+    scopes: tuple[Scope, ...] = Field(
+        default=("category",),
+        min_length=1,
+        json_schema_extra={
+            "rule": "it must be a list of category (one model each) and unified (one model for all)",
+            "remedy": "use [category]",
+        },
+    )
+    thresholds: ThresholdConfig = Field(default_factory=ThresholdConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    methods: tuple[MethodEntry, ...] = Field(
+        min_length=1,
+        json_schema_extra={
+            "rule": "it must be a list of at least one method with its params and grid",
+            "remedy": "add `- method: patchcore`",
+        },
+    )
+    repeats: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="repeat i uses every seed + i",
+        json_schema_extra={"rule": "it must be a whole number from 1 to 1000", "remedy": "use 1, or 5 for intervals"},
+    )
+    heatmaps: int = Field(
+        default=8,
+        ge=0,
+        description="heatmaps logged per run: a mix of the best, the worst and borderline images",
+        json_schema_extra={"rule": "it must be a whole number, 0 or more", "remedy": "use 8"},
+    )
+    seed: int = Field(
+        default=42,
+        ge=0,
+        description="of the methods' own random choices",
+        json_schema_extra={"rule": "it must be a whole number, 0 or more", "remedy": "use 42"},
+    )
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that was asked, defaults included, as plain values for YAML and JSON."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,198 @@
+"""The stages of a study, in the order in which it runs them. A reader may start here.
+
+    features -> steps of the method (fit, then score) -> threshold
+                                                      -> evaluation      <- truth (labels and masks)
+
+A stage is a value: what is to be computed, and a key made of that and of the keys of its inputs; at the leaves
+stand the content hashes of images and weights. Equal keys are one stage, computed once and kept by the store:
+sharing between runs, resuming after a crash, the dry run and distribution rest on nothing else.
+`adloc.compute` says how each is computed. Nothing here imports torch or touches a disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from adloc.keys import content_key
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from adloc.datasets.transform import ImageConfig
+    from adloc.methods.method import Method, Step
+    from adloc.parts import Part, ValidationPart
+    from adloc.thresholds import ThresholdConfig
+
+# Raised when the code behind a kind of stage changes its results: artifacts of older versions are not used.
+FEATURES_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 1, 1, 1, 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """A backbone with its weights.
+
+    Attributes:
+        backbone: "resnet50", "package.module:function".
+        weights: as in the study file: "default", a path, "random".
+        sha256: of the weights; only this, not the path, is part of the key.
+        seed: of random weights.
+    """
+
+    backbone: str
+    weights: str
+    sha256: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureStage:
+    """Backbone features of every image of a part, kept image by image.
+
+    Attributes:
+        part: the images.
+        network: the backbone.
+        image: size and crop of its input.
+        layers: that this run reads. They are not in the key: an image passes the backbone once for all layers
+            that any run of the study reads.
+    """
+
+    part: Part
+    network: Network
+    image: ImageConfig
+    layers: tuple[str, ...]
+    kind = "features"
+
+    @cached_property
+    def source(self) -> str:
+        """Identity of network and input size: stages that agree here share one backbone pass an image."""
+        image = self.image.model_dump(mode="json")
+        return content_key(
+            ["features", FEATURES_VERSION, self.network.backbone, self.network.sha256, image]
+        )
+
+    @cached_property
+    def image_keys(self) -> tuple[str, ...]:
+        """Key of each image's features."""
+        return tuple(content_key([self.source, key]) for key in self.part.image_keys)
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the whole part's features."""
+        return content_key(["features of a part", list(self.image_keys)])
+
+
+@dataclass(frozen=True, eq=False)
+class StepStage:
+    """One step of a method: a fit step on a train part, or a score step on any part.
+
+    Attributes:
+        method: the registry entry.
+        step: which of its steps.
+        params: all parameters of the run; the key holds those that the step declares.
+        features: of the train part (fit) or of the scored part (score).
+        before: the steps whose results this one may read.
+        seed: of the method's random choices.
+    """
+
+    method: Method
+    step: Step
+    params: BaseModel
+    features: FeatureStage
+    before: tuple[StepStage, ...]
+    seed: int
+
+    @property
+    def kind(self) -> str:
+        """ "patchcore.coreset"."""
+        return f"{self.method.name}.{self.step.name}"
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the result, whatever its extent."""
+        values = self.params.model_dump(mode="json")
+        return content_key(
+            [
+                self.kind,
+                self.step.version,
+                {name: values[name] for name in self.step.params},
+                self.features.key,
+                [stage.key for stage in self.before],
+                self.seed if self.step.part == "fit" else None,
+            ]
+        )
+
+    @cached_property
+    def extent(self) -> float | None:
+        """The value of the parameter with which the result grows; None for a step that does not."""
+        return None if self.step.grows_with is None else float(getattr(self.params, self.step.grows_with))
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdStage:
+    """The threshold chosen on validation parts: one category's, or all together.
+
+    Attributes:
+        scores: last score step on each part.
+        parts: the validation parts, in the order of `scores`.
+        config: the objective.
+    """
+
+    scores: tuple[StepStage, ...]
+    parts: tuple[ValidationPart, ...]
+    config: ThresholdConfig
+    kind = "threshold"
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the threshold."""
+        pairs = [[s.key, p.truth_key] for s, p in zip(self.scores, self.parts, strict=True)]
+        objective = {"objective": self.config.objective, "fpr": self.config.fpr}
+        return content_key(["threshold", THRESHOLD_VERSION, objective, sorted(pairs)])
+
+
+@dataclass(frozen=True, eq=False)
+class TruthStage:
+    """Labels and masks of a part at the evaluation size.
+
+    Attributes:
+        part: the images.
+        image: the preprocessing, whose crop the masks follow.
+        size: (height, width) of the evaluation.
+    """
+
+    part: Part
+    image: ImageConfig
+    size: tuple[int, int]
+    kind = "truth"
+
+    @cached_property
+    def key(self) -> str:
+        """Key of labels and masks."""
+        image = self.image.model_dump(mode="json")
+        return content_key(["truth", TRUTH_VERSION, self.part.truth_key, image, list(self.size)])
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationStage:
+    """Metrics and curves that need no threshold, of a validation or a test part.
+
+    Attributes:
+        scores: the last score step on the part.
+        truth: of the same part.
+    """
+
+    scores: StepStage
+    truth: TruthStage
+    kind = "evaluation"
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the metrics."""
+        values = self.scores.params.model_dump(mode="json")
+        maps = {name: values[name] for name in self.scores.method.map_params}
+        return content_key(["evaluation", EVALUATION_VERSION, self.scores.key, maps, self.truth.key])
+
+
+Stage = FeatureStage | StepStage | ThresholdStage | TruthStage | EvaluationStage

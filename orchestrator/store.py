@@ -1,0 +1,186 @@
+"""Stage results on disk, by key: one safetensors file each, memory-mapped when read.
+
+A result is written aside, flushed to the disk and renamed, so a file is whole or absent. Every array has a
+checksum; a damaged file is set aside under `damaged/` and its stage computed again. Files that have not been
+read for longest go first when the store grows over its cap.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from adloc.methods.detector import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+SUFFIX = ".safetensors"
+DEFAULT_CAP_GB = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of the store: its kind and key, its bytes, and when it was last read (seconds since 1970)."""
+
+    path: Path
+    kind: str
+    key: str
+    n_bytes: int
+    used_s: float
+
+
+class DamagedError(Exception):
+    """A file of the store that is not what was written."""
+
+
+class Store:
+    """Stage results under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Use `root`, made when first written to."""
+        self.root = root
+        self._verified: set[Path] = set()
+
+    def path(self, kind: str, key: str) -> Path:
+        """Where a result is, or would be."""
+        return self.root / kind / key[:2] / f"{key}{SUFFIX}"
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether a result of any extent is there; its content is not looked at."""
+        return self.path(kind, key).is_file()
+
+    def facts(self, kind: str, key: str) -> dict[str, str | int | float | bool] | None:
+        """The result's small values alone, or None."""
+        result = self.get(kind, key)
+        return None if result is None else dict(result.facts)
+
+    def get(self, kind: str, key: str) -> Result | None:
+        """The result, its arrays memory-mapped and read-only; None if absent or found damaged."""
+        path = self.path(kind, key)
+        try:
+            result = _read(path, verify=path not in self._verified)
+        except FileNotFoundError:
+            return None
+        except DamagedError:
+            self._set_aside(path)
+            return None
+        self._verified.add(path)
+        os.utime(path)  # when it was last used; many systems keep no access times
+        return result
+
+    def put(self, kind: str, key: str, result: Result) -> None:
+        """Keep a result, replacing one of a smaller extent."""
+        path = self.path(kind, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {name: np.ascontiguousarray(array) for name, array in result.arrays.items()}
+        facts = {
+            "facts": dict(result.facts),
+            "seconds": result.seconds,
+            "crc32": {name: _checksum(array) for name, array in arrays.items()},
+        }
+        aside = path.with_name(f".{key}.{os.getpid()}.tmp")
+        try:
+            save_file(arrays, aside, metadata={"adloc": json.dumps(facts)})
+            with aside.open("rb+") as file:
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        self._verified.add(path)
+
+    def remove(self, kind: str, key: str) -> None:
+        """Forget a result, if it is there."""
+        path = self.path(kind, key)
+        path.unlink(missing_ok=True)
+        self._verified.discard(path)
+
+    def entries(self) -> Iterator[Entry]:
+        """Every result kept."""
+        for path in sorted(self.root.glob(f"*/*/*{SUFFIX}")):
+            stat = path.stat()
+            yield Entry(path, path.parent.parent.name, path.stem, stat.st_size, stat.st_mtime)
+
+    def verify(self) -> list[Path]:
+        """Read every file against its checksums; set damaged ones aside and return where they were."""
+        damaged = []
+        for entry in list(self.entries()):
+            try:
+                _read(entry.path, verify=True)
+            except DamagedError:
+                self._set_aside(entry.path)
+                damaged.append(entry.path)
+        return damaged
+
+    def collect(self, cap_bytes: float, *, unused_since_s: float = 0.0) -> list[Entry]:
+        """Delete the results unused for longest until at most `cap_bytes` remain; return those deleted.
+
+        Those used within the last `unused_since_s` seconds stay, and leftovers of killed writers go.
+        """
+        for leftover in self.root.glob("*/*/.*.tmp"):
+            if time.time() - leftover.stat().st_mtime > 3600:  # an hour: no write takes that long
+                leftover.unlink(missing_ok=True)
+        entries = sorted(self.entries(), key=lambda e: e.used_s)
+        total, gone = sum(e.n_bytes for e in entries), []
+        for entry in entries:
+            if total <= cap_bytes or time.time() - entry.used_s < unused_since_s:
+                break
+            entry.path.unlink(missing_ok=True)
+            total -= entry.n_bytes
+            gone.append(entry)
+        return gone
+
+    def _set_aside(self, path: Path) -> None:
+        damaged = self.root / "damaged"
+        damaged.mkdir(parents=True, exist_ok=True)
+        path.replace(damaged / f"{path.parent.parent.name}-{path.stem}-{time.time_ns()}{SUFFIX}")
+
+
+def cap_bytes() -> float:
+    """The store's size cap: $ADLOC_STORE_GB, else 100 GB."""
+    return float(os.environ.get("ADLOC_STORE_GB", DEFAULT_CAP_GB)) * 1e9
+
+
+def _read(path: Path, *, verify: bool) -> Result:
+    """Parse the header and map the arrays; the format is 8 bytes of header length, JSON, then the data."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= size - 8:
+                raise DamagedError(path)
+            header = json.loads(file.read(length))
+        meta = json.loads(header.pop("__metadata__")["adloc"])
+        start = 8 + length
+        if max([start, *(start + spec["data_offsets"][1] for spec in header.values())]) != size:
+            raise DamagedError(path)
+        arrays = {name: _map(path, start, spec) for name, spec in header.items()}
+        if verify and {n: _checksum(a) for n, a in arrays.items()} != meta["crc32"]:
+            raise DamagedError(path)
+        return Result(arrays, meta["facts"], meta["seconds"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(path) from error
+
+
+def _map(path: Path, start: int, spec: dict[str, object]) -> np.ndarray:
+    dtype, shape = np.dtype(DTYPES[str(spec["dtype"])]), tuple(spec["shape"])  # type: ignore[arg-type, var-annotated]
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    offset = start + spec["data_offsets"][0]  # type: ignore[index]
+    return np.memmap(path, dtype, "r", offset, shape)
+
+
+def _checksum(array: np.ndarray) -> int:
+    return zlib.crc32(array.reshape(-1).view(np.uint8).data) if array.size else 0

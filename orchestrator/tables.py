@@ -1,0 +1,114 @@
+"""Tables for people on the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from adloc.datasets.split import counts
+from adloc.results import MACRO, brief
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adloc.plan import Plan
+    from adloc.results import Row
+    from adloc.study import DataCheck, Outcome, Study
+
+
+def print_results(rows: Sequence[Row]) -> None:
+    """The results, macro rows under a rule."""
+    if not rows:
+        click.echo("no results yet: run the study first")
+        return
+    heads, cells = brief(rows)
+    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    for column, head in zip(table.columns, heads, strict=True):
+        column.justify = "left" if head in ("category", "method", "regime", "scope", "status", "layers") else "right"
+    for row, line in zip(rows, cells, strict=True):
+        if row["category"] == MACRO and table.rows and not table.rows[-1].style:
+            table.add_section()
+        table.add_row(*line, style="bold" if row["category"] == MACRO else None)
+    _console().print(table)
+
+
+def print_where(study: Study, outcome: Outcome) -> None:
+    """What was done, and where to look next."""
+    root = study.workspace.root
+    click.echo()
+    click.echo(
+        f"{outcome.n_done} runs done ({outcome.n_computed} now, {outcome.n_stages} stages computed),"
+        f" {outcome.n_failed} failed"
+    )
+    if study.spec.split.train_fraction == 1:
+        click.echo("The validation part is empty: no threshold was calibrated, metrics at a threshold are empty.")
+    click.echo(f"Table:    {study.workspace.study_path(study.spec.study) / 'results.csv'}")
+    click.echo(f"Heatmaps: {study.workspace.study_path(study.spec.study) / 'records'}")
+    click.echo(f"Compare:  mlflow ui --workers 1 --backend-store-uri sqlite:///{root / 'mlflow.db'}")
+    click.echo("          then open http://127.0.0.1:5000")
+
+
+def print_plan(study: Study, todo: Sequence[str]) -> None:
+    """Runs by method and regime, and the stages that they share."""
+    plan = study.plan
+    click.echo(f"{study.spec.study}: {len(plan.runs)} runs, {len(todo)} to do")
+    table = Table("method", "scope", "regime", "variants", "runs", box=None, pad_edge=False)
+    groups = Counter((r.variant.method.name, r.scope, r.regime) for r in plan.runs)
+    for (method, scope, regime), n_runs in groups.items():
+        n_variants = len(
+            {str(r.variant.hyperparameters()) for r in plan.runs if (r.variant.method.name, r.scope) == (method, scope)}
+        )
+        table.add_row(method, scope, regime, str(n_variants), str(n_runs))
+    _console().print(table)
+    click.echo()
+    steps = Counter(stage.kind for run in plan.runs for stage in {s.key: s for s in run.stages()}.values())
+    table = Table("stage", "distinct", "without sharing", box=None, pad_edge=False)
+    for kind, n_distinct in plan.count().items():
+        table.add_row(kind, str(n_distinct), str(steps[kind]))
+    _console().print(table)
+
+
+def print_check(check: DataCheck, *, as_json: bool) -> None:
+    """What is wrong, and counts per category and part."""
+    rows = _part_counts(check.plan) if check.plan else []
+    if as_json:
+        problems = {name: [str(c) for c in getattr(check, name)] for name in ("errors", "warnings")}
+        click.echo(json.dumps({"ok": not check.errors, "parts": rows, **problems}, indent=1))
+        return
+    for complaint in check.warnings:
+        click.echo(f"warning: {complaint}")
+    for complaint in check.errors:
+        click.echo(f"error: {complaint}")
+    if check.plan is None:
+        return
+    table = Table("category", "part", "images", "normal", "anomalous", "defect types", box=None, pad_edge=False)
+    for row in rows:
+        kinds = ", ".join(f"{name} {n}" for name, n in row["defects"].items())  # type: ignore[attr-defined]
+        table.add_row(*(str(row[k]) for k in ("category", "part", "images", "normal", "anomalous")), kinds)
+    _console().print(table)
+    click.echo(f"{len(check.warnings)} warnings, every image read; no image is in two parts")
+
+
+def _part_counts(plan: Plan) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for category, parts in plan.parts.items():
+        for name in ("train", "validation", "test"):
+            part = getattr(parts, name)
+            by_type = counts(part.samples)
+            n_normal = by_type.pop("good", 0)
+            rows.append(
+                {"category": category, "part": name, "images": len(part), "normal": n_normal,
+                 "anomalous": len(part) - n_normal, "defects": by_type}
+            )  # fmt: skip
+    return rows
+
+
+def _console() -> Console:
+    """To stdout; wide enough for every column when stdout is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=250)

@@ -1,0 +1,256 @@
+"""MLflow: an index of the records, made to be compared in its UI. The one importer of mlflow.
+
+One experiment a study, a parent run a study, one nested run a run, and the macro rows. Only the driver writes.
+A nested run is made when its record is on disk, so a crash leaves none half-written; what MLflow lacks of the
+records is added at the next start, from the records alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import time
+from contextlib import closing
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_USER
+
+from adloc.metrics.registry import METRICS
+from adloc.records import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from adloc.records import RunRecord
+    from adloc.spec import StudySpec
+    from adloc.workspace import Workspace
+
+CONTEXTS = {"train": "training", "validation": "validation", "test": "test"}
+LONGEST_PARAM = 500  # MLflow cuts silently at 6,000; the UI shows a few dozen
+
+
+class Tracking:
+    """The study's experiment in the workspace's MLflow database."""
+
+    def __init__(self, workspace: Workspace, spec: StudySpec, param_names: Iterable[str]) -> None:
+        """Open the database (made here if it is missing) and the study's experiment and parent run.
+
+        Args:
+            workspace: holds the database and the artifacts.
+            spec: the study.
+            param_names: of all its methods: every run logs every name, or the UI cannot compare them.
+        """
+        workspace.root.mkdir(parents=True, exist_ok=True)
+        for name in ("mlflow", "alembic"):  # a page of migrations at the first start
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._client = MlflowClient(f"sqlite:///{workspace.tracking_path}")
+        self._spec = spec
+        self._param_names = sorted(param_names)
+        self._index_path = workspace.study_path(spec.study) / "mlflow.json"
+        self.experiment_id = self._experiment(workspace)
+        self._index = self._read_index()
+        self.parent_id = self._parent()
+        self._mend()
+
+    def begin(self, spec_text: str, plan_text: str) -> None:
+        """Mark the study as running, and log what it is."""
+        self._client.update_run(self.parent_id, status="RUNNING")
+        self._client.log_text(self.parent_id, spec_text, "study.yaml")
+        self._client.log_text(self.parent_id, plan_text, "plan.json")
+
+    def has(self, record: RunRecord) -> bool:
+        """Whether MLflow has this very record."""
+        return bool(self._index["runs"].get(record.run_id, {}).get("key") == record.key + record.status)
+
+    def log(self, record: RunRecord, folder: Path) -> None:
+        """Add a record as a nested run; the run of a record that it replaces is deleted from view."""
+        old = self._index["runs"].get(record.run_id)
+        if old is not None:
+            self._delete(old["mlflow_run_id"])
+        started = int(datetime.fromisoformat(record.started).timestamp() * 1000)
+        tags = self._tags("run", record.run_id, record.category, record.method, record.regime, record.scope)
+        tags |= {"adloc.threshold_scope": record.threshold_scope, "adloc.repeat": str(record.repeat)}
+        if record.error:
+            tags["adloc.error"] = record.error[-LONGEST_PARAM:]
+        metrics = {METRICS[name].mlflow_name: value for name, value in record.metrics.items() if value is not None}
+        if record.threshold is not None:
+            metrics[METRICS["threshold"].mlflow_name] = record.threshold
+        params = dict(record.params)
+        sizes = {"n_train": record.n_train, "n_val": record.n_val, "n_test": record.n_test}
+        run_id = self._create(record.run_id, tags, started)
+        self._client.log_inputs(run_id, self._datasets(record))
+        self._write(run_id, params, metrics | {f"data/{name}": float(n) for name, n in sizes.items()}, started)
+        self._client.log_artifacts(run_id, str(folder))
+        end = started + int(record.seconds * 1000)
+        self._client.set_terminated(run_id, "FINISHED" if record.status == "done" else "FAILED", end)
+        self._remember(record.run_id, run_id, record.key + record.status)
+
+    def log_macro(self, name: str, row: Mapping[str, object]) -> None:
+        """Add or renew a macro row: the average of a variant over the categories."""
+        key = json.dumps(row, sort_keys=True, default=str)
+        old = self._index["runs"].get(name)
+        if old is not None:
+            if old["key"] == key:
+                return
+            self._delete(old["mlflow_run_id"])
+        now = int(time.time() * 1000)
+        tags = self._tags("macro", name, "macro", *(str(row[k]) for k in ("method", "regime", "scope")))
+        tags |= {"adloc.threshold_scope": str(row["threshold_scope"]), "adloc.repeat": str(row["repeat"])}
+        run_id = self._create(name, tags, now)
+        params = {k.removeprefix("params."): v for k, v in row.items() if k.startswith("params.")}
+        metrics = {
+            METRICS[k].mlflow_name: v
+            for k, v in row.items()
+            if isinstance(v, float) and not k.startswith("params.") and k != "threshold"
+        }
+        self._write(run_id, params, metrics, now)
+        self._client.set_terminated(run_id, "FINISHED", now)
+        self._remember(name, run_id, key)
+
+    def end(self, status: str, results_path: Path) -> None:
+        """Log the results table and set the study's end state: FINISHED, FAILED or KILLED."""
+        if results_path.is_file():
+            self._client.log_artifact(self.parent_id, str(results_path))
+        self._client.set_terminated(self.parent_id, status)
+
+    def _experiment(self, workspace: Workspace) -> str:
+        experiment = self._client.get_experiment_by_name(self._spec.study)
+        location = (workspace.artifacts_path / self._spec.study).as_uri()
+        if experiment is None:
+            return str(self._client.create_experiment(self._spec.study, location))
+        if experiment.artifact_location != location:
+            _move_artifacts(workspace.tracking_path, experiment.artifact_location, location)
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _read_index(self) -> dict[str, dict[str, dict[str, str]]]:
+        empty: dict[str, dict[str, dict[str, str]]] = {"parent": {}, "runs": {}}
+        try:
+            index: dict[str, dict[str, dict[str, str]]] = json.loads(self._index_path.read_text(encoding="utf-8"))
+            known = self._client.get_run(str(index["parent"]["mlflow_run_id"]))
+        except (FileNotFoundError, ValueError, KeyError, MlflowException):
+            return self._find_index() or empty
+        same = known.info.experiment_id == self.experiment_id and known.info.lifecycle_stage == "active"
+        return index if same else empty
+
+    def _find_index(self) -> dict[str, dict[str, dict[str, str]]] | None:
+        """The index made again from MLflow's tags, when its file is lost; keys are then unknown."""
+        runs = list(self._search("tags.`adloc.kind` != ''"))
+        parents = [r for r in runs if r.data.tags.get("adloc.kind") == "study"]
+        if not parents:
+            return None
+        children = {
+            r.data.tags["adloc.run_id"]: {"mlflow_run_id": r.info.run_id, "key": ""}
+            for r in runs
+            if "adloc.run_id" in r.data.tags and r.data.tags.get("adloc.kind") != "study"
+        }
+        return {"parent": {"mlflow_run_id": parents[0].info.run_id}, "runs": children}  # type: ignore[dict-item]
+
+    def _parent(self) -> str:
+        known = self._index["parent"].get("mlflow_run_id")
+        if known is not None:
+            return str(known)
+        tags = {"adloc.study": self._spec.study, "adloc.kind": "study", MLFLOW_RUN_NAME: self._spec.study}
+        if self._spec.description:
+            tags["mlflow.note.content"] = self._spec.description
+        run = self._client.create_run(self.experiment_id, tags=tags | {MLFLOW_USER: "adloc"})
+        self._index["parent"] = {"mlflow_run_id": run.info.run_id}
+        write_json(self._index_path, self._index)
+        return str(run.info.run_id)
+
+    def _mend(self) -> None:
+        """End what a killed process left running: unfinished nested runs go, their records come again."""
+        known = {entry["mlflow_run_id"] for entry in self._index["runs"].values()}
+        for run in self._search("attributes.status = 'RUNNING'"):
+            self._client.set_terminated(run.info.run_id, "KILLED")
+            if run.info.run_id not in known and run.info.run_id != self.parent_id:
+                self._client.delete_run(run.info.run_id)
+
+    def _search(self, where: str) -> Iterable[object]:
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment_id], where, ViewType.ACTIVE_ONLY, max_results=1000, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _create(self, name: str, tags: dict[str, str], started: int) -> str:
+        tags = tags | {MLFLOW_PARENT_RUN_ID: self.parent_id, MLFLOW_RUN_NAME: name, MLFLOW_USER: "adloc"}
+        run = self._client.create_run(self.experiment_id, start_time=started, tags=tags)
+        return str(run.info.run_id)
+
+    def _tags(self, kind: str, run_id: str, category: str, method: str, regime: str, scope: str) -> dict[str, str]:
+        return {
+            "adloc.study": self._spec.study,
+            "adloc.kind": kind,
+            "adloc.run_id": run_id,
+            "adloc.category": category,
+            "adloc.method": method,
+            "adloc.regime": regime,
+            "adloc.scope": scope,
+        }
+
+    def _write(
+        self, run_id: str, params: Mapping[str, object], metrics: Mapping[str, float], now: int
+    ) -> None:
+        """All params and metrics in one batch; numeric params again as hp/..., which can be filtered by < >."""
+        numeric = {
+            f"hp/{k}": float(v)
+            for k, v in params.items()
+            if isinstance(v, int | float) and not isinstance(v, bool)
+        }
+        values = {name: _short(params.get(name, "n/a")) for name in self._param_names}
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(k, v, now, 0) for k, v in {**metrics, **numeric}.items()],
+            params=[Param(k, v) for k, v in values.items()],
+            tags=[RunTag("adloc.version", "1")],
+        )
+
+    def _datasets(self, record: RunRecord) -> list[DatasetInput]:
+        source = json.dumps({"dataset": self._spec.dataset.model_dump(mode="json")})
+        return [
+            DatasetInput(
+                Dataset(f"{record.category}-{part}", digest, "local", source),
+                [InputTag(MLFLOW_DATASET_CONTEXT, CONTEXTS[part])],
+            )
+            for part, digest in record.datasets.items()
+        ]
+
+    def _remember(self, run_id: str, mlflow_run_id: str, key: str) -> None:
+        self._index["runs"][run_id] = {"mlflow_run_id": mlflow_run_id, "key": key}
+        write_json(self._index_path, self._index)
+
+    def _delete(self, mlflow_run_id: str) -> None:
+        """Mark a run as deleted, which MLflow can undo."""
+        try:
+            self._client.delete_run(mlflow_run_id)
+        except MlflowException:
+            return  # it is gone already
+
+
+def _move_artifacts(database: Path, old: str, new: str) -> None:
+    """After the workspace was moved: MLflow stores artifact locations absolute and has no call to change them."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (new, old)
+        )
+        connection.execute(
+            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE artifact_uri LIKE ? || '/%'",
+            (new, len(old) + 1, old),
+        )
+
+
+def _short(value: object) -> str:
+    text = "-".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text[:LONGEST_PARAM] or "-"

@@ -1,0 +1,191 @@
+"""The variants of a study's methods: every combination of its grid, as typed parameters."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from adloc.datasets.transform import ImageConfig
+from adloc.methods import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from adloc.methods.method import Method
+    from adloc.spec import MethodEntry, StudySpec
+
+IMAGE_KEYS = {f"image.{name}": name for name in ImageConfig.model_fields}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One method with one setting.
+
+    Attributes:
+        method: the registry entry.
+        params: every method parameter, defaults included.
+        image: the preprocessing, from the study or from this method's params and grid.
+        varied: the grid's keys with this variant's values, to tell variants apart.
+    """
+
+    method: Method
+    params: BaseModel
+    image: ImageConfig
+    varied: dict[str, Any] = field(default_factory=dict)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Method parameters and image settings by name, as plain values."""
+        values = self.params.model_dump(mode="json")
+        return values | {f"image.{k}": v for k, v in self.image.model_dump(mode="json").items()}
+
+
+@dataclass(frozen=True, slots=True)
+class MethodProblem:
+    """A mistake in a method entry: a Pydantic error with its model, or a complaint in words.
+
+    Attributes:
+        loc: where in the study file.
+        error: of validating `model`; None where the words say it.
+        skip: how many leading parts of the error's locations are not in the study file.
+    """
+
+    loc: tuple[str | int, ...]
+    error: ValidationError | None = None
+    model: type[BaseModel] = BaseModel
+    skip: int = 0
+    state: str = ""
+    rule: str = ""
+    remedy: str = ""
+
+
+def check_methods(spec: StudySpec) -> list[MethodProblem]:
+    """Every mistake in the methods of a study and in how its keys fit together."""
+    problems = [p for index, entry in enumerate(spec.methods) for p in _check_entry(index, entry, spec)]
+    return problems + list(_check_calibration(spec))
+
+
+def variants(spec: StudySpec) -> list[Variant]:
+    """All variants of a valid study, in the order of the file; equal ones once."""
+    found: list[Variant] = []
+    for entry in spec.methods:
+        for values in _combinations(entry):
+            variant = _variant(entry, values, spec.image)
+            if variant not in found:
+                found.append(variant)
+    return found
+
+
+def _variant(entry: MethodEntry, values: dict[str, Any], image: ImageConfig) -> Variant:
+    method = METHODS[entry.method]
+    params = method.params.model_validate({k: v for k, v in values.items() if k not in IMAGE_KEYS})
+    changed = {IMAGE_KEYS[k]: v for k, v in values.items() if k in IMAGE_KEYS}
+    image = ImageConfig.model_validate(image.model_dump() | changed)
+    return Variant(method, params, image, {k: values[k] for k in entry.grid})
+
+
+def _combinations(entry: MethodEntry) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*entry.grid.values()):
+        yield entry.params | dict(zip(entry.grid, values, strict=True))
+
+
+def _check_entry(index: int, entry: MethodEntry, spec: StudySpec) -> Iterator[MethodProblem]:
+    root = ("methods", index)
+    if entry.method not in METHODS:
+        yield MethodProblem(
+            (*root, "method"),
+            state=f"is {entry.method}",
+            rule=f"it must be a registered method: {', '.join(METHODS)}",
+            remedy="check the spelling, or see the README on how to add a method",
+        )
+        return
+    method = METHODS[entry.method]
+    values = [((*root, "params", key), key, value) for key, value in entry.params.items()]
+    for key, options in entry.grid.items():
+        if not options:
+            yield MethodProblem(
+                (*root, "grid", key),
+                state="is an empty list",
+                rule="a grid's key must list at least one value",
+                remedy="list its values, or move it to params",
+            )
+        if key in entry.params:
+            yield MethodProblem(
+                (*root, "grid", key),
+                state=f"is also in methods[{index}].params",
+                rule="a key stands in one of params and grid",
+                remedy="delete one of the two",
+            )
+        values += [((*root, "grid", key, j), key, value) for j, value in enumerate(options)]
+    wrong = False
+    for loc, key, value in values:
+        problem = _check_value(method, loc, key, value)
+        if problem:
+            wrong = True
+            yield problem
+    if not wrong:
+        yield from _check_combinations(root, method, entry, spec)
+
+
+def _check_value(method: Method, loc: tuple[str | int, ...], key: str, value: object) -> MethodProblem | None:
+    """One value on its own; how values fit together is seen once all of them are right."""
+    model, name = (ImageConfig, IMAGE_KEYS[key]) if key in IMAGE_KEYS else (method.params, key)
+    if name not in model.model_fields:
+        from adloc.study_file import nearest  # the message's wording lives there
+
+        names = [*method.params.model_fields, *IMAGE_KEYS]
+        depth = loc.index(key) + 1
+        return MethodProblem(
+            loc[:depth],
+            state=f"is not a parameter of {method.name}",
+            rule=f"the parameters are {', '.join(names)}",
+            remedy=nearest(key, names),
+        )
+    try:
+        model.model_validate({name: value})
+    except ValidationError as error:
+        if any(item["loc"][:1] == (name,) for item in error.errors(include_url=False)):
+            return MethodProblem(loc, error, model, skip=1)
+    return None
+
+
+def _check_combinations(
+    root: tuple[str | int, ...], method: Method, entry: MethodEntry, spec: StudySpec
+) -> Iterator[MethodProblem]:
+    seen: set[str] = set()
+    for values in _combinations(entry):
+        try:
+            _variant(entry, values, spec.image)
+        except ValidationError as error:
+            if str(error.errors()[0]["msg"]) not in seen:
+                seen.add(str(error.errors()[0]["msg"]))
+                yield MethodProblem(root, error, method.params)
+
+
+def _check_calibration(spec: StudySpec) -> Iterator[MethodProblem]:
+    """Whether the validation part can give the threshold that is asked for."""
+    normals, anomalies = spec.split.train_fraction < 1, spec.split.validation_defects > 0
+    if normals and not anomalies and spec.thresholds.objective == "f1":
+        yield MethodProblem(
+            ("thresholds", "objective"),
+            state="is f1, and split.validation_defects is 0",
+            rule="F1 is not defined on a validation part without anomalous images",
+            remedy="use thresholds.objective: normal_quantile or normal_max, or split.validation_defects: 0.3",
+        )
+    if anomalies and not normals:
+        yield MethodProblem(
+            ("split", "train_fraction"),
+            state=f"is {spec.split.train_fraction:g}, and split.validation_defects is"
+            f" {spec.split.validation_defects:g}",
+            rule="a validation part of anomalous images alone calibrates nothing",
+            remedy="use split.train_fraction: 0.8, or split.validation_defects: 0 for the standard split",
+        )
+    if spec.thresholds.scope != "category" and "unified" not in spec.scopes:
+        yield MethodProblem(
+            ("thresholds", "scope"),
+            state=f"is {spec.thresholds.scope}, and scopes has no unified",
+            rule="one threshold for all categories needs one model for all: scores of separate models do not compare",
+            remedy="use thresholds.scope: category, or add unified to scopes",
+        )

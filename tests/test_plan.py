@@ -1,0 +1,238 @@
+"""The plan: which runs a study has, and which stages they share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adloc.datasets.sample import Fingerprint, Picture, Sample
+from adloc.errors import StageMismatchError, UserError
+from adloc.parts import TestPart, TrainPart, ValidationPart, require
+from adloc.plan import Inventory, Plan, Run, make_plan
+from adloc.spec import StudySpec
+from adloc.stages import FeatureStage, StepStage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Nowhere:
+    """An image that is never read: plans look at identities alone."""
+
+    location = "nowhere"
+
+    def read(self) -> Picture:
+        """Never called."""
+        raise AssertionError
+
+    def fingerprint(self) -> Fingerprint:
+        """Never called."""
+        raise AssertionError
+
+
+def inventory(categories: Sequence[str], seeds: Sequence[int] = (42, 43, 44), n_train: int = 20) -> Inventory:
+    """A dataset of made-up images: 20 train, 4 good and 10 + 10 anomalous test images a category."""
+    samples = []
+    for category in categories:
+        names = [("train", "good", i) for i in range(n_train)]
+        names += [("test", defect, i) for defect, n in (("good", 4), ("cut", 10), ("dent", 10)) for i in range(n)]
+        samples += [
+            Sample(category, f"{origin}/{defect}/{i:03d}.png", origin, defect, Nowhere())
+            for origin, defect, i in names
+        ]
+    prints = {s.identity: Fingerprint(f"sha-{s.identity}", f"mask-{s.identity}" * s.label, 64, 64) for s in samples}
+    weights = {(b, w, s): f"{b}-{w}" for b in ("resnet18", "resnet50") for w in ("default", "random") for s in seeds}
+    return Inventory(samples, prints, weights)
+
+
+def plan_of(categories: Sequence[str] = ("a", "b"), **study: Any) -> Plan:
+    """The plan of a PatchCore study over these categories."""
+    patchcore = {"method": "patchcore", "params": {"backbone": "resnet18"}}
+    values = {"study": "s", "dataset": {"kind": "textures"}, "methods": [patchcore], **study}
+    return make_plan(StudySpec.model_validate(values), inventory(categories))
+
+
+def grid(**lists: list[Any]) -> list[dict[str, Any]]:
+    """PatchCore with a grid."""
+    return [{"method": "patchcore", "params": {"backbone": "resnet18", "reweight": "none"}, "grid": lists}]
+
+
+def keys(run: Run, kind: str) -> set[str]:
+    """Keys of a run's stages of one kind."""
+    return {s.key for s in run.stages() if s.kind == kind}
+
+
+def test_runs_are_the_product() -> None:
+    """Category x variant x regime x repeat."""
+    methods = grid(coreset_ratio=[0.01, 0.1], neighbours=[3, 9, 12])
+    plan = plan_of(methods=methods, regimes=["clean", "no_adaptation"], repeats=2)
+    assert len(plan.runs) == 2 * 6 * 2 * 2
+    assert len({run.run_id for run in plan.runs}) == len(plan.runs)
+
+
+def test_every_ratio_shares_one_coreset() -> None:
+    """The pick order is nested: one greedy pass, to the largest ratio."""
+    plan = plan_of(("a",), methods=grid(coreset_ratio=[0.01, 0.2, 0.05]))
+    (key,) = {key for run in plan.runs for key in keys(run, "patchcore.coreset")}
+    assert plan.extents[key] == 0.2
+
+
+def test_every_number_of_neighbours_shares_one_search() -> None:
+    """One search a part, at the largest k."""
+    plan = plan_of(("a",), methods=grid(neighbours=[3, 9]))
+    assert plan.count()["patchcore.search"] == 2  # validation and test part
+    assert {plan.extents[k] for run in plan.runs for k in keys(run, "patchcore.search")} == {9.0}
+
+
+def test_a_larger_ratio_changes_no_key_of_the_others() -> None:
+    """A study extended by one value keeps every stage of the values that it had."""
+    before = plan_of(methods=grid(coreset_ratio=[0.01, 0.05]))
+    after = plan_of(methods=grid(coreset_ratio=[0.01, 0.05, 0.2]))
+    assert set(before.stages) <= set(after.stages)
+    assert {r.key for r in before.runs} <= {r.key for r in after.runs}
+
+
+def test_regimes_share_fit_and_scores() -> None:
+    """The first three regimes have one fit; the middle two the same test scores (protocol)."""
+    plan = plan_of(("a",), regimes=["clean", "no_adaptation", "threshold_only", "full_adaptation"])
+    clean, none, threshold, full = plan.runs
+    assert clean.fit[-1].key == none.fit[-1].key == threshold.fit[-1].key != full.fit[-1].key
+    assert none.test.key == threshold.test.key
+    assert none.threshold is not None
+    assert clean.threshold is not None
+    assert none.threshold.key == clean.threshold.key
+    assert plan.count()["patchcore.coreset"] == 2
+
+
+def test_layers_of_all_runs_are_computed_in_one_pass() -> None:
+    """An image passes a network once, for every layer that some run reads."""
+    plan = plan_of(("a",), methods=grid(layers=[["layer2"], ["layer2", "layer3"], ["layer1"]]))
+    assert list(plan.layers.values()) == [("layer1", "layer2", "layer3")]
+    assert plan.count()["features"] == 3  # one a part
+
+
+def test_order_of_categories_changes_no_key() -> None:
+    """Nor does a category that is added."""
+    one = {r.run_id: r.key for r in plan_of(("a", "b"), scopes=["category", "unified"]).runs}
+    two = {r.run_id: r.key for r in plan_of(("b", "a"), scopes=["category", "unified"]).runs}
+    assert one == two
+    alone = {r.run_id: r.key for r in plan_of(("a",)).runs}
+    assert alone.items() <= one.items()
+
+
+def test_repeats_use_other_seeds() -> None:
+    """Repeat i draws another split and another projection."""
+    plan = plan_of(("a",), repeats=3)
+    assert len({run.fit[-1].key for run in plan.runs}) == 3
+    assert len({run.train_part.digest for run in plan.runs}) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"split": {"seed": 1}},
+        {"image": {"size": 128}},
+        {"seed": 43},
+        {"thresholds": {"objective": "normal_max"}},
+        {"evaluation": {"size": 100}},
+        {"methods": [{"method": "patchcore", "params": {"backbone": "resnet50"}}]},
+        {"methods": [{"method": "patchcore", "params": {"backbone": "resnet18", "smoothing_sigma": 4}}]},
+    ],
+)
+def test_what_matters_changes_the_key_of_a_run(change: dict[str, Any]) -> None:
+    """Every setting that can change a figure is in the key."""
+    assert plan_of(("a",)).runs[0].key != plan_of(("a",), **change).runs[0].key
+
+
+def test_content_of_an_image_changes_the_keys() -> None:
+    """A changed file makes its stages, and the runs that rest on them, new."""
+    spec = StudySpec.model_validate(
+        {"study": "s", "dataset": {"kind": "textures"},
+         "methods": [{"method": "patchcore", "params": {"backbone": "resnet18"}}]}
+    )  # fmt: skip
+    known = inventory(("a", "b"))
+    prints = dict(known.fingerprints) | {"a/test/good/000.png": Fingerprint("other", "", 64, 64)}
+    before = make_plan(spec, known)
+    after = make_plan(spec, Inventory(known.samples, prints, known.weights))
+    changed = {a.category for a, b in zip(before.runs, after.runs, strict=True) if a.key != b.key}
+    assert changed == {"a"}
+
+
+def test_standard_split_has_no_threshold() -> None:
+    """All of train/good and all of test: nothing to calibrate on."""
+    (run,) = plan_of(("a",), split={"train_fraction": 1, "validation_defects": 0}).runs
+    assert run.threshold is None
+    assert run.validation is None
+    assert len(run.train_part) == 20
+    assert len(run.test.truth.part) == 24
+
+
+def test_unified_pools_normals_and_calibrates_both_ways() -> None:
+    """One model on all categories; its own threshold for each and one for all."""
+    plan = plan_of(("a", "b"), scopes=["unified"], thresholds={"scope": "both"})
+    assert len({run.fit[-1].key for run in plan.runs}) == 1
+    assert all(len(run.train_part) == 32 for run in plan.runs)
+    by_scope = {
+        scope: {r.threshold.key for r in plan.runs if r.threshold and r.threshold_scope == scope}
+        for scope in ("category", "global")
+    }
+    assert len(by_scope["category"]) == 2
+    assert len(by_scope["global"]) == 1
+
+
+def test_defects_too_few_to_calibrate_on_are_refused() -> None:
+    """F1 on a validation part without anomalies is refused with what to do."""
+    with pytest.raises(UserError, match="no anomalous image"):
+        plan_of(("a",), split={"validation_defects": 0.01})
+
+
+def test_fit_sees_train_parts_only_and_thresholds_validation_parts() -> None:
+    """What each stage of every run may see, by type."""
+    plan = plan_of(regimes=["clean", "full_adaptation"], scopes=["category", "unified"])
+    for stage in plan.stages.values():
+        if isinstance(stage, StepStage) and stage.step.part == "fit":
+            assert type(stage.features.part) is TrainPart
+            assert all(sample.label == 0 for sample in stage.features.part.samples)
+    for run in plan.runs:
+        assert run.threshold is not None
+        assert {type(p) for p in run.threshold.parts} == {ValidationPart}
+        assert type(run.test.truth.part) is TestPart
+
+
+def test_wrong_part_is_refused_when_run() -> None:
+    """The type is checked again at run time."""
+    run = plan_of(("a",)).runs[0]
+    with pytest.raises(StageMismatchError, match="TrainPart"):
+        require(run.test.truth.part, TrainPart)
+
+
+def test_inputs_come_before_what_needs_them() -> None:
+    """The stages of a plan are in an order in which they can run."""
+    from adloc.plan import inputs
+
+    seen: set[str] = set()
+    for key, stage in plan_of(regimes=["clean", "threshold_only"]).stages.items():
+        assert {s.key for s in inputs(stage)} <= seen
+        seen.add(key)
+
+
+def test_golden_keys() -> None:
+    """Keys are part of every workspace: a change here means that all artifacts are computed again.
+
+    If it is meant, raise the version of the stage that changed and put the new keys here.
+    """
+    run = plan_of(("a",)).runs[0]
+    features = next(s for s in run.stages() if isinstance(s, FeatureStage))
+    assert run.run_id == "RUN_ID"
+    assert (features.key, run.fit[-1].key, run.key) == ("FEATURES", "FIT", "RUN")
+
+
+def test_plan_of_a_thousand_runs_is_quick_enough_to_be_pure() -> None:
+    """1,000 runs need no more than 40 distinct coresets: planning works on values, not on data."""
+    methods = grid(coreset_ratio=[i / 100 for i in range(1, 6)], neighbours=list(range(1, 26)))
+    plan = plan_of(("a", "b"), methods=methods, regimes=["clean", "no_adaptation", "threshold_only", "full_adaptation"])
+    assert len(plan.runs) == 1000
+    assert Counter(s.kind for s in plan.stages.values())["patchcore.coreset"] == 4
