@@ -109,7 +109,7 @@ def to_mask(image: Image) -> NDArray[np.bool_]:
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")
     marked: NDArray[np.bool_] = np.asarray(image) != 0
-    if marked.ndim == 2:
+    if marked.ndim == 2:  # noqa: PLR2004  # rows and columns: one channel
         return marked
     n_colours = 1 if image.mode in ("LA", "La") else 3
     return np.asarray(marked[:, :, :n_colours].any(axis=2), dtype=np.bool_)

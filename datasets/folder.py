@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LAYOUT = "the layout is train/good, test/good, test/<defect> and ground_truth/<defect>/<image>_mask.png"
-_MASK_RULE = (
-    "every anomalous image needs a mask, not zero on the defect: ground_truth/<defect>/<image>_mask.png"
-)
+_MASK_RULE = "every anomalous image needs a mask, not zero on the defect: ground_truth/<defect>/<image>_mask.png"
 _SIZE_RULE = "a mask must have its image's height and width (as stored: an EXIF orientation is not applied)"
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 _CATEGORY_FILES = ("license.txt", "readme.txt")
@@ -267,9 +265,7 @@ def _survey_defect(folder: Path, defect: str, survey: _Survey) -> int:
     return len(images)
 
 
-def _sample(
-    category: str, origin: Literal["train", "test"], defect: str, image: Path, mask: Path | None
-) -> Sample:
+def _sample(category: str, origin: Literal["train", "test"], defect: str, image: Path, mask: Path | None) -> Sample:
     # Some file systems hand back decomposed accents: the identity must be the same on all of them.
     name = unicodedata.normalize("NFC", f"{origin}/{defect}/{image.name}")
     return Sample(category, name, origin, unicodedata.normalize("NFC", defect), FileImage(image, mask))

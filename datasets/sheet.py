@@ -74,15 +74,11 @@ def contact_sheet(
         raise ValueError(message)
     top = [_text([heading], _HEADING_SIZE, _FAINT) for heading in ("", *headings)] if headings else []
     grid = [[_caption(row.caption), *_cells(row, side)] for row in rows]
-    widths = [
-        max(cell.width for cell in column) for column in zip_longest(*grid, top, fillvalue=_text([], 1))
-    ]
+    widths = [max(cell.width for cell in column) for column in zip_longest(*grid, top, fillvalue=_text([], 1))]
     heights = [max(cell.height for cell in row) for row in grid]
     title_line = _text([title] if title else [], _TITLE_SIZE)
 
-    lefts = [
-        _MARGIN + sum(widths[:i]) + _COLUMN_GAP * i + (_COLUMN_GAP if i else 0) for i in range(len(widths))
-    ]
+    lefts = [_MARGIN + sum(widths[:i]) + _COLUMN_GAP * i + (_COLUMN_GAP if i else 0) for i in range(len(widths))]
     width = max(lefts[-1] + widths[-1], _MARGIN + title_line.width) + _MARGIN
     y = _MARGIN + (title_line.height + _ROW_GAP // 2 if title else 0)
     first = y + (top[0].height + _COLUMN_GAP if top else 0)

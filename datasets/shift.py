@@ -166,9 +166,7 @@ def _choose(options: Sequence[_Option], generator: np.random.Generator) -> _Opti
     return options[int(generator.random() * len(options))]
 
 
-def _place_crop(
-    area: float, aspect: float, generator: np.random.Generator
-) -> tuple[float, float, float, float]:
+def _place_crop(area: float, aspect: float, generator: np.random.Generator) -> tuple[float, float, float, float]:
     """(left, top, width, height) of the crop in shares of the image, which it does not leave."""
     width, height = min(1.0, math.sqrt(area * aspect)), min(1.0, math.sqrt(area / aspect))
     across, down = float(generator.random()), float(generator.random())

@@ -166,9 +166,7 @@ class Noise(_Frozen):
     """Additive Gaussian noise, independent in every pixel and channel; a grey picture stays grey."""
 
     probability: Probability = 0.5
-    sigma: Range = Field(
-        default=(0.01, 0.05), description="standard deviation on values in [0, 1]: [low, high]"
-    )
+    sigma: Range = Field(default=(0.01, 0.05), description="standard deviation on values in [0, 1]: [low, high]")
 
     @field_validator("sigma")
     @classmethod
@@ -312,9 +310,7 @@ class ShiftConfig(_Frozen):
     @classmethod
     def _eight_bits(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
         if not all(0 <= level < N_LEVELS for level in value):
-            message = (
-                "it must hold values from 0 to 255\nuse 0 for black, 255 for white, or [red, green, blue]"
-            )
+            message = "it must hold values from 0 to 255\nuse 0 for black, 255 for white, or [red, green, blue]"
             raise ValueError(message)
         return value
 

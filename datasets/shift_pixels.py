@@ -53,9 +53,7 @@ def affine_matrix(parameters: ShiftParameters, height: int, width: int) -> NDArr
     stretch = np.diag([1 / parameters.crop_width, 1 / parameters.crop_height, 1])
     crop = stretch @ _move(-parameters.crop_left * width, -parameters.crop_top * height)
     turned = _move(width / 2, height / 2) @ turn @ _move(-width / 2, -height / 2)
-    matrix: NDArray[np.float64] = (
-        _move(parameters.translate_x * width, parameters.translate_y * height) @ crop @ turned
-    )
+    matrix: NDArray[np.float64] = _move(parameters.translate_x * width, parameters.translate_y * height) @ crop @ turned
     return matrix
 
 
@@ -160,9 +158,7 @@ def _relight(light: Planes, parameters: ShiftParameters) -> Planes:
         light = _clip(luma + np.float32(parameters.saturation) * (light - luma))
     if parameters.blur_sigma > 0:
         side, sigma = parameters.blur_kernel, parameters.blur_sigma
-        blurred = cv2.GaussianBlur(
-            light, (side, side), sigmaX=sigma, sigmaY=sigma, borderType=cv2.BORDER_REFLECT_101
-        )
+        blurred = cv2.GaussianBlur(light, (side, side), sigmaX=sigma, sigmaY=sigma, borderType=cv2.BORDER_REFLECT_101)
         light = np.asarray(blurred, dtype=np.float32)
     if parameters.noise_sigma > 0:
         generator = np.random.Generator(np.random.PCG64(parameters.noise_seed))

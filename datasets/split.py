@@ -50,8 +50,7 @@ class SplitConfig(BaseModel):
         ge=0,
         lt=1,
         allow_inf_nan=False,
-        description="share of each defect type's test images that is for validation; the rest is for the"
-        " final figures",
+        description="share of each defect type's test images that is for validation; the rest is for the final figures",
         json_schema_extra={
             "rule": "it must be at least 0 and below 1: the share of each defect type that is for validation",
             "remedy": "use 0.3, or 0 to keep every anomalous image for the test",

@@ -106,9 +106,7 @@ def prepare_mask(
         evaluation_size: (H, W) of the result; None is the input size of `config`.
     """
     height, width = config.input_size if evaluation_size is None else evaluation_size
-    axes = zip(
-        mask.shape, config.resized, config.crop_origin, config.input_size, (height, width), strict=True
-    )
+    axes = zip(mask.shape, config.resized, config.crop_origin, config.input_size, (height, width), strict=True)
     rows, columns = (_nearest(*axis) for axis in axes)
     return mask[rows[:, None], columns]
 

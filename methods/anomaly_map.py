@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 _TRUNCATE = 4.0  # the Gaussian is cut off at this many sigmas
 
 
-def expand_maps(
-    patch_maps: NDArray[np.float32], size: tuple[int, int], sigma: float = 0.0
-) -> NDArray[np.float32]:
+def expand_maps(patch_maps: NDArray[np.float32], size: tuple[int, int], sigma: float = 0.0) -> NDArray[np.float32]:
     """Anomaly maps: patch maps upsampled bilinearly, then optionally blurred.
 
     Upsampling takes patches for areas (align_corners=False). The Gaussian's kernel reaches 4 sigma to each

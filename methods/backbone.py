@@ -225,8 +225,8 @@ def _torchvision_file(backbone: Backbone, *, download: bool) -> Path:
 
 def _download(backbone: Backbone, path: Path) -> None:
     """Fetch a published file from torchvision's own address for it and check its hash."""
-    from torch.hub import download_url_to_file  # noqa: PLC0415  (seconds to import)
-    from torchvision.models import get_model_weights  # noqa: PLC0415
+    from torch.hub import download_url_to_file  # seconds to import
+    from torchvision.models import get_model_weights
 
     url = str(get_model_weights(backbone.name)["IMAGENET1K_V1"].url)
     download_url_to_file(url, str(path), hash_prefix=backbone.published, progress=False)

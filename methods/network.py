@@ -36,9 +36,7 @@ class FeatureExtractor:
         device: where it computes.
     """
 
-    def __init__(
-        self, network: nn.Module, backbone: Backbone, layers: Sequence[str], device: torch.device
-    ) -> None:
+    def __init__(self, network: nn.Module, backbone: Backbone, layers: Sequence[str], device: torch.device) -> None:
         """Freeze the network, move it to the device and listen at its layers.
 
         Raises:
@@ -91,8 +89,7 @@ class FeatureExtractor:
         """Make one pass on a grey image; which modules were entered, and whether NaN came out."""
         entered: set[str] = set()
         handles = [
-            module.register_forward_pre_hook(_note(name, entered))
-            for name, module in self._network.named_modules()
+            module.register_forward_pre_hook(_note(name, entered)) for name, module in self._network.named_modules()
         ]
         try:
             features = self(torch.full((1, 3, _PROBE_SIZE, _PROBE_SIZE), 0.5))
@@ -113,9 +110,7 @@ class FeatureExtractor:
                 )
             if layer not in self._found:
                 # A copy: the module that follows may work in place (ReLU does).
-                self._found[layer] = output.to(
-                    torch.float32, memory_format=torch.contiguous_format, copy=True
-                )
+                self._found[layer] = output.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
             if len(self._found) == len(self.layers):
                 raise _AllFoundError
 
@@ -176,11 +171,11 @@ def _build(backbone: Backbone, seed: int) -> nn.Module:
         digest = hashlib.sha256(f"random:{backbone.name}:{seed}".encode()).digest()
         torch.default_generator.manual_seed(int.from_bytes(digest[:8]))  # the CUDA ones stay as they are
         if backbone.source == "timm":
-            import timm  # noqa: PLC0415  (a second to import, and only Lite0 needs it)
+            import timm  # a second to import, and only Lite0 needs it
 
             network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         else:
-            import torchvision  # noqa: PLC0415
+            import torchvision
 
             network = torchvision.models.get_model(backbone.name, weights=None)
         return network
@@ -200,9 +195,7 @@ def _call_function(name: str) -> nn.Module:
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
-        near = difflib.get_close_matches(
-            function_name, [n for n in vars(module) if callable(vars(module)[n])], n=1
-        )
+        near = difflib.get_close_matches(function_name, [n for n in vars(module) if callable(vars(module)[n])], n=1)
         found = "is not callable" if hasattr(module, function_name) else f"does not exist in {module_name}"
         raise MethodError(
             f"backbone {name}: {function_name} {found}",
@@ -211,9 +204,7 @@ def _call_function(name: str) -> nn.Module:
         )
     network = function()
     if not isinstance(network, nn.Module):
-        raise MethodError(
-            f"backbone {name}: returned {type(network).__name__}", rule, "return the network itself"
-        )
+        raise MethodError(f"backbone {name}: returned {type(network).__name__}", rule, "return the network itself")
     return network
 
 

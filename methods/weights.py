@@ -87,9 +87,7 @@ class Pass:
     finite: bool
 
 
-def load_weights(
-    network: nn.Module, state: Mapping[str, Tensor], path: Path, run: Callable[[], Pass]
-) -> None:
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path, run: Callable[[], Pass]) -> None:
     """Put the tensors into the network.
 
     A module that the pass to the deepest layer does not enter may lack weights in the file, or have others

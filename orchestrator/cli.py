@@ -54,7 +54,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(adloc.__version__, prog_name="adloc")
 def cli() -> None:
-    """Studies of industrial anomaly detection: which method, which settings, which threshold, and do they hold?
+    r"""Studies of industrial anomaly detection: which method, which settings, which threshold, and do they hold?
 
     \b
     adloc study run studies/quickstart.yaml     a first study, in minutes
@@ -74,7 +74,7 @@ def study() -> None:
 @_user_errors
 def validate(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     """Check a study file, without looking at its images; print it resolved with --json."""
-    from adloc.study_file import load_study
+    from adloc.validation import load_study
     from adloc.variants import variants
 
     _, spec = load_study(file, overrides)
@@ -255,7 +255,9 @@ def check_command(file: Path, overrides: tuple[str, ...], as_json: bool, workspa
 @FILE
 @SET
 @WORKSPACE
-@click.option("--output", type=click.Path(path_type=Path), help="The sheet; default: preview.png in the study's folder.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="The sheet; default: preview.png in the study's folder."
+)
 @click.option("--images", type=click.IntRange(1, 20), default=6, show_default=True, help="Images of each category.")
 @_user_errors
 def preview(file: Path, overrides: tuple[str, ...], workspace: str | None, output: Path | None, images: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from adloc.stages import EvaluationStage, FeatureStage, StepStage, ThresholdStag
 from adloc.thresholds import calibrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import torch
     from numpy.typing import NDArray
@@ -61,7 +62,12 @@ class Workbench:
     """Computes stages into a store: only what is asked for and not there already."""
 
     def __init__(
-        self, store: Store, reach: Extents, device: torch.device, listener: Listener, batch_size: int | None = None
+        self,
+        store: Store,
+        reach: Extents,
+        device: torch.device,
+        listener: Listener,
+        batch_size: int | None = None,
     ) -> None:
         """Compute on `device`, `batch_size` images at a time through the backbone."""
         self._store = store
@@ -126,28 +132,30 @@ class Workbench:
         self._listener.stage_done(stage, time.perf_counter() - start, n_images)
 
     def _compute(self, stage: StepStage | ThresholdStage | TruthStage | EvaluationStage) -> Result:
+        work = self._work(stage)
+        self._listener.stage_started(stage)
+        start = time.perf_counter()
+        result = work()
+        result = replace(result, seconds=time.perf_counter() - start)
+        self._store.put(stage.kind, stage.key, result)
+        self._listener.stage_done(stage, result.seconds, 0)
+        return self._store.get(stage.kind, stage.key) or result  # memory-mapped: what was computed can be let go
+
+    def _work(self, stage: StepStage | ThresholdStage | TruthStage | EvaluationStage) -> Callable[[], Result]:
+        """Everything that a stage needs, done; and the stage itself, to be called and timed."""
         match stage:
             case StepStage():
                 self._features(stage.features)
                 before = {earlier.step.name: self.result(earlier) for earlier in stage.before}
-                work = lambda: self._step(stage, before)  # noqa: E731  # timed below, inputs left out
+                self.detector(stage.method)  # importing a method's libraries is not its cost
+                return partial(self._step, stage, before)
             case ThresholdStage():
-                scores = [self.result(s) for s in stage.scores]
-                work = lambda: choose_threshold(stage, scores)  # noqa: E731
+                return partial(choose_threshold, stage, [self.result(s) for s in stage.scores])
             case TruthStage():
-                work = lambda: read_truth(stage)  # noqa: E731
+                return partial(read_truth, stage)
             case EvaluationStage():
-                score, truth = self.result(stage.scores), self.result(stage.truth)
-                work = lambda: evaluate(stage, score, truth, self.detector(stage.scores.method))  # noqa: E731
-        self._listener.stage_started(stage)
-        start = time.perf_counter()
-        result = work()
-        seconds = time.perf_counter() - start
-        result = replace(result, seconds=seconds)
-        self._store.put(stage.kind, stage.key, result)
-        self._listener.stage_done(stage, seconds, 0)
-        kept = self._store.get(stage.kind, stage.key)  # memory-mapped: what was computed can be let go
-        return kept or result
+                scores, truth = self.result(stage.scores), self.result(stage.truth)
+                return partial(evaluate, stage, scores, truth, self.detector(stage.scores.method))
 
     def _step(self, stage: StepStage, before: Mapping[str, Result]) -> Result:
         """One step of a method, for the largest extent that any run of the plan needs."""
@@ -218,6 +226,4 @@ def evaluate(stage: EvaluationStage, scores: Result, truth: Result, detector: De
 def _map_levels(maps: NDArray[np.float32], labels: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Of every seventh pixel: these are for colours, and a sort of all of them costs as much as the metrics."""
     normal = maps[~labels] if (~labels).any() else maps
-    return np.array(
-        [np.median(normal.reshape(-1)[::7]), np.quantile(maps.reshape(-1)[::7], 0.999)], dtype=np.float32
-    )
+    return np.array([np.median(normal.reshape(-1)[::7]), np.quantile(maps.reshape(-1)[::7], 0.999)], dtype=np.float32)

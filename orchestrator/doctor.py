@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adloc.environment import environment
@@ -23,15 +24,15 @@ class Finding:
 
     Attributes:
         what: "weights of resnet50".
-        ok: whether it is there.
         found: what was found.
+        ok: whether it is there.
         remedy: what to do if it is needed; "" when all is well.
         optional: whether studies run without it.
     """
 
     what: str
-    ok: bool
     found: str
+    ok: bool = True
     remedy: str = ""
     optional: bool = False
 
@@ -44,29 +45,28 @@ def examine(workspace: Workspace) -> list[Finding]:
 def _versions() -> Iterator[Finding]:
     facts = environment()
     for name in ("adloc", "python", "torch", "torchvision", "anomalib", "mlflow", "optuna", "pydantic"):
-        found = facts.get(name)
-        yield Finding(name, found is not None, found or "not installed", "" if found else "pip install -e .")
-    faiss = next((f"{name} {facts[name]}" for name in ("faiss-gpu", "faiss-cpu") if name in facts), None)
-    yield Finding("faiss", faiss is not None, faiss or "not installed", "" if faiss else "pip install -e .")
+        yield _package(name, facts.get(name))
+    yield _package("faiss", facts.get("faiss-gpu") or facts.get("faiss-cpu"))
+
+
+def _package(name: str, version: str | None) -> Finding:
+    if version is None:
+        return Finding(name, "not installed", ok=False, remedy="pip install -e .")
+    return Finding(name, version)
 
 
 def _devices() -> Iterator[Finding]:
     import faiss
     import torch
 
-    yield Finding("cpu", True, f"{environment()['cpu']}, {environment()['cores']} cores")
-    if torch.cuda.is_available():
-        yield Finding("cuda", True, torch.cuda.get_device_name())
-        n_gpus = faiss.get_num_gpus()
-        yield Finding(
-            "faiss on the GPU",
-            n_gpus > 0,
-            f"{n_gpus} GPUs seen",
-            "" if n_gpus else "install faiss-gpu; the search runs on the CPU until then",
-            optional=True,
-        )
-    else:
-        yield Finding("cuda", False, "no device; everything runs on the CPU", optional=True)
+    yield Finding("cpu", f"{environment()['cpu']}, {environment()['cores']} cores")
+    if not torch.cuda.is_available():
+        yield Finding("cuda", "no device; everything runs on the CPU", ok=False, optional=True)
+        return
+    yield Finding("cuda", torch.cuda.get_device_name())
+    n_gpus = faiss.get_num_gpus()
+    remedy = "" if n_gpus else "install faiss-gpu; the search runs on the CPU until then"
+    yield Finding("faiss on the GPU", f"{n_gpus} GPUs seen", ok=n_gpus > 0, remedy=remedy, optional=True)
 
 
 def _weights() -> Iterator[Finding]:
@@ -74,17 +74,18 @@ def _weights() -> Iterator[Finding]:
         try:
             file = resolve_weights(name, "default")
         except MethodError as error:
-            yield Finding(f"weights of {name}", False, error.found, error.remedy, optional=True)
+            yield Finding(f"weights of {name}", error.found, ok=False, remedy=error.remedy, optional=True)
         else:
-            yield Finding(f"weights of {name}", True, f"{file.path}")
+            yield Finding(f"weights of {name}", f"{file.path}")
 
 
 def _data() -> Finding:
     root = os.environ.get("MVTEC_AD_ROOT")
-    if root is None:
-        remedy = "export MVTEC_AD_ROOT=/path/to/mvtec_ad for the studies on MVTec AD"
-        return Finding("MVTEC_AD_ROOT", False, "not set", remedy, optional=True)
-    return Finding("MVTEC_AD_ROOT", os.path.isdir(root), root, "" if os.path.isdir(root) else "no such folder", True)  # noqa: PTH112, FBT003
+    if root is not None and Path(root).is_dir():
+        return Finding("MVTEC_AD_ROOT", root)
+    found = "not set" if root is None else f"{root}: no such folder"
+    remedy = "export MVTEC_AD_ROOT=/path/to/mvtec_ad for the studies on MVTec AD"
+    return Finding("MVTEC_AD_ROOT", found, ok=False, remedy=remedy, optional=True)
 
 
 def _workspace(workspace: Workspace) -> Finding:
@@ -93,9 +94,5 @@ def _workspace(workspace: Workspace) -> Finding:
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
     writable = os.access(folder, os.W_OK)
-    return Finding(
-        "workspace",
-        writable,
-        f"{workspace.root}, {free:.0f} GB free",
-        "" if writable else "choose another with --workspace or $ADLOC_WORKSPACE",
-    )
+    remedy = "" if writable else "choose another with --workspace or $ADLOC_WORKSPACE"
+    return Finding("workspace", f"{workspace.root}, {free:.0f} GB free", ok=writable, remedy=remedy)

@@ -16,7 +16,18 @@ from adloc.errors import Complaint, UserError
 if TYPE_CHECKING:
     import torch
 
-PACKAGES = ("torch", "torchvision", "timm", "faiss-gpu", "faiss-cpu", "anomalib", "mlflow", "optuna", "numpy", "pydantic")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "faiss-gpu",
+    "faiss-cpu",
+    "anomalib",
+    "mlflow",
+    "optuna",
+    "numpy",
+    "pydantic",
+)
 
 
 @cache
@@ -44,7 +55,11 @@ def pick_device(name: str) -> torch.device:
 
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
-            Complaint("--device cuda: torch sees no CUDA device", "the device must be there", "use --device cpu or auto")
+            Complaint(
+                "--device cuda: torch sees no CUDA device",
+                "the device must be there",
+                "use --device cpu or auto",
+            )
         )
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
@@ -74,7 +89,11 @@ def _commit() -> str:
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
         dirty = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True, timeout=10
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

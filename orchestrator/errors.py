@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +40,9 @@ class UserError(Exception):
 
 class StageMismatchError(Exception):
     """A stage was given a part that it must never see: a bug in the planner, never a user's mistake."""
+
+
+def nearest(word: str, choices: Sequence[str]) -> str:
+    """ "did you mean X?", or the list of choices."""
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(choices)}"

@@ -85,9 +85,7 @@ class FeatureExtraction:
                 found[index] = kept | set(layers)
         return found
 
-    def run(
-        self, stage: FeatureStage, layers: Sequence[str], progress: Callable[[int, int], None]
-    ) -> int:
+    def run(self, stage: FeatureStage, layers: Sequence[str], progress: Callable[[int, int], None]) -> int:
         """Compute and keep what is missing; return how many images passed the backbone.
 
         Args:
@@ -123,7 +121,10 @@ class FeatureExtraction:
         if self._loaded is None or self._loaded[0] != identity:
             self._loaded = None  # let go of the old one before the new one is loaded
             file = resolve_weights(network.backbone, network.weights, seed=network.seed)
-            self._loaded = (identity, load_backbone(network.backbone, file, layers, network.seed, self._device))
+            self._loaded = (
+                identity,
+                load_backbone(network.backbone, file, layers, network.seed, self._device),
+            )
         return self._loaded[1]
 
 

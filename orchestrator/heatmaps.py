@@ -313,9 +313,7 @@ def _draw_caption(draw: ImageDraw.ImageDraw, caption: Caption, right: int) -> No
     draw.text((left, middle), _fitted(text, right - left, 15), _INK, font, anchor="lm")
 
 
-def _draw_legend(
-    result: Image.Image, draw: ImageDraw.ImageDraw, scale: ColourScale, *, has_threshold: bool
-) -> int:
+def _draw_legend(result: Image.Image, draw: ImageDraw.ImageDraw, scale: ColourScale, *, has_threshold: bool) -> int:
     """The colour bar with its three scores, at the right; its left end."""
     font, length, thick, top = _font(11), 150, 10, 8
     left = result.width - _MARGIN - length

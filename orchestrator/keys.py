@@ -7,11 +7,15 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
+    from collections.abc import Sequence
 
 
-def content_key(identity: list[JsonValue]) -> str:
+def content_key(identity: Sequence[object]) -> str:
     """32 hexadecimal digits of the SHA-256 of the identity's canonical JSON.
+
+    Raises:
+        TypeError: something in it is not plain JSON.
+        ValueError: a float is not finite.
 
     Example:
         >>> content_key(["threshold", 1, {"objective": "f1"}])

@@ -120,9 +120,7 @@ def make_parts(
         prints = tuple(fingerprints[s.identity] for s in chosen)
         return kind(samples[0].category, "clean" if shift is None else "shift", tuple(chosen), prints, shift)
 
-    return Parts(
-        part(TrainPart, drawn.train), part(ValidationPart, drawn.validation), part(TestPart, drawn.test)
-    )
+    return Parts(part(TrainPart, drawn.train), part(ValidationPart, drawn.validation), part(TestPart, drawn.test))
 
 
 def pool(parts: Sequence[AnyPart]) -> AnyPart:

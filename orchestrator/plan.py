@@ -261,9 +261,7 @@ class _Builder:
             shift if domain == "shift" else None,
         )
 
-    def _fit(
-        self, variant: Variant, category: str, scope: Scope, domain: Domain, repeat: int
-    ) -> tuple[StepStage, ...]:
+    def _fit(self, variant: Variant, category: str, scope: Scope, domain: Domain, repeat: int) -> tuple[StepStage, ...]:
         pooled = self.categories if scope == "unified" else (category,)
         parts = [self.parts(c, domain, repeat).train for c in sorted(pooled)]
         train = self._pooled(tuple(parts)) if scope == "unified" else parts[0]
@@ -289,9 +287,7 @@ class _Builder:
         # Equal keys with another extent are kept apart: the plan merges extents, not objects.
         return self._made.setdefault(f"{stage.key}:{stage.extent}:{variant.params!r}", stage)
 
-    def _evaluation(
-        self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int
-    ) -> EvaluationStage:
+    def _evaluation(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> EvaluationStage:
         size = self._spec.evaluation.size or variant.image.input_size
         height, width = (size, size) if isinstance(size, int) else size
         truth = TruthStage(part, variant.image, (height, width))
@@ -305,9 +301,7 @@ class _Builder:
         network = Network(name[0], name[1], sha256, seed if name[1] == "random" else 0)
         return self.features(part, network, variant.image, tuple(values["layers"]))
 
-    def _features(
-        self, part: Part, network: Network, image: ImageConfig, layers: tuple[str, ...]
-    ) -> FeatureStage:
+    def _features(self, part: Part, network: Network, image: ImageConfig, layers: tuple[str, ...]) -> FeatureStage:
         return FeatureStage(part, network, image, layers)
 
     def _pooled(self, parts: tuple[TrainPart, ...]) -> TrainPart:
@@ -322,7 +316,13 @@ class _Builder:
 
     def _check_calibration(self, threshold: ThresholdStage) -> None:
         labels = {sample.label for part in threshold.parts for sample in part.samples}
-        missing = "anomalous" if threshold.config.objective == "f1" and 1 not in labels else "normal" if 0 not in labels else ""
+        missing = (
+            "anomalous"
+            if threshold.config.objective == "f1" and 1 not in labels
+            else "normal"
+            if 0 not in labels
+            else ""
+        )
         if missing:
             categories = ", ".join(part.category for part in threshold.parts)
             raise UserError(
@@ -334,5 +334,3 @@ class _Builder:
                     else "lower split.train_fraction",
                 )
             )
-
-

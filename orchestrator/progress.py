@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -32,7 +32,7 @@ class Progress:
         self._started = time.monotonic()
         self._now = ""
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         """Show the live line, on a terminal."""
         if self._console.is_terminal and not self._console.quiet:
             self._live = Live(console=self._console, refresh_per_second=4, transient=True)
@@ -113,6 +113,7 @@ def _short(value: object) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -141,9 +141,7 @@ def _write_images(path: Path, run: Run, bench: Workbench, threshold: float | Non
             scores = bench.result(stage).arrays["image_scores"]
             for sample, score in zip(stage.truth.part.samples, scores.tolist(), strict=True):
                 verdict = "" if threshold is None else int(score >= threshold)
-                writer.writerow(
-                    [name, sample.category, sample.name, sample.label, sample.defect, repr(score), verdict]
-                )
+                writer.writerow([name, sample.category, sample.name, sample.label, sample.defect, repr(score), verdict])
 
 
 def _write_manifest(path: Path, run: Run) -> None:
@@ -157,7 +155,15 @@ def _write_manifest(path: Path, run: Run) -> None:
         for name, part in parts.items():
             for sample, print_ in zip(part.samples, part.fingerprints, strict=True):
                 writer.writerow(
-                    [name, part.domain, sample.category, sample.name, sample.label, sample.defect, print_.sha256]
+                    [
+                        name,
+                        part.domain,
+                        sample.category,
+                        sample.name,
+                        sample.label,
+                        sample.defect,
+                        print_.sha256,
+                    ]
                 )
 
 

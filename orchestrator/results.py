@@ -98,7 +98,7 @@ def brief(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells for people: what tells the rows apart, and the main figures."""
     if not rows:
         return [], []
-    names = [n for n in ("category", "method", "regime", "scope", "threshold_scope", "repeat")]
+    names = ["category", "method", "regime", "scope", "threshold_scope", "repeat"]
     names += [n for n in rows[0] if n.startswith("params.")]
     varying = [n for n in names if n in ("category", "method") or _varies(rows, n)]
     if any(row["status"] != "done" for row in rows):

@@ -106,7 +106,10 @@ class StudySpec(BaseModel):
         ge=1,
         le=1000,
         description="repeat i uses every seed + i",
-        json_schema_extra={"rule": "it must be a whole number from 1 to 1000", "remedy": "use 1, or 5 for intervals"},
+        json_schema_extra={
+            "rule": "it must be a whole number from 1 to 1000",
+            "remedy": "use 1, or 5 for intervals",
+        },
     )
     heatmaps: int = Field(
         default=8,

@@ -68,9 +68,7 @@ class FeatureStage:
     def source(self) -> str:
         """Identity of network and input size: stages that agree here share one backbone pass an image."""
         image = self.image.model_dump(mode="json")
-        return content_key(
-            ["features", FEATURES_VERSION, self.network.backbone, self.network.sha256, image]
-        )
+        return content_key(["features", FEATURES_VERSION, self.network.backbone, self.network.sha256, image])
 
     @cached_property
     def image_keys(self) -> tuple[str, ...]:

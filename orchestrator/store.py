@@ -12,7 +12,6 @@ import os
 import time
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +21,7 @@ from adloc.methods.detector import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -29,6 +29,7 @@ DTYPES = {
 }  # fmt: skip
 SUFFIX = ".safetensors"
 DEFAULT_CAP_GB = 100.0
+LONGEST_WRITE_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Store:
         Those used within the last `unused_since_s` seconds stay, and leftovers of killed writers go.
         """
         for leftover in self.root.glob("*/*/.*.tmp"):
-            if time.time() - leftover.stat().st_mtime > 3600:  # an hour: no write takes that long
+            if time.time() - leftover.stat().st_mtime > LONGEST_WRITE_S:
                 leftover.unlink(missing_ok=True)
         entries = sorted(self.entries(), key=lambda e: e.used_s)
         total, gone = sum(e.n_bytes for e in entries), []

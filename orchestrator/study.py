@@ -1,6 +1,6 @@
 """A study from its file to its answer. The main path: prepare (spec, inventory, plan), then run it.
 
-    study.yaml -> StudySpec -> Plan (runs and stages) -> executor -> RunRecord -> MLflow, results table
+study.yaml -> StudySpec -> Plan (runs and stages) -> executor -> RunRecord -> MLflow, results table
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from adloc.methods.errors import MethodError
 from adloc.plan import Inventory, Plan, make_plan
 from adloc.records import Records, write_json
 from adloc.results import current, table, write
-from adloc.study_file import StudyFile, load_study
+from adloc.validation import load_study
 from adloc.variants import variants
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from adloc.records import RunRecord
     from adloc.results import Row
     from adloc.spec import StudySpec
+    from adloc.study_file import StudyFile
     from adloc.workspace import Workspace
 
 
@@ -243,9 +244,7 @@ def is_current(record: RunRecord | None, key: str) -> bool:
     return record is not None and record.key == key and record.status == "done"
 
 
-def _inventory(
-    spec: StudySpec, workspace: Workspace, weights: dict[tuple[str, str, int], str]
-) -> Inventory:
+def _inventory(spec: StudySpec, workspace: Workspace, weights: dict[tuple[str, str, int], str]) -> Inventory:
     """Every image by content. Those read before and unchanged since are not read again."""
     samples = load_samples(spec.dataset)
     return Inventory(samples, fingerprints(samples, FingerprintCache(workspace.fingerprints_path)), weights)

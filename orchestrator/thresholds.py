@@ -60,9 +60,7 @@ class ThresholdConfig(BaseModel):
         return fpr
 
 
-def calibrate(
-    scores: NDArray[np.floating], labels: NDArray[np.bool_ | np.integer], config: ThresholdConfig
-) -> float:
+def calibrate(scores: NDArray[np.floating], labels: NDArray[np.bool_ | np.integer], config: ThresholdConfig) -> float:
     """The threshold that a validation part gives.
 
     For one threshold for several categories, pass the pooled scores of all of them.
@@ -76,9 +74,9 @@ def calibrate(
         UserError: the part holds no image of a class that the objective needs, or a score is not finite.
         ValueError: shapes differ, or a label is neither 0 nor 1.
     """
-    import numpy as np  # noqa: PLC0415  see the module's docstring
+    import numpy as np
 
-    from adloc.metrics.ranking import checked  # noqa: PLC0415
+    from adloc.metrics.ranking import checked
 
     values = np.asarray(scores)
     n_broken = int(np.count_nonzero(~np.isfinite(values)))
@@ -109,9 +107,9 @@ def largest_f1(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> float
         scores: (N,) finite.
         labels: (N,) at least one True (anomalous).
     """
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
-    from adloc.metrics.ranking import rank  # noqa: PLC0415
+    from adloc.metrics.ranking import rank
 
     ranking = rank(scores, labels)
     hits = np.cumsum(ranking.anomalous)
@@ -132,7 +130,7 @@ def normal_quantile(scores: NDArray[np.floating], fpr: float) -> float:
         scores: (N,) finite scores of normal images, at least one.
         fpr: in [0, 1).
     """
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     n = scores.size
     # Not floor(fpr * n): in floating point, 0.29 * 100 is a little less than 29.

@@ -16,9 +16,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_USER
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_USER,
+)
 
 from adloc.metrics.registry import METRICS
 from adloc.records import write_json
@@ -151,7 +156,7 @@ class Tracking:
             for r in runs
             if "adloc.run_id" in r.data.tags and r.data.tags.get("adloc.kind") != "study"
         }
-        return {"parent": {"mlflow_run_id": parents[0].info.run_id}, "runs": children}  # type: ignore[dict-item]
+        return {"parent": {"mlflow_run_id": parents[0].info.run_id}, "runs": children}
 
     def _parent(self) -> str:
         known = self._index["parent"].get("mlflow_run_id")
@@ -173,7 +178,7 @@ class Tracking:
             if run.info.run_id not in known and run.info.run_id != self.parent_id:
                 self._client.delete_run(run.info.run_id)
 
-    def _search(self, where: str) -> Iterable[object]:
+    def _search(self, where: str) -> Iterable[Run]:
         token = None
         while True:
             page = self._client.search_runs(
@@ -200,14 +205,10 @@ class Tracking:
             "adloc.scope": scope,
         }
 
-    def _write(
-        self, run_id: str, params: Mapping[str, object], metrics: Mapping[str, float], now: int
-    ) -> None:
+    def _write(self, run_id: str, params: Mapping[str, object], metrics: Mapping[str, float], now: int) -> None:
         """All params and metrics in one batch; numeric params again as hp/..., which can be filtered by < >."""
         numeric = {
-            f"hp/{k}": float(v)
-            for k, v in params.items()
-            if isinstance(v, int | float) and not isinstance(v, bool)
+            f"hp/{k}": float(v) for k, v in params.items() if isinstance(v, int | float) and not isinstance(v, bool)
         }
         values = {name: _short(params.get(name, "n/a")) for name in self._param_names}
         self._client.log_batch(
@@ -242,9 +243,7 @@ class Tracking:
 def _move_artifacts(database: Path, old: str, new: str) -> None:
     """After the workspace was moved: MLflow stores artifact locations absolute and has no call to change them."""
     with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute(
-            "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (new, old)
-        )
+        connection.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (new, old))
         connection.execute(
             "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE artifact_uri LIKE ? || '/%'",
             (new, len(old) + 1, old),

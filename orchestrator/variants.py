@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from adloc.datasets.transform import ImageConfig
+from adloc.errors import nearest
 from adloc.methods import METHODS
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def _check_entry(index: int, entry: MethodEntry, spec: StudySpec) -> Iterator[Me
         )
         return
     method = METHODS[entry.method]
-    values = [((*root, "params", key), key, value) for key, value in entry.params.items()]
+    values: list[tuple[tuple[str | int, ...], str, object]] = [
+        ((*root, "params", key), key, value) for key, value in entry.params.items()
+    ]
     for key, options in entry.grid.items():
         if not options:
             yield MethodProblem(
@@ -133,8 +136,6 @@ def _check_value(method: Method, loc: tuple[str | int, ...], key: str, value: ob
     """One value on its own; how values fit together is seen once all of them are right."""
     model, name = (ImageConfig, IMAGE_KEYS[key]) if key in IMAGE_KEYS else (method.params, key)
     if name not in model.model_fields:
-        from adloc.study_file import nearest  # the message's wording lives there
-
         names = [*method.params.model_fields, *IMAGE_KEYS]
         depth = loc.index(key) + 1
         return MethodProblem(

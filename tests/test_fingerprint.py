@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.fingerprint import FingerprintCache, fingerprints
 from adloc.datasets.folder import FileImage, scan_category
 from adloc.datasets.sample import Fingerprint, Picture, Sample
-from PIL import Image
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adloc.datasets.decoding import decode, to_mask, to_rgb
-from adloc.datasets.errors import DatasetError
-from adloc.datasets.folder import FileImage, natural_key, problems, scan_category
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
+from adloc.datasets.decoding import decode, to_mask, to_rgb
+from adloc.datasets.errors import DatasetError
+from adloc.datasets.folder import FileImage, natural_key, problems, scan_category
 
 NOWHERE = Path("made-up.png")
 

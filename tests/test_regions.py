@@ -215,8 +215,8 @@ def test_maps_may_be_memory_mapped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [0.3, 0.05])
 def test_pro_is_anomalibs(n_levels: int, limit: float) -> None:
     """PRO equals anomalib's to 1e-4: the same definition, but it accumulates in float32."""
-    import torch  # noqa: PLC0415  slow to import
-    from anomalib.metrics.aupro import _AUPRO  # noqa: PLC0415  the metric without its data plumbing
+    import torch
+    from anomalib.metrics.aupro import _AUPRO
 
     rng = np.random.default_rng(n_levels)
     masks = np.stack([ndimage.gaussian_filter(rng.normal(size=(48, 64)), 4) > 0.1 for _ in range(6)])

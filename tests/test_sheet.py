@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
 from adloc.datasets.folder import scan_category
 from adloc.datasets.sample import Picture
 from adloc.datasets.sheet import SheetRow, contact_sheet, outlined

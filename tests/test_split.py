@@ -11,6 +11,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.folder import scan_category
 from adloc.datasets.sample import Fingerprint, Picture, Sample
@@ -24,10 +28,6 @@ from adloc.datasets.split import (
     manifest_csv,
     split,
 )
-from hypothesis import assume, given
-from hypothesis import strategies as st
-from pydantic import ValidationError
-
 
 if TYPE_CHECKING:
     from pathlib import Path

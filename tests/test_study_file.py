@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adloc.errors import UserError
-from adloc.study_file import StudyFile, load_study
+from adloc.study_file import StudyFile
+from adloc.validation import load_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,23 +69,72 @@ def test_resolved_spec_is_a_study_file_again(write: Callable[[str], Path]) -> No
 @pytest.mark.parametrize(
     ("old", "new", "line", "state", "rule", "remedy"),
     [
-        ("study: trial", "study: trial\nregime: [clean]", 2, "regime is not a key here", "regimes", "regimes?"),
+        (
+            "study: trial",
+            "study: trial\nregime: [clean]",
+            2,
+            "regime is not a key here",
+            "regimes",
+            "regimes?",
+        ),
         ("study: trial", "study: a b", 1, "study is a b", "letters, digits", "coreset_ablation"),
         ("study: trial\n", "", 0, "study is missing", "letters", "study:"),
-        ("kind: textures", "kind: texture", 3, "dataset.kind is texture", "textures", "did you mean textures?"),
-        ("kind: textures", "kind: textures\n  root: /x", 4, "dataset.root is not a key here", "categories", ""),
+        (
+            "kind: textures",
+            "kind: texture",
+            3,
+            "dataset.kind is texture",
+            "textures",
+            "did you mean textures?",
+        ),
+        (
+            "kind: textures",
+            "kind: textures\n  root: /x",
+            4,
+            "dataset.root is not a key here",
+            "categories",
+            "",
+        ),
         ("method: patchcore", "method: patchcor", 6, "methods[0].method is patchcor", "patchcore", ""),
         ("backbone:", "backbne:", 8, "methods[0].params.backbne is not a parameter", "backbone", "backbone?"),
-        ("0.01, 0.05", "0.01, 0", 10, "methods[0].grid.coreset_ratio[1] is 0", "above 0 and at most 1", "0.01"),
+        (
+            "0.01, 0.05",
+            "0.01, 0",
+            10,
+            "methods[0].grid.coreset_ratio[1] is 0",
+            "above 0 and at most 1",
+            "0.01",
+        ),
         ("[0.01, 0.05]", "0.05", 10, "methods[0].grid.coreset_ratio is 0.05", "list of values", "params"),
         ("[0.01, 0.05]", "[]", 10, "methods[0].grid.coreset_ratio is an empty list", "at least one", ""),
-        ("    params:", "    params:\n      coreset_ratio: 0.1", 11, "grid.coreset_ratio is also in", "one of", "delete"),
+        (
+            "    params:",
+            "    params:\n      coreset_ratio: 0.1",
+            11,
+            "grid.coreset_ratio is also in",
+            "one of",
+            "delete",
+        ),
         ("methods:", "image: {size: big}\nmethods:", 5, "image.size is big", "", ""),
         ("methods:", "split: {train_fraction: 2}\nmethods:", 5, "split.train_fraction is 2", "", ""),
         ("methods:", "repeats: 0\nmethods:", 5, "repeats is 0", "1 to 1000", ""),
         ("methods:", "regimes: [clear]\nmethods:", 5, "regimes[0] is clear", "clean", "clean?"),
-        ("methods:", "split: {validation_defects: 0}\nmethods:", 0, "thresholds.objective is f1", "F1", "normal_max"),
-        ("      backbone: efficientnet_lite0", "      neighbours: many", 8, "params.neighbours is many", "", ""),
+        (
+            "methods:",
+            "split: {validation_defects: 0}\nmethods:",
+            0,
+            "thresholds.objective is f1",
+            "F1",
+            "normal_max",
+        ),
+        (
+            "      backbone: efficientnet_lite0",
+            "      neighbours: many",
+            8,
+            "params.neighbours is many",
+            "",
+            "",
+        ),
         ("[brick]", "[bric]", 4, "dataset.categories", "brick", ""),
     ],
 )
@@ -133,7 +183,8 @@ def test_set_variable_is_expanded(write: Callable[[str], Path], monkeypatch: pyt
 def test_overrides_reach_every_depth(write: Callable[[str], Path]) -> None:
     """--set takes dotted keys, list items and YAML values, and makes sections that the file leaves out."""
     _, spec = load_study(
-        write(VALID), ["image.size=[64, 96]", "methods[0].params.neighbours=3", "methods.0.grid.coreset_ratio=[1]"]
+        write(VALID),
+        ["image.size=[64, 96]", "methods[0].params.neighbours=3", "methods.0.grid.coreset_ratio=[1]"],
     )
     assert spec.image.size == (64, 96)
     assert spec.methods[0].params["neighbours"] == 3

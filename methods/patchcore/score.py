@@ -51,9 +51,7 @@ def weigh_max_patch(support: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(1 - powers[:, 0] / powers.sum(axis=1))
 
 
-def score_images(
-    patch_scores: NDArray[np.float32], image_score: Literal["max"] | float
-) -> NDArray[np.float32]:
+def score_images(patch_scores: NDArray[np.float32], image_score: Literal["max"] | float) -> NDArray[np.float32]:
     """The score of each image from those of its patches.
 
     Args:

@@ -58,9 +58,7 @@ class MemoryBank:
         squared, indices = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
         return self._to_distance(np.maximum(squared, 0)), indices.astype(np.int32)
 
-    def support(
-        self, queries: NDArray[np.float32], nearest: NDArray[np.int32], k: int
-    ) -> NDArray[np.float32]:
+    def support(self, queries: NDArray[np.float32], nearest: NDArray[np.int32], k: int) -> NDArray[np.float32]:
         """Distances to the surroundings of each query's nearest entry m*, for Roth et al. 2022, equation 7.
 
         The surroundings are the k bank entries nearest to m*, m* itself the first of them.

@@ -260,8 +260,7 @@ def checked(scores: Scores, labels: Labels) -> tuple[Scores, NDArray[np.bool_]]:
     if scores.size and np.isnan(scores.min()):
         n_nan = int(np.count_nonzero(np.isnan(scores)))
         message = (
-            f"{n_nan} of {scores.size} scores are nan; a nan has no rank: find the method or the image that "
-            "gives it"
+            f"{n_nan} of {scores.size} scores are nan; a nan has no rank: find the method or the image that gives it"
         )
         raise ValueError(message)
     return scores.reshape(-1), labels.astype(np.bool_, copy=False).reshape(-1)

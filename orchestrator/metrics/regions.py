@@ -46,9 +46,7 @@ class PixelMetrics:
     pro: Curve
 
 
-def pixel_metrics(
-    maps: NDArray[np.floating], masks: NDArray[np.bool_], *, curve_points: int = 500
-) -> PixelMetrics:
+def pixel_metrics(maps: NDArray[np.floating], masks: NDArray[np.bool_], *, curve_points: int = 500) -> PixelMetrics:
     """Every pixel metric of N anomaly maps, from one sort of their pixels.
 
     Args:

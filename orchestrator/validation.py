@@ -1,0 +1,149 @@
+"""A study file into a validated spec: every mistake as file, line, key, value, rule and remedy, all at once."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from adloc.errors import Complaint, UserError, nearest
+from adloc.spec import StudySpec
+from adloc.study_file import Loc, StudyFile
+from adloc.variants import check_methods
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pydantic.fields import FieldInfo
+
+LONGEST_VALUE = 80  # characters of a value in a message
+
+
+def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyFile, StudySpec]:
+    """Read, expand, override and validate a study file; the file says where each key stands.
+
+    Raises:
+        UserError: with every mistake found.
+    """
+    file = StudyFile(path, overrides)
+    try:
+        spec = StudySpec.model_validate(file.data)
+    except ValidationError as error:
+        raise UserError(*_translate(error, StudySpec, file, ())) from None
+    complaints: list[Complaint] = []
+    for problem in check_methods(spec):
+        if isinstance(problem.error, ValidationError):
+            complaints += _translate(problem.error, problem.model, file, problem.loc, skip=problem.skip)
+        else:
+            complaints.append(file.complaint(problem.loc, problem.state, problem.rule, problem.remedy))
+    if complaints:
+        raise UserError(*complaints)
+    return file, spec
+
+
+def _translate(
+    error: ValidationError, model: type[BaseModel], file: StudyFile, root: Loc, skip: int = 0
+) -> list[Complaint]:
+    """Pydantic's errors as complaints, one a key; the first `skip` parts of a location are not in the YAML."""
+    complaints: dict[Loc, Complaint] = {}
+    for item in error.errors(include_url=False):
+        loc, field, owner = _follow(item["loc"], model, file, root, skip)
+        kind, found = item["type"], _show(item.get("input"))
+        extra = field.json_schema_extra if field and isinstance(field.json_schema_extra, dict) else {}
+        rule = str(extra.get("rule") or (field.description if field else "") or item["msg"])
+        remedy = str(extra.get("remedy") or "see `adloc schema`, or a file of studies/")
+        if kind == "extra_forbidden":
+            keys = sorted(owner.model_fields) if owner else []
+            complaint = file.complaint(
+                loc, "is not a key here", f"the keys here are {', '.join(keys)}", nearest(str(loc[-1]), keys)
+            )
+        elif kind == "missing":
+            complaint = file.complaint(loc, "is missing", rule, f"add `{loc[-1]}:`")
+        elif kind in ("union_tag_invalid", "literal_error") and isinstance(item.get("input"), str | dict):
+            tag = item.get("ctx", {})
+            choices = [c.strip(" '") for c in re.split(r",| or ", str(tag.get("expected_tags") or tag.get("expected")))]
+            value = str(tag.get("tag") or item.get("input"))
+            if kind == "union_tag_invalid":
+                loc = (*loc, str(tag.get("discriminator", "")).strip("'"))
+            complaint = file.complaint(
+                loc, f"is {value}", f"it must be one of {', '.join(choices)}", nearest(value, choices)
+            )
+        elif kind == "union_tag_not_found":
+            key = str(item.get("ctx", {}).get("discriminator", "")).strip("'")
+            complaint = file.complaint((*loc, key), "is missing", "it says which kind this is", f"add `{key}:`")
+        elif kind == "value_error" and not extra:
+            head, _, tail = str(item["ctx"]["error"]).partition("\n")
+            state = f"is {found}" if loc != root else ""
+            complaint = file.complaint(loc, state, head.strip(), tail.strip() or remedy)
+        else:
+            complaint = file.complaint(loc, f"is {found}", rule, remedy)
+        complaints.setdefault(loc, complaint)
+    # A list with a wrong item is also "too short" to Pydantic, and no branch of a union: the item says it best.
+    return [c for loc, c in complaints.items() if not any(other[: len(loc)] == loc != other for other in complaints)]
+
+
+def _follow(
+    item_loc: Loc, model: type[BaseModel], file: StudyFile, root: Loc, skip: int
+) -> tuple[Loc, FieldInfo | None, type[BaseModel] | None]:
+    """The YAML path of a Pydantic location (without its union tags), the field there and its model."""
+    data: Any = file.data
+    for part in root:
+        data = data[part]
+    path: list[str | int] = list(root)
+    field, owner, candidates = None, model, [model]
+    for index, part in enumerate(item_loc):
+        inside = _holds(data, part)
+        named = next((m for m in candidates if part in m.model_fields), None)
+        if named is not None and isinstance(part, str):
+            field, owner = named.model_fields[part], named
+            candidates = _models(field.annotation)
+        elif not inside and (index < len(item_loc) - 1 or not isinstance(part, str) or _is_branch(part)):
+            candidates = [m for m in candidates if part in _tags(m)] or candidates  # a union's tag
+            continue
+        elif isinstance(part, str) and candidates:  # not so in a plain mapping, which its own field describes
+            field, owner = None, candidates[0]
+        if index >= skip:
+            path.append(part)
+            data = data[part] if inside else None
+    return tuple(path), field, owner
+
+
+def _holds(data: object, part: str | int) -> bool:
+    """Whether a YAML node has this key or item."""
+    if isinstance(data, dict):
+        return part in data
+    return isinstance(data, list) and isinstance(part, int) and part < len(data)
+
+
+def _is_branch(part: str) -> bool:
+    """Whether a location's part names a branch of a union ("list[str]", "literal['all']") and not a key."""
+    return bool(re.fullmatch(r"[a-z_]+\[.*\]|constrained-\w+|int|float|str|bool|dict|list|tuple|none|function-\S+", part))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401  # a type expression
+    """The Pydantic models named in a type expression."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in getattr(annotation, "__args__", ()) for m in _models(part)]
+
+
+def _tags(model: type[BaseModel]) -> set[str]:
+    """Values by which a discriminated union picks this model."""
+    return {
+        str(value)
+        for field in model.model_fields.values()
+        for value in getattr(field.annotation, "__args__", ())
+        if isinstance(value, str)
+    }
+
+
+def _show(value: object) -> str:
+    """A value as it would stand in YAML, cut to one line."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = f'"{value}"' if isinstance(value, str) and not value.strip() else str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

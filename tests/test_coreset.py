@@ -1,0 +1,175 @@
+"""The greedy coreset picks exactly what the plain definition picks, in the same order."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adloc.methods.errors import MethodError
+from adloc.methods.patchcore import coreset
+from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix, to_grid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+def pick_plainly(points: Tensor, n_picks: int) -> NDArray[np.int64]:
+    """Greedy k-centre by its definition, every distance of every pick, in integers."""
+    integers = to_grid(points)[0].numpy().astype(np.int64)
+    mean = np.rint(integers.sum(0) / len(integers)).astype(np.int64)
+    order = [int(((integers - mean) ** 2).sum(1).argmax())]
+    nearest = np.full(len(points), np.iinfo(np.int64).max)
+    while len(order) < n_picks:
+        np.minimum(nearest, ((integers - integers[order[-1]]) ** 2).sum(1), out=nearest)
+        nearest[order[-1]] = -1
+        order.append(int(nearest.argmax()))
+    return np.array(order)
+
+
+def draw_points(kind: str, n_points: int, dimension: int, seed: int = 0) -> Tensor:
+    """Points of several kinds; most have equal points, or equal distances."""
+    rng = np.random.default_rng(seed)
+    points: NDArray[np.floating | np.integer]
+    if kind == "noise":
+        points = rng.normal(size=(n_points, dimension))
+    elif kind == "duplicates":
+        few = max(n_points // 5, 1)
+        points = rng.normal(size=(few, dimension))[rng.integers(0, few, n_points)]
+    elif kind == "lattice":
+        points = rng.integers(0, 3, size=(n_points, dimension))
+    elif kind == "clusters":
+        points = rng.normal(size=(7, dimension))[rng.integers(0, 7, n_points)] * 10
+        points = points + rng.normal(size=(n_points, dimension)) * rng.gamma(1, 1, size=(n_points, 1))
+    else:
+        points = np.zeros((n_points, dimension))
+    return torch.from_numpy(points.astype(np.float32))
+
+
+KINDS = ["noise", "duplicates", "lattice", "clusters", "equal"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_picks_equal_the_definition(kind: str) -> None:
+    """Many points, few of them candidates: the picks are those of the definition, ties by lowest index."""
+    points = draw_points(kind, 6000, 8)
+    np.testing.assert_array_equal(pick_greedily(points, 600).order, pick_plainly(points, 600))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    n_points=st.integers(1, 90),
+    dimension=st.integers(1, 5),
+    seed=st.integers(0, 1000),
+    fewest=st.integers(1, 8),
+)
+def test_picks_to_the_last_point_equal_the_definition(
+    kind: str, n_points: int, dimension: int, seed: int, fewest: int
+) -> None:
+    """However few the candidates are, and to the last point, the order is that of the definition."""
+    points = draw_points(kind, n_points, dimension, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coreset, "_FEWEST", fewest)
+        patch.setattr(coreset, "_MOST", 2 * fewest)
+        order = pick_greedily(points, n_points).order
+    np.testing.assert_array_equal(order, pick_plainly(points, n_points))
+
+
+def test_radius_is_the_covering_radius() -> None:
+    """After each pick the worst covered point is that far from its nearest centre; at the end nothing is left."""
+    points = draw_points("clusters", 400, 6)
+    picked = pick_greedily(points, 400)
+    doubles = points.double()
+    for n_centres in (1, 2, 17, 399, 400):
+        distances = torch.cdist(doubles, doubles[picked.order[:n_centres]]).amin(1)
+        assert picked.radius[n_centres - 1] == pytest.approx(float(distances.max()), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_coreset_is_a_set(kind: str) -> None:
+    """No point is picked twice, radius never grows, time never runs back."""
+    picked = pick_greedily(draw_points(kind, 500, 4), 500)
+    assert sorted(picked.order) == list(range(500))
+    assert np.all(np.diff(picked.radius) <= 0)
+    assert np.all(np.diff(picked.elapsed_s) >= 0)
+
+
+def test_smaller_coresets_are_prefixes() -> None:
+    """A coreset computed alone is the beginning of a larger one, bit by bit."""
+    points = draw_points("clusters", 5000, 16)
+    large, small = pick_greedily(points, 1000), pick_greedily(points, 130)
+    np.testing.assert_array_equal(small.order, large.order[:130])
+    np.testing.assert_array_equal(small.radius, large.radius[:130])
+
+
+def test_picks_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes of blocks and candidate sets are a matter of speed alone."""
+    points = draw_points("noise", 5000, 128)
+    expected = pick_greedily(points, 300).order
+    monkeypatch.setattr(coreset, "_BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(coreset, "_FEWEST", 70)
+    np.testing.assert_array_equal(pick_greedily(points, 300).order, expected)
+
+
+@pytest.mark.parametrize("dimension", [1, 128, 1536, 4096])
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e20])
+def test_grid_has_no_rounding_error(dimension: int, scale: float) -> None:
+    """On the grid, products and sums are the exact integers, and the grid is as fine as is said."""
+    points = draw_points("noise", 40, dimension) * scale
+    integers, unit = to_grid(points)
+    exact = [[int(value) for value in row] for row in integers.tolist()]
+    squared = torch.addmm(integers.double().square().sum(1), integers.double(), integers.double().T, alpha=-2)
+    squared += integers.double().square().sum(1, keepdim=True)
+    for row, column in ((0, 1), (5, 30), (39, 39)):
+        expected = sum((a - b) ** 2 for a, b in zip(exact[row], exact[column], strict=True))
+        assert int(squared[row, column]) == expected
+    assert (integers * unit - points).abs().max() <= 2e-6 * points.abs().max()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_points_that_are_not_finite_are_refused(value: float) -> None:
+    """Broken features are an error, not a coreset of nonsense."""
+    points = draw_points("noise", 10, 3)
+    points[4, 1] = value
+    with pytest.raises(MethodError, match="NaN or infinity"):
+        pick_greedily(points, 3)
+
+
+def test_number_of_picks() -> None:
+    """A ratio keeps its share rounded half up: at least one patch, all of them at 1, never fewer for more."""
+    assert [count_picks(r, 1000) for r in (1e-9, 0.0014, 0.0015, 0.05, 1)] == [1, 1, 2, 50, 1000]
+    assert count_picks(0.01, 3) == 1
+    counts = [count_picks(r, 783) for r in np.linspace(0.001, 1, 500)]
+    assert all(a <= b for a, b in pairwise(counts))
+
+
+def test_projection_keeps_distances_and_follows_its_seed() -> None:
+    """Squared distances keep their mean; the seed decides; nothing is projected to more dimensions."""
+    first, again, other = (projection_matrix(1000, 128, seed) for seed in (1, 1, 2))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+    points = draw_points("noise", 60, 1000)
+    share = torch.pdist(points @ first).square().mean() / torch.pdist(points).square().mean()
+    assert float(share) == pytest.approx(1, abs=0.05)
+    assert projection_matrix(128, 128, 1) is None
+    assert projection_matrix(1000, None, 1) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_picks_on_a_gpu(kind: str) -> None:
+    """A GPU picks the same points."""
+    points = draw_points(kind, 6000, 8)
+    np.testing.assert_array_equal(pick_greedily(points.cuda(), 600).order, pick_greedily(points, 600).order)
