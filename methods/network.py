@@ -202,7 +202,7 @@ def _call_function(name: str) -> nn.Module:
             rule,
             f"use {module_name}:{near[0]}" if near else "correct the name",
         )
-    network = function()
+    network: object = function()
     if not isinstance(network, nn.Module):
         raise MethodError(f"backbone {name}: returned {type(network).__name__}", rule, "return the network itself")
     return network
@@ -211,7 +211,7 @@ def _call_function(name: str) -> nn.Module:
 def _find_layer(network: nn.Module, backbone: Backbone, layer: str) -> nn.Module:
     """The submodule behind a layer's name."""
     aliases: Mapping[str, str] = backbone.aliases or {}
-    modules = dict(network.named_modules())
+    modules: dict[str, nn.Module] = dict(network.named_modules())
     path = aliases.get(layer, layer)
     if path and path in modules:
         return modules[path]

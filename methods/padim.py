@@ -240,9 +240,7 @@ class _Embedding:
     the same bits, and with a ResNet-50 (D = 1792, C = 100) takes an eighteenth of the memory.
     """
 
-    def __init__(
-        self, channels: Sequence[int], layers: Sequence[str], idx: torch.Tensor, device: torch.device
-    ) -> None:
+    def __init__(self, channels: Sequence[int], layers: Sequence[str], idx: torch.Tensor, device: torch.device) -> None:
         self._device = device
         self._picks: dict[str, torch.Tensor] = {}
         places = torch.empty(sum(channels), dtype=torch.int64)  # of the picked channels among each other

@@ -42,9 +42,7 @@ class BackboneParams(BaseModel):
 
     @field_validator("*", mode="wrap")
     @classmethod
-    def _state_the_rule(
-        cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
-    ) -> object:
+    def _state_the_rule(cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
         """Refuse a value with the field's own rule instead of Pydantic's words."""
         try:
             return handler(value)

@@ -99,7 +99,7 @@ def plan(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json:
     from adloc.study import pending, plan_json
 
     prepared = _prepare(file, overrides, workspace)
-    todo = pending(prepared)
+    todo = [run.run_id for run in pending(prepared)]
     if as_json:
         click.echo(json.dumps(plan_json(prepared.plan) | {"pending": todo}, indent=1))
         return
@@ -136,8 +136,9 @@ def run(
     the others are recorded; 130: interrupted.
     """
     del executor  # the choice is checked by its type
+    from adloc.answer import find_answer
+    from adloc.driver import run_study
     from adloc.progress import Progress
-    from adloc.study import run_study
 
     if jobs is not None:
         from adloc.environment import limit_threads
@@ -147,12 +148,13 @@ def run(
     _warn_of_random_weights(prepared)
     with Progress(quiet=as_json) as progress:
         outcome = run_study(prepared, device, progress, fresh=fresh, batch_size=batch_size)
+    answer = find_answer(prepared.plan, prepared.records)
     if as_json:
-        click.echo(json.dumps({"outcome": _fields(outcome), "results": prepared.rows()}, indent=1))
+        click.echo(json.dumps({"outcome": _fields(outcome), "results": answer.rows}, indent=1))
     else:
-        from adloc.tables import print_results, print_where
+        from adloc.tables import print_answer, print_where
 
-        print_results(prepared.rows())
+        print_answer(answer)
         print_where(prepared, outcome)
     sys.exit(FAILED if outcome.n_failed else OK)
 
@@ -168,9 +170,9 @@ def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
     from adloc.study import pending
 
     prepared = _prepare(file, overrides, workspace)
-    rows = [row for row in prepared.rows() if row["category"] != "macro"]
-    failed = [str(row["run_id"]) for row in rows if row["status"] == "failed"]
     todo = pending(prepared)
+    records = [record for run in todo if (record := prepared.records.get(run.run_id)) and record.key == run.key]
+    failed = {record.run_id: (record.error or "").strip() for record in records if record.status == "failed"}
     facts: dict[str, Any] = {
         "study": prepared.spec.study,
         "runs": len(prepared.plan.runs),
@@ -180,14 +182,12 @@ def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
         "running": prepared.workspace.is_locked(prepared.spec.study),
     }
     if as_json:
-        click.echo(json.dumps(facts | {"failed_runs": failed}, indent=1))
+        click.echo(json.dumps(facts | {"failed_runs": list(failed)}, indent=1))
         return
     click.echo("{study}: {done} of {runs} runs done, {failed} failed, {pending} to come".format(**facts))
     click.echo("a process is running it now" if facts["running"] else "no process is running it now")
-    for run_id in failed:
-        record = prepared.records.get(run_id)
-        reason = (record.error or "").strip().splitlines()[-1] if record else ""
-        click.echo(f"  {run_id}: {reason}")
+    for run_id, error in failed.items():
+        click.echo(f"  {run_id}: {error.splitlines()[-1]}")
 
 
 @study.command()
@@ -214,10 +214,13 @@ def results(
     output: Path | None,
 ) -> None:
     """Print one row a run, and a macro row for every average over categories."""
+    from adloc.answer import find_answer
     from adloc.results import write, write_parquet
-    from adloc.tables import print_results
+    from adloc.tables import print_answer
 
-    rows = _prepare(file, overrides, workspace).rows()
+    prepared = _prepare(file, overrides, workspace)
+    answer = find_answer(prepared.plan, prepared.records)
+    rows = answer.rows
     form = "json" if as_json else form
     if form == "parquet":
         if output is None:
@@ -226,7 +229,7 @@ def results(
     elif output is not None:
         output.write_text(write(rows, "csv" if form == "table" else form), encoding="utf-8")
     elif form == "table":
-        print_results(rows)
+        print_answer(answer)
     else:
         click.echo(write(rows, form), nl=False)
 

@@ -11,6 +11,7 @@ from adloc.datasets.errors import DatasetError
 from adloc.errors import StageMismatchError, UserError
 from adloc.methods.errors import MethodError
 from adloc.recorder import record_failure, record_run
+from adloc.study import is_current
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,25 +45,23 @@ class LocalExecutor:
         self._bench = bench
         self._records = records
         self._reporter = reporter
-        self.n_recorded = 0
 
-    def run(self, known: Mapping[str, RunRecord]) -> Iterator[tuple[RunRecord, bool]]:
-        """Yield (record, whether it was computed now) of each run, as soon as it is on disk."""
-        current = {
-            run.run_id: known[run.run_id]
-            for run in self._plan.runs
-            if run.run_id in known and known[run.run_id].key == run.key and known[run.run_id].status == "done"
-        }
+    def run(self, known: Mapping[str, RunRecord]) -> Iterator[RunRecord]:
+        """Yield the record of each run as soon as it is on disk; those known and current are not computed.
+
+        Args:
+            known: records by run_id, of whatever time.
+        """
+        current = {run.run_id for run in self._plan.runs if is_current(known.get(run.run_id), run)}
         self._reporter.study_started(self._plan, len(current))
         for run in self._plan.runs:
             if run.run_id in current:
-                yield current[run.run_id], False
+                yield known[run.run_id]
                 continue
             self._reporter.run_started(run)
             record = self._attempt(run)
-            self.n_recorded += 1
             self._reporter.run_done(run, record)
-            yield record, True
+            yield record
 
     def _attempt(self, run: Run) -> RunRecord:
         started = datetime.now(UTC)

@@ -7,9 +7,11 @@ absent. A record that is replaced, because data or code changed, moves to `super
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -65,6 +67,23 @@ class RunRecord(BaseModel):
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ImageScore:
+    """What a run said of one image.
+
+    Attributes:
+        image: "bottle/test/broken_large/003.png".
+        defect: "good", or the defect type.
+        anomalous: what it is.
+        score: raw.
+    """
+
+    image: str
+    defect: str
+    anomalous: bool
+    score: float
+
+
 class Records:
     """The records of one study, on disk."""
 
@@ -110,6 +129,15 @@ class Records:
             return RunRecord.model_validate_json((self.path(run_id) / "record.json").read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
+
+    def image_scores(self, run_id: str, part: str) -> list[ImageScore]:
+        """The score of every image of a part, as recorded."""
+        with (self.path(run_id) / "images.csv").open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["part"] == part]
+        return [
+            ImageScore(f"{row['category']}/{row['name']}", row["defect"], row["label"] == "1", float(row["score"]))
+            for row in rows
+        ]
 
     def all(self) -> Iterator[RunRecord]:
         """Every readable record, those of earlier versions of the study file included."""

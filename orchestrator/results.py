@@ -98,15 +98,20 @@ def brief(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells for people: what tells the rows apart, and the main figures."""
     if not rows:
         return [], []
-    names = ["category", "method", "regime", "scope", "threshold_scope", "repeat"]
-    names += [n for n in rows[0] if n.startswith("params.")]
-    varying = [n for n in names if n in ("category", "method") or _varies(rows, n)]
+    apart = varying(rows)
     if any(row["status"] != "done" for row in rows):
-        varying.append("status")
+        apart.append("status")
     figures = ["threshold", "image_auroc", "image_f1", "pixel_auroc", "pixel_aupro", "fit_s", "score_ms_per_image",
                "model_mb"]  # fmt: skip
-    heads = [n.removeprefix("params.") for n in varying] + figures
-    return heads, [[_cell(n, row[n]) for n in (*varying, *figures)] for row in rows]
+    heads = [n.removeprefix("params.") for n in apart] + figures
+    return heads, [[_cell(n, row[n]) for n in (*apart, *figures)] for row in rows]
+
+
+def varying(rows: Sequence[Row]) -> list[str]:
+    """The columns that tell rows apart: category and method always, others where they differ."""
+    names = ["category", "method", "regime", "scope", "threshold_scope", "repeat"]
+    names += [n for n in rows[0] if n.startswith("params.")]
+    return [n for n in names if n in ("category", "method") or _varies(rows, n)]
 
 
 def _varies(rows: Sequence[Row], name: str) -> bool:

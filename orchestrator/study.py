@@ -5,9 +5,6 @@ study.yaml -> StudySpec -> Plan (runs and stages) -> executor -> RunRecord -> ML
 
 from __future__ import annotations
 
-import json
-import signal
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -22,8 +19,7 @@ from adloc.errors import Complaint, UserError
 from adloc.methods.backbone import hash_weights, resolve_weights
 from adloc.methods.errors import MethodError
 from adloc.plan import Inventory, Plan, make_plan
-from adloc.records import Records, write_json
-from adloc.results import current, table, write
+from adloc.records import Records
 from adloc.validation import load_study
 from adloc.variants import variants
 
@@ -31,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from adloc.executor import Reporter
+    from adloc.plan import Run
     from adloc.records import RunRecord
-    from adloc.results import Row
     from adloc.spec import StudySpec
     from adloc.study_file import StudyFile
     from adloc.workspace import Workspace
@@ -62,28 +57,6 @@ class Study:
         """The study's records in the workspace."""
         return Records(self.workspace.study_path(self.spec.study))
 
-    def rows(self) -> list[Row]:
-        """The results so far: a row a run of the plan that has a record, then the macro rows."""
-        records = {r.run_id: r for r in self.records.all()}
-        return table(current(self.plan, records))
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run of a study ended.
-
-    Attributes:
-        n_done: runs with a good record, those of earlier sessions included.
-        n_computed: of these, recorded now.
-        n_failed: runs that failed.
-        n_stages: stages computed now.
-    """
-
-    n_done: int
-    n_computed: int
-    n_failed: int
-    n_stages: int
-
 
 def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, download: bool) -> Study:
     """Read a study file and all that its plan rests on: images by content, weights by hash.
@@ -98,68 +71,10 @@ def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, downl
         UserError: anything wrong with the file, the data or the weights, before any work is done.
     """
     file, spec = load_study(path, overrides)
-    with _located(file):
+    with located(file):
         hashes, places = _weights(spec, download=download)
         plan = make_plan(spec, _inventory(spec, workspace, hashes))
     return Study(file, spec, plan, workspace, places)
-
-
-def run_study(
-    study: Study, device_name: str, reporter: Reporter, *, fresh: bool = False, batch_size: int | None = None
-) -> Outcome:
-    """Compute and record every run that has no current record; keep MLflow and the results table in step.
-
-    Args:
-        study: prepared.
-        device_name: auto, cpu or cuda.
-        reporter: hears of progress.
-        fresh: compute everything again.
-        batch_size: images a backbone pass; None for what is fastest on the device.
-
-    Raises:
-        UserError: no such device, or another process runs this study.
-        KeyboardInterrupt: on SIGINT and SIGTERM, with everything recorded so far safe.
-    """
-    from adloc.compute import Extents, Workbench
-    from adloc.environment import pick_device
-    from adloc.executor import LocalExecutor
-    from adloc.store import Store, cap_bytes
-    from adloc.tracking import Tracking
-
-    spec, plan, workspace = study.spec, study.plan, study.workspace
-    folder = workspace.study_path(spec.study)
-    device = pick_device(device_name)
-    with workspace.lock(spec.study), _terminate_as_interrupt():
-        store = Store(workspace.store_path)
-        bench = Workbench(store, Extents.of(plan), device, reporter, batch_size)
-        todo = {run.run_id for run in plan.runs} if fresh else set(pending(study))
-        with _located(study.file):
-            bench.load_networks(s for run in plan.runs if run.run_id in todo for s in run.stages())
-        if fresh:
-            _forget(study, store)
-        _write_plan(study, folder)
-        tracking = Tracking(workspace, spec, {k for v in variants(spec) for k in v.hyperparameters()})
-        tracking.begin((folder / "study.yaml").read_text(), (folder / "plan.json").read_text())
-        known = {r.run_id: r for r in study.records.all()}
-        status = "KILLED"
-        try:
-            executor = LocalExecutor(plan, bench, study.records, reporter)
-            for record, computed in executor.run(known):
-                if not tracking.has(record):
-                    tracking.log(record, study.records.path(record.run_id))
-                if computed:
-                    _write_results(study, folder)
-            rows = _write_results(study, folder)
-            for row in rows:
-                if row["category"] == "macro" and row["status"] == "done":
-                    tracking.log_macro(str(row["run_id"]), row)
-            failed = sum(row["status"] == "failed" for row in rows)
-            status = "FAILED" if failed else "FINISHED"
-        finally:
-            tracking.end(status, folder / "results.csv")
-        store.collect(cap_bytes(), unused_since_s=3600)
-        n_done = sum(row["status"] == "done" and row["category"] != "macro" for row in rows)
-        return Outcome(n_done, executor.n_recorded - failed, failed, reporter.n_stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +107,7 @@ def check_data(path: Path, overrides: Sequence[str], workspace: Workspace) -> Da
     plan = None
     if not errors:
         try:
-            with _located(file):
+            with located(file):
                 plan = make_plan(spec, _inventory(spec, workspace, {}))
         except UserError as error:
             errors += error.complaints
@@ -233,15 +148,15 @@ def plan_json(plan: Plan) -> dict[str, object]:
     }
 
 
-def pending(study: Study) -> list[str]:
-    """Ids of the plan's runs that have no good current record."""
+def pending(study: Study) -> list[Run]:
+    """The plan's runs that have no good record of today's data, weights and settings."""
     known = {r.run_id: r for r in study.records.all()}
-    return [r.run_id for r in study.plan.runs if not is_current(known.get(r.run_id), r.key)]
+    return [run for run in study.plan.runs if not is_current(known.get(run.run_id), run)]
 
 
-def is_current(record: RunRecord | None, key: str) -> bool:
+def is_current(record: RunRecord | None, run: Run) -> bool:
     """Whether a record answers the run as it stands today."""
-    return record is not None and record.key == key and record.status == "done"
+    return record is not None and record.key == run.key and record.status == "done"
 
 
 def _inventory(spec: StudySpec, workspace: Workspace, weights: dict[tuple[str, str, int], str]) -> Inventory:
@@ -270,7 +185,7 @@ def _weights(spec: StudySpec, *, download: bool) -> tuple[dict[tuple[str, str, i
 
 
 @contextmanager
-def _located(file: StudyFile) -> Iterator[None]:
+def located(file: StudyFile) -> Iterator[None]:
     """Say with every problem of data and methods which line of the study file it comes from."""
     try:
         yield
@@ -291,49 +206,3 @@ def _located(file: StudyFile) -> Iterator[None]:
             str(file.path),
         )
         raise UserError(Complaint(f"{where}: {error.found}", error.rule, error.remedy)) from None
-
-
-def _forget(study: Study, store: object) -> None:
-    """Drop the stages of this study and set its records aside."""
-    from adloc.stages import FeatureStage
-    from adloc.store import Store
-
-    assert isinstance(store, Store)  # noqa: S101  # for the type checker
-    for stage in study.plan.stages.values():
-        keys = stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,)
-        for key in keys:
-            store.remove(stage.kind, key)
-    for run in study.plan.runs:
-        study.records.supersede(run.run_id)
-
-
-def _write_plan(study: Study, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
-    write_json(folder / "plan.json", plan_json(study.plan))
-
-
-def _write_results(study: Study, folder: Path) -> list[Row]:
-    rows = study.rows()
-    aside = folder / ".results.csv.tmp"
-    aside.write_text(write(rows, "csv"), encoding="utf-8")
-    aside.replace(folder / "results.csv")
-    write_json(folder / "results.json", json.loads(write(rows, "json")))
-    return rows
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the study in the same orderly way as Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -10,15 +10,21 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from adloc.comparisons import HEADLINE
 from adloc.datasets.split import counts
-from adloc.results import MACRO, brief
+from adloc.results import MACRO, brief, varying
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from adloc.answer import Answer
+    from adloc.driver import Outcome
     from adloc.plan import Plan
-    from adloc.results import Row
-    from adloc.study import DataCheck, Outcome, Study
+    from adloc.results import Cell, Row
+    from adloc.study import DataCheck, Study
+
+
+SHORTCUT = ("images_of", "threshold_of", "flagged", "n_images")
 
 
 def print_results(rows: Sequence[Row]) -> None:
@@ -35,6 +41,68 @@ def print_results(rows: Sequence[Row]) -> None:
             table.add_section()
         table.add_row(*line, style="bold" if row["category"] == MACRO else None)
     _console().print(table)
+
+
+def print_answer(answer: Answer) -> None:
+    """The results, and under them what they say together."""
+    print_results(answer.rows)
+    macro = [row for row in answer.regime_drops if row["category"] == MACRO]
+    if macro:
+        _print_drops("What a shift costs: macro drop from clean, and errors at the threshold", macro, "regime")
+    macro = [row for row in answer.scope_drops if row["category"] == MACRO]
+    if macro:
+        _print_drops("What one model for all costs: macro drop from separate models", macro, "threshold_scope")
+    if answer.identical_shortcut:
+        _print_shortcut(answer.identical_shortcut)
+    if answer.repeats:
+        _print_repeats(answer.repeats)
+
+
+def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:
+    click.echo(f"\n{title}")
+    apart = [name for name in varying(rows) if name not in ("category", "method", axis)]
+    heads = ["method", *(n.removeprefix("params.") for n in apart), axis, "relative", *HEADLINE, "fpr", "fnr"]
+    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        names = ("relative_drop", *(f"drop_{n}" for n in HEADLINE), "image_fpr", "image_fnr")
+        table.add_row(*(str(row[n]) for n in ("method", *apart, axis)), *(_signed(row[n], n) for n in names))
+    _console().print(table)
+
+
+def _print_shortcut(rows: Sequence[Row]) -> None:
+    """One matrix a model: rows are whose normal images, columns are whose threshold."""
+    models: dict[tuple[Cell, ...], list[Row]] = {}
+    for row in rows:
+        models.setdefault(tuple(v for k, v in row.items() if k not in SHORTCUT), []).append(row)
+    names = varying([{**row, "category": ""} for row in rows])
+    for model in models.values():
+        what = " ".join(str(model[0][n]) for n in names if n != "category")
+        click.echo(f"\nIdentical shortcut, {what}: share of a category's normal images that another's threshold flags")
+        columns = list(dict.fromkeys(str(row["threshold_of"]) for row in model))
+        table = Table("images of", *(f"threshold of {c}" for c in columns), box=None, pad_edge=False)
+        for name in dict.fromkeys(str(row["images_of"]) for row in model):
+            shares = {str(row["threshold_of"]): row["flagged"] for row in model if row["images_of"] == name}
+            table.add_row(name, *(f"{shares[c]:.3f}" for c in columns))
+        _console().print(table)
+
+
+def _print_repeats(rows: Sequence[Row]) -> None:
+    macro = [row for row in rows if row["category"] == MACRO and row["metric"] in HEADLINE]
+    click.echo("\nOver repeats: macro mean, standard deviation and 95 % interval of the mean")
+    apart = [n for n in varying([{**row, "repeat": 0} for row in macro]) if n != "category"]
+    heads = [*(n.removeprefix("params.") for n in apart), "metric", "n", "mean", "std", "95 % interval"]
+    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    for row in macro:
+        interval = f"{row['ci95_low']:.4f} to {row['ci95_high']:.4f}"
+        figures = [str(row["metric"]), str(row["n_repeats"]), f"{row['mean']:.4f}", f"{row['std']:.4f}", interval]
+        table.add_row(*(str(row[n]) for n in apart), *figures)
+    _console().print(table)
+
+
+def _signed(value: Cell, name: str) -> str:
+    if not isinstance(value, float):
+        return "-"
+    return f"{100 * value:+.1f} %" if name == "relative_drop" else f"{value:+.4f}" if "drop" in name else f"{value:.3f}"
 
 
 def print_where(study: Study, outcome: Outcome) -> None:

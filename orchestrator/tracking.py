@@ -26,17 +26,19 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from adloc.metrics.registry import METRICS
-from adloc.records import write_json
+from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from adloc.records import RunRecord
+    from adloc.results import Row
     from adloc.spec import StudySpec
     from adloc.workspace import Workspace
 
 CONTEXTS = {"train": "training", "validation": "validation", "test": "test"}
+MOST_IN_A_BATCH = 1000  # metrics, MLflow's limit
 LONGEST_PARAM = 500  # MLflow cuts silently at 6,000; the UI shows a few dozen
 
 
@@ -57,27 +59,25 @@ class Tracking:
         self._client = MlflowClient(f"sqlite:///{workspace.tracking_path}")
         self._spec = spec
         self._param_names = sorted(param_names)
-        self._index_path = workspace.study_path(spec.study) / "mlflow.json"
+        self._index = TrackingIndex(index_path(workspace, spec.study))
         self.experiment_id = self._experiment(workspace)
-        self._index = self._read_index()
-        self.parent_id = self._parent()
+        self._check_index()
+        self._index.location, self._index.ended = artifact_location(workspace, spec.study), ""
+        self.parent_id = self._index.parent or self._create_parent()
+        self._index.save()
         self._mend()
 
-    def begin(self, spec_text: str, plan_text: str) -> None:
-        """Mark the study as running, and log what it is."""
+    def begin(self, files: Iterable[Path]) -> None:
+        """Mark the study as running, and log the files that say what it is."""
         self._client.update_run(self.parent_id, status="RUNNING")
-        self._client.log_text(self.parent_id, spec_text, "study.yaml")
-        self._client.log_text(self.parent_id, plan_text, "plan.json")
-
-    def has(self, record: RunRecord) -> bool:
-        """Whether MLflow has this very record."""
-        return bool(self._index["runs"].get(record.run_id, {}).get("key") == record.key + record.status)
+        for path in files:
+            self._client.log_artifact(self.parent_id, str(path))
 
     def log(self, record: RunRecord, folder: Path) -> None:
-        """Add a record as a nested run; the run of a record that it replaces is deleted from view."""
-        old = self._index["runs"].get(record.run_id)
-        if old is not None:
-            self._delete(old["mlflow_run_id"])
+        """Add a record as a nested run, unless it is there; a run that showed an older record goes."""
+        if self._index.has(record.run_id, record_key(record)):
+            return
+        self._delete(record.run_id)
         started = int(datetime.fromisoformat(record.started).timestamp() * 1000)
         tags = self._tags("run", record.run_id, record.category, record.method, record.regime, record.scope)
         tags |= {"adloc.threshold_scope": record.threshold_scope, "adloc.repeat": str(record.repeat)}
@@ -94,16 +94,14 @@ class Tracking:
         self._client.log_artifacts(run_id, str(folder))
         end = started + int(record.seconds * 1000)
         self._client.set_terminated(run_id, "FINISHED" if record.status == "done" else "FAILED", end)
-        self._remember(record.run_id, run_id, record.key + record.status)
+        self._remember(record.run_id, run_id, record_key(record))
 
-    def log_macro(self, name: str, row: Mapping[str, object]) -> None:
-        """Add or renew a macro row: the average of a variant over the categories."""
-        key = json.dumps(row, sort_keys=True, default=str)
-        old = self._index["runs"].get(name)
-        if old is not None:
-            if old["key"] == key:
-                return
-            self._delete(old["mlflow_run_id"])
+    def log_macro(self, row: Row, drops: Row | None) -> None:
+        """Add or renew a macro row: the average of a variant over the categories, and its drop from clean."""
+        name, key = str(row["run_id"]), macro_key(row)
+        if self._index.has(name, key):
+            return
+        self._delete(name)
         now = int(time.time() * 1000)
         tags = self._tags("macro", name, "macro", *(str(row[k]) for k in ("method", "regime", "scope")))
         tags |= {"adloc.threshold_scope": str(row["threshold_scope"]), "adloc.repeat": str(row["repeat"])}
@@ -114,19 +112,28 @@ class Tracking:
             for k, v in row.items()
             if isinstance(v, float) and not k.startswith("params.") and k != "threshold"
         }
+        for k, v in (drops or {}).items():
+            if isinstance(v, float) and "drop" in k and not k.startswith("params."):
+                metrics[f"drop/{k.removeprefix('drop_')}"] = v
         self._write(run_id, params, metrics, now)
         self._client.set_terminated(run_id, "FINISHED", now)
         self._remember(name, run_id, key)
 
-    def end(self, status: str, results_path: Path) -> None:
-        """Log the results table and set the study's end state: FINISHED, FAILED or KILLED."""
-        if results_path.is_file():
-            self._client.log_artifact(self.parent_id, str(results_path))
+    def end(self, status: str, tables: Path, figures: Mapping[str, float]) -> None:
+        """Log the tables and key figures on the parent and set its end state: FINISHED, FAILED or KILLED."""
+        if tables.is_dir():
+            self._client.log_artifacts(self.parent_id, str(tables), "tables")
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, 0) for name, value in figures.items()]
+        for start in range(0, len(metrics), MOST_IN_A_BATCH):
+            self._client.log_batch(self.parent_id, metrics=metrics[start : start + MOST_IN_A_BATCH])
         self._client.set_terminated(self.parent_id, status)
+        self._index.ended = status
+        self._index.save()
 
     def _experiment(self, workspace: Workspace) -> str:
         experiment = self._client.get_experiment_by_name(self._spec.study)
-        location = (workspace.artifacts_path / self._spec.study).as_uri()
+        location = artifact_location(workspace, self._spec.study)
         if experiment is None:
             return str(self._client.create_experiment(self._spec.study, location))
         if experiment.artifact_location != location:
@@ -135,44 +142,34 @@ class Tracking:
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
 
-    def _read_index(self) -> dict[str, dict[str, dict[str, str]]]:
-        empty: dict[str, dict[str, dict[str, str]]] = {"parent": {}, "runs": {}}
-        try:
-            index: dict[str, dict[str, dict[str, str]]] = json.loads(self._index_path.read_text(encoding="utf-8"))
-            known = self._client.get_run(str(index["parent"]["mlflow_run_id"]))
-        except (FileNotFoundError, ValueError, KeyError, MlflowException):
-            return self._find_index() or empty
-        same = known.info.experiment_id == self.experiment_id and known.info.lifecycle_stage == "active"
-        return index if same else empty
+    def _check_index(self) -> None:
+        """Make the index again from MLflow's tags when it is lost or speaks of another database."""
+        if self._index.parent:
+            try:
+                known = self._client.get_run(self._index.parent).info
+            except MlflowException:
+                known = None
+            if known and known.experiment_id == self.experiment_id and known.lifecycle_stage == "active":
+                return
+        self._index.clear()
+        for run in self._search("tags.`adloc.kind` != ''"):
+            tags = run.data.tags
+            if tags["adloc.kind"] == "study":
+                self._index.parent = run.info.run_id
+            elif "adloc.run_id" in tags:
+                self._index.runs[tags["adloc.run_id"]] = {"mlflow_run_id": run.info.run_id, "key": ""}
 
-    def _find_index(self) -> dict[str, dict[str, dict[str, str]]] | None:
-        """The index made again from MLflow's tags, when its file is lost; keys are then unknown."""
-        runs = list(self._search("tags.`adloc.kind` != ''"))
-        parents = [r for r in runs if r.data.tags.get("adloc.kind") == "study"]
-        if not parents:
-            return None
-        children = {
-            r.data.tags["adloc.run_id"]: {"mlflow_run_id": r.info.run_id, "key": ""}
-            for r in runs
-            if "adloc.run_id" in r.data.tags and r.data.tags.get("adloc.kind") != "study"
-        }
-        return {"parent": {"mlflow_run_id": parents[0].info.run_id}, "runs": children}
-
-    def _parent(self) -> str:
-        known = self._index["parent"].get("mlflow_run_id")
-        if known is not None:
-            return str(known)
+    def _create_parent(self) -> str:
         tags = {"adloc.study": self._spec.study, "adloc.kind": "study", MLFLOW_RUN_NAME: self._spec.study}
         if self._spec.description:
             tags["mlflow.note.content"] = self._spec.description
         run = self._client.create_run(self.experiment_id, tags=tags | {MLFLOW_USER: "adloc"})
-        self._index["parent"] = {"mlflow_run_id": run.info.run_id}
-        write_json(self._index_path, self._index)
-        return str(run.info.run_id)
+        self._index.parent = str(run.info.run_id)
+        return self._index.parent
 
     def _mend(self) -> None:
         """End what a killed process left running: unfinished nested runs go, their records come again."""
-        known = {entry["mlflow_run_id"] for entry in self._index["runs"].values()}
+        known = {entry["mlflow_run_id"] for entry in self._index.runs.values()}
         for run in self._search("attributes.status = 'RUNNING'"):
             self._client.set_terminated(run.info.run_id, "KILLED")
             if run.info.run_id not in known and run.info.run_id != self.parent_id:
@@ -229,13 +226,16 @@ class Tracking:
         ]
 
     def _remember(self, run_id: str, mlflow_run_id: str, key: str) -> None:
-        self._index["runs"][run_id] = {"mlflow_run_id": mlflow_run_id, "key": key}
-        write_json(self._index_path, self._index)
+        self._index.runs[run_id] = {"mlflow_run_id": mlflow_run_id, "key": key}
+        self._index.save()
 
-    def _delete(self, mlflow_run_id: str) -> None:
-        """Mark a run as deleted, which MLflow can undo."""
+    def _delete(self, name: str) -> None:
+        """Mark the MLflow run of this name, if there is one, as deleted, which MLflow can undo."""
+        old = self._index.runs.pop(name, None)
+        if old is None:
+            return
         try:
-            self._client.delete_run(mlflow_run_id)
+            self._client.delete_run(old["mlflow_run_id"])
         except MlflowException:
             return  # it is gone already
 

@@ -119,7 +119,9 @@ def _holds(data: object, part: str | int) -> bool:
 
 def _is_branch(part: str) -> bool:
     """Whether a location's part names a branch of a union ("list[str]", "literal['all']") and not a key."""
-    return bool(re.fullmatch(r"[a-z_]+\[.*\]|constrained-\w+|int|float|str|bool|dict|list|tuple|none|function-\S+", part))
+    return bool(
+        re.fullmatch(r"[a-z_]+\[.*\]|constrained-\w+|int|float|str|bool|dict|list|tuple|none|function-\S+", part)
+    )
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401  # a type expression

@@ -80,9 +80,7 @@ def test_a_second_call_opens_no_file(mvtec_copy: Path, hashed: list[FileImage], 
 
 
 @pytest.mark.parametrize("name", ["test/hole/002.png", "ground_truth/hole/002_mask.png"])
-def test_a_changed_file_is_hashed_again(
-    mvtec_copy: Path, hashed: list[FileImage], tmp_path: Path, name: str
-) -> None:
+def test_a_changed_file_is_hashed_again(mvtec_copy: Path, hashed: list[FileImage], tmp_path: Path, name: str) -> None:
     """Another time of change is enough, of the image or of its mask; the other files are left alone."""
     samples = scan_category(mvtec_copy, "gear")
     first = fingerprints(samples, FingerprintCache(tmp_path / "cache.json"))
@@ -95,9 +93,7 @@ def test_a_changed_file_is_hashed_again(
     assert [key for key in first if first[key] != second[key]] == ["gear/test/hole/002.png"]
 
 
-def test_a_file_changed_just_now_is_not_remembered(
-    mvtec_copy: Path, hashed: list[FileImage], tmp_path: Path
-) -> None:
+def test_a_file_changed_just_now_is_not_remembered(mvtec_copy: Path, hashed: list[FileImage], tmp_path: Path) -> None:
     """It may change again within one tick of the file system's clock, so it is hashed the next time too."""
     samples = scan_category(mvtec_copy, "gear")
     os.utime(mvtec_copy / "gear/train/good/003.png")
@@ -176,9 +172,7 @@ def test_progress_counts_every_hashed_image(mvtec_copy: Path) -> None:
     assert steps == [(i + 1, len(samples)) for i in range(len(samples))]
 
 
-def test_an_interrupt_keeps_what_was_hashed(
-    mvtec_copy: Path, hashed: list[FileImage], tmp_path: Path
-) -> None:
+def test_an_interrupt_keeps_what_was_hashed(mvtec_copy: Path, hashed: list[FileImage], tmp_path: Path) -> None:
     """Interrupted after ten images, the next call starts from those ten."""
     samples = scan_category(mvtec_copy, "gear")
 

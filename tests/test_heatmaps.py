@@ -163,9 +163,7 @@ def test_png_holds_the_picture() -> None:
     assert decoded.tobytes() == picture.tobytes()
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.5, 4.0]), st.booleans()), max_size=12), st.integers(0, 15)
-)
+@given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.5, 4.0]), st.booleans()), max_size=12), st.integers(0, 15))
 def test_every_choice_is_another_image(items: list[tuple[float, bool]], n: int) -> None:
     """As many images as asked for, or all there are; none twice; the same each time."""
     scores, labels = np.array([s for s, _ in items]), np.array([label for _, label in items], dtype=bool)
@@ -220,9 +218,7 @@ def _panels(picture: Image.Image) -> list[Array]:
     inside = (pixels[-30] != background).any(axis=1)
     runs = [list(run) for is_in, run in itertools.groupby(range(inside.size), inside.__getitem__) if is_in]
     column = (pixels[:, runs[0][0]] != background).any(axis=1)
-    rows = [list(run) for is_in, run in itertools.groupby(range(column.size), column.__getitem__) if is_in][
-        -1
-    ]
+    rows = [list(run) for is_in, run in itertools.groupby(range(column.size), column.__getitem__) if is_in][-1]
     return [pixels[rows[0] : rows[-1] + 1, run[0] : run[-1] + 1] for run in runs]
 
 

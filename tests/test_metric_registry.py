@@ -94,9 +94,7 @@ def test_a_metric_is_its_references(name: str) -> None:
     assert ours in METRICS[name]
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, metric in METRICS.items() if metric.level in ("image", "pixel")]
-)
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.level in ("image", "pixel")])
 def test_direction_and_threshold_are_what_a_perfect_detector_shows(name: str) -> None:
     """A perfect detector reaches the better end; the thresholded metrics, and no others, need a threshold."""
     metric = METRICS[name]

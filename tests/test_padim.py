@@ -141,9 +141,7 @@ def test_wrong_parameters_are_refused(key: str, value: object) -> None:
 
 def test_a_refused_value_is_answered_with_rule_and_remedy() -> None:
     """The message is the field's rule, not Pydantic's words about unions; the remedy stands beside it."""
-    with pytest.raises(
-        ValidationError, match="it must be max, or a number q above 0 and at most 100"
-    ) as caught:
+    with pytest.raises(ValidationError, match="it must be max, or a number q above 0 and at most 100") as caught:
         PadimParams.model_validate({"image_score": "mean"})
     assert caught.value.errors()[0]["ctx"]["remedy"].startswith("use max")
 
@@ -253,9 +251,7 @@ def test_cost_is_that_of_the_gaussian() -> None:
 # What is computed.
 
 
-def compare_with_stock(
-    network: torch.nn.Module, train: torch.Tensor, test: torch.Tensor, n_features: int
-) -> None:
+def compare_with_stock(network: torch.nn.Module, train: torch.Tensor, test: torch.Tensor, n_features: int) -> None:
     """Fit and score the same images through the stock model's forward pass and through ours."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -303,9 +299,7 @@ def test_scores_and_maps_are_the_stock_models_on_images_that_are_not_square(n_fe
 
 
 @pytest.mark.slow
-def test_scores_and_maps_are_the_stock_models_on_real_images(
-    industrial_root: Path, trunk_weights: Path
-) -> None:
+def test_scores_and_maps_are_the_stock_models_on_real_images(industrial_root: Path, trunk_weights: Path) -> None:
     """The same on photographs of bottles, normal and broken, with a trained network."""
     from PIL import Image
     from safetensors.torch import load_file
@@ -313,13 +307,12 @@ def test_scores_and_maps_are_the_stock_models_on_real_images(
 
     def read(paths: list[Path]) -> torch.Tensor:
         pixels = [
-            np.asarray(Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))
-            for path in paths
+            np.asarray(Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)) for path in paths
         ]
         images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255
-        return (images - torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)) / torch.tensor(
-            (0.229, 0.224, 0.225)
-        ).view(3, 1, 1)
+        return (images - torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)) / torch.tensor((0.229, 0.224, 0.225)).view(
+            3, 1, 1
+        )
 
     network = resnet18(weights=None).eval()
     missing, unexpected = network.load_state_dict(load_file(trunk_weights), strict=False)

@@ -147,7 +147,7 @@ def test_shapes_and_types(results: Results) -> None:
     """Arrays have the shapes, types and facts that the steps promise, on a grid that is not square."""
     n_patches = 20 * 6 * 10
     assert results["coreset"].facts["n_patches"] == n_patches
-    expected = {
+    expected: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
         "coreset": {"bank": ("float32", (n_patches // 5, 20)), "order": ("int64", (n_patches // 5,))},
         "search": {"distances": ("float32", (7, 6, 10, 9)), "neighbours": ("int32", (7, 6, 10, 9))},
         "scores": {"patch_maps": ("float32", (7, 6, 10)), "image_scores": ("float32", (7,))},

@@ -37,19 +37,12 @@ def inventory(categories: Sequence[str], seeds: Sequence[int] = (42, 43, 44), n_
     samples = []
     for category in categories:
         names = [("train", "good", i) for i in range(n_train)]
-        names += [
-            ("test", defect, i) for defect, n in (("good", 4), ("cut", 10), ("dent", 10)) for i in range(n)
-        ]
+        names += [("test", defect, i) for defect, n in (("good", 4), ("cut", 10), ("dent", 10)) for i in range(n)]
         samples += [
-            Sample(category, f"{origin}/{defect}/{i:03d}.png", origin, defect, Nowhere())
-            for origin, defect, i in names
+            Sample(category, f"{origin}/{defect}/{i:03d}.png", origin, defect, Nowhere()) for origin, defect, i in names
         ]
-    prints = {
-        s.identity: Fingerprint(f"sha-{s.identity}", f"mask-{s.identity}" * s.label, 64, 64) for s in samples
-    }
-    weights = {
-        (b, w, s): f"{b}-{w}" for b in ("resnet18", "resnet50") for w in ("default", "random") for s in seeds
-    }
+    prints = {s.identity: Fingerprint(f"sha-{s.identity}", f"mask-{s.identity}" * s.label, 64, 64) for s in samples}
+    weights = {(b, w, s): f"{b}-{w}" for b in ("resnet18", "resnet50") for w in ("default", "random") for s in seeds}
     return Inventory(samples, prints, weights)
 
 
@@ -231,15 +224,13 @@ def test_golden_keys() -> None:
     """
     run = plan_of(("a",)).runs[0]
     features = next(s for s in run.stages() if isinstance(s, FeatureStage))
-    assert run.run_id == "RUN_ID"
+    assert run.run_id == "a-patchcore-4537a61c9c15"
     assert (features.key, run.fit[-1].key, run.key) == ("FEATURES", "FIT", "RUN")
 
 
 def test_plan_of_a_thousand_runs_is_quick_enough_to_be_pure() -> None:
     """1,000 runs need no more than 40 distinct coresets: planning works on values, not on data."""
     methods = grid(coreset_ratio=[i / 100 for i in range(1, 6)], neighbours=list(range(1, 26)))
-    plan = plan_of(
-        ("a", "b"), methods=methods, regimes=["clean", "no_adaptation", "threshold_only", "full_adaptation"]
-    )
+    plan = plan_of(("a", "b"), methods=methods, regimes=["clean", "no_adaptation", "threshold_only", "full_adaptation"])
     assert len(plan.runs) == 1000
     assert Counter(s.kind for s in plan.stages.values())["patchcore.coreset"] == 4

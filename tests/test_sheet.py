@@ -31,9 +31,7 @@ def reddish(image: Image.Image) -> np.ndarray:
     return (pixels[:, :, 0] > 180) & (pixels[:, :, 1] < 120)
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "expected"), [(60, 60, (90, 90)), (40, 80, (90, 45)), (80, 40, (45, 90))]
-)
+@pytest.mark.parametrize(("height", "width", "expected"), [(60, 60, (90, 90)), (40, 80, (90, 45)), (80, 40, (45, 90))])
 def test_pictures_keep_their_proportions(height: int, width: int, expected: tuple[int, int]) -> None:
     """The longer side becomes the side asked for, the other follows."""
     assert outlined(flat(100, height, width), 90).size == expected

@@ -225,9 +225,7 @@ def test_blur_is_a_truncated_gaussian() -> None:
     """A blurred point is the normalised Gaussian of sigma on the kernel's square, and nothing beyond."""
     image = np.zeros((11, 11, 3), dtype=np.uint8)
     image[5, 5] = 255
-    shifted = apply_shift(
-        Picture(image, np.zeros((11, 11), dtype=bool)), shift_by(blur_kernel=5, blur_sigma=1.3)
-    )
+    shifted = apply_shift(Picture(image, np.zeros((11, 11), dtype=bool)), shift_by(blur_kernel=5, blur_sigma=1.3))
     profile = np.exp(-0.5 * (np.arange(-2, 3) / 1.3) ** 2)
     profile /= profile.sum()
     expected = np.zeros((11, 11))
@@ -295,9 +293,7 @@ def test_linear_shade_darkens_its_edge() -> None:
     shaded = shift_by(shade="left", shade_strength=0.6)
     np.testing.assert_allclose(shade_map(shaded, 3, 1000)[:, [0, -1]], [[0.4, 1.0]] * 3, atol=1e-3)
     for other, turns in (("bottom", 1), ("right", 2), ("top", 3)):
-        turned = shade_map(
-            shift_by(shade=other, shade_strength=0.6), *((1000, 3) if turns % 2 else (3, 1000))
-        )
+        turned = shade_map(shift_by(shade=other, shade_strength=0.6), *((1000, 3) if turns % 2 else (3, 1000)))
         np.testing.assert_allclose(turned, np.rot90(shade_map(shaded, 3, 1000), turns), atol=1e-6)
 
 
@@ -309,9 +305,7 @@ def test_linear_shade_darkens_its_edge() -> None:
     width=st.integers(1, 120),
 )
 @settings(max_examples=60, deadline=None)
-def test_shade_stays_between_zero_and_one(
-    shade: str, strength: float, sigma: float, height: int, width: int
-) -> None:
+def test_shade_stays_between_zero_and_one(shade: str, strength: float, sigma: float, height: int, width: int) -> None:
     """Light is only ever lost, and never more than all of it."""
     shaded = shift_by(shade=shade, shade_strength=strength, shade_sigma_px=sigma)
     factors = shade_map(shaded, height, width)
@@ -419,9 +413,7 @@ def test_proposal_is_what_the_protocol_lists() -> None:
         assert p.shade in {"none", "rim", "spot"}
 
 
-@pytest.mark.parametrize(
-    "off", [name for name in ShiftConfig.model_fields if name in {a.split(".")[0] for a in AXES}]
-)
+@pytest.mark.parametrize("off", [name for name in ShiftConfig.model_fields if name in {a.split(".")[0] for a in AXES}])
 def test_switching_one_off_leaves_the_others_alone(off: str) -> None:
     """A transform that is switched off does nothing, and every other one draws what it drew before."""
     own = {
@@ -550,8 +542,6 @@ def test_real_defects_stay_marked(industrial_root: Path, category: str) -> None:
 
 def test_importing_shift_is_light() -> None:
     """Neither numpy nor OpenCV is loaded by importing the configuration and the draws."""
-    program = (
-        "import sys, adloc.datasets.shift; print(sorted({'numpy', 'cv2', 'scipy', 'PIL'} & set(sys.modules)))"
-    )
+    program = "import sys, adloc.datasets.shift; print(sorted({'numpy', 'cv2', 'scipy', 'PIL'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -137,9 +137,7 @@ def test_other_defect_types_do_not_matter(config: SplitConfig, n_other: int) -> 
     """More or fewer images of one defect type leave the draw of all the others alone."""
     assume(config.train_fraction > 0.02)
     few, many = (split(made_up(crack=10, stain=n), config) for n in (n_other, n_other + 3))
-    for one, other in zip(
-        (few.train, few.validation, few.test), (many.train, many.validation, many.test), strict=True
-    ):
+    for one, other in zip((few.train, few.validation, few.test), (many.train, many.validation, many.test), strict=True):
         assert [s for s in one if s.defect != "stain"] == [s for s in other if s.defect != "stain"]
 
 
@@ -186,9 +184,7 @@ def test_the_benchmark_split_leaves_nothing_for_validation() -> None:
 
 def test_parts_are_in_natural_order() -> None:
     """Within each part the images come by name, whatever the draw was."""
-    samples = [
-        Sample("gear", f"train/good/{i}.png", "train", "good", Nowhere(str(i))) for i in reversed(range(120))
-    ]
+    samples = [Sample("gear", f"train/good/{i}.png", "train", "good", Nowhere(str(i))) for i in reversed(range(120))]
     numbers = [int(s.name[11:-4]) for s in split(samples, SplitConfig()).train]
     assert numbers == sorted(numbers)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from adloc.methods.detector import Result
 from adloc.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY = "0123456789abcdef0123456789abcdef"
 

@@ -45,9 +45,7 @@ def adloc(*arguments: str | Path, expect: int = 0) -> Result:
 
 def rows_of(file: Path, workspace: Path) -> list[dict[str, Any]]:
     """The study's results."""
-    rows: list[dict[str, Any]] = json.loads(
-        adloc("study", "results", file, "--workspace", workspace, "--json").stdout
-    )
+    rows: list[dict[str, Any]] = json.loads(adloc("study", "results", file, "--workspace", workspace, "--json").stdout)
     return rows
 
 
@@ -69,9 +67,7 @@ def study_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def finished(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which the study has run; to read only."""
     workspace = tmp_path_factory.mktemp("workspace")
-    outcome = json.loads(adloc("study", "run", study_file, "--workspace", workspace, "--json").stdout)[
-        "outcome"
-    ]
+    outcome = json.loads(adloc("study", "run", study_file, "--workspace", workspace, "--json").stdout)["outcome"]
     assert outcome["n_done"] == 4
     assert outcome["n_failed"] == 0
     return workspace
@@ -126,20 +122,14 @@ def test_metrics_agree_with_scikit_learn_on_the_recorded_scores(study_file: Path
         test = images[images["part"] == "test"]
         assert len(test) == row["n_test"]
         assert row["image_auroc"] == pytest.approx(roc_auc_score(test["label"], test["score"]), abs=1e-12)
-        assert row["image_auprc"] == pytest.approx(
-            average_precision_score(test["label"], test["score"]), abs=1e-12
-        )
-        assert row["image_f1"] == pytest.approx(
-            f1_score(test["label"], test["score"] >= row["threshold"]), abs=1e-12
-        )
+        assert row["image_auprc"] == pytest.approx(average_precision_score(test["label"], test["score"]), abs=1e-12)
+        assert row["image_f1"] == pytest.approx(f1_score(test["label"], test["score"] >= row["threshold"]), abs=1e-12)
 
 
 def test_run_again_computes_nothing(study_file: Path, workspace: Path) -> None:
     """A finished study is finished: no stage, no record, no new MLflow run."""
     before = figures(rows_of(study_file, workspace))
-    outcome = json.loads(adloc("study", "run", study_file, "--workspace", workspace, "--json").stdout)[
-        "outcome"
-    ]
+    outcome = json.loads(adloc("study", "run", study_file, "--workspace", workspace, "--json").stdout)["outcome"]
     assert outcome == {"n_done": 4, "n_computed": 0, "n_failed": 0, "n_stages": 0}
     assert figures(rows_of(study_file, workspace)) == before
     assert len(mlflow_runs(workspace)) == 1 + 4 + 2
@@ -151,9 +141,7 @@ def test_records_alone_suffice(study_file: Path, workspace: Path) -> None:
     shutil.rmtree(workspace / "store")
     shutil.rmtree(workspace / "artifacts")
     (workspace / "mlflow.db").unlink()
-    outcome = json.loads(adloc("study", "run", study_file, "--workspace", workspace, "--json").stdout)[
-        "outcome"
-    ]
+    outcome = json.loads(adloc("study", "run", study_file, "--workspace", workspace, "--json").stdout)["outcome"]
     assert outcome["n_stages"] == 0
     assert figures(rows_of(study_file, workspace)) == before
     assert len(mlflow_runs(workspace)) == 1 + 4 + 2
@@ -190,16 +178,12 @@ def test_damaged_artifact_is_computed_again(study_file: Path, workspace: Path) -
     content = bytearray(path.read_bytes())
     content[-1] ^= 0x10
     path.write_bytes(content)
-    outcome = json.loads(adloc("study", "run", study_file, "--workspace", workspace, "--json").stdout)[
-        "outcome"
-    ]
+    outcome = json.loads(adloc("study", "run", study_file, "--workspace", workspace, "--json").stdout)["outcome"]
     assert outcome["n_stages"] <= 1
     assert figures(rows_of(study_file, workspace)) == before
 
 
-def test_batch_size_and_order_of_categories_change_nothing(
-    study_file: Path, finished: Path, tmp_path: Path
-) -> None:
+def test_batch_size_and_order_of_categories_change_nothing(study_file: Path, finished: Path, tmp_path: Path) -> None:
     """Figures are the same to the last digit."""
     result = adloc(
         "study", "run", study_file, "--workspace", tmp_path, "--batch-size", "3",
@@ -208,9 +192,7 @@ def test_batch_size_and_order_of_categories_change_nothing(
     assert figures(json.loads(result.stdout)["results"]) == figures(rows_of(study_file, finished))
 
 
-def test_failed_run_is_recorded_and_the_others_go_on(
-    study_file: Path, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_failed_run_is_recorded_and_the_others_go_on(study_file: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Exit code 3, the failure with its traceback in the record, the other runs done; the next run mends it."""
     from adloc import recorder
 
@@ -295,9 +277,7 @@ def test_standard_split_leaves_thresholded_metrics_empty(study_file: Path, tmp_p
     """No validation part: no threshold, no F1, and AUROC all the same."""
     overrides = ["split.train_fraction=1", "split.validation_defects=0", "dataset.categories=[gear]"]
     sets = [part for override in overrides for part in ("--set", override)]
-    rows = json.loads(adloc("study", "run", study_file, "--workspace", tmp_path, *sets, "--json").stdout)[
-        "results"
-    ]
+    rows = json.loads(adloc("study", "run", study_file, "--workspace", tmp_path, *sets, "--json").stdout)["results"]
     assert rows[0]["n_train"] == 12
     assert rows[0]["n_val"] == 0
     assert rows[0]["n_test"] == 14
@@ -309,27 +289,21 @@ def test_standard_split_leaves_thresholded_metrics_empty(study_file: Path, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
-def test_stopped_study_goes_on_where_it_was(
-    study_file: Path, finished: Path, tmp_path: Path, name: str
-) -> None:
+def test_stopped_study_goes_on_where_it_was(study_file: Path, finished: Path, tmp_path: Path, name: str) -> None:
     """Killed after its first record and run again: nothing lost, nothing twice, the same figures."""
     command = [sys.executable, "-m", "adloc", "study", "run", str(study_file), "--workspace", str(tmp_path)]
     environment = os.environ | {"PYTHONSAFEPATH": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     records = tmp_path / "studies" / "tiny" / "records"
     deadline = time.monotonic() + 120
-    while (
-        not list(records.glob("[!.]*/record.json")) and process.poll() is None and time.monotonic() < deadline
-    ):
+    while not list(records.glob("[!.]*/record.json")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(getattr(signal, name))
     process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if name == "SIGKILL" else 130)
     n_recorded = len(list(records.glob("[!.]*/record.json")))
     assert 1 <= n_recorded < 4
-    outcome = json.loads(adloc("study", "run", study_file, "--workspace", tmp_path, "--json").stdout)[
-        "outcome"
-    ]
+    outcome = json.loads(adloc("study", "run", study_file, "--workspace", tmp_path, "--json").stdout)["outcome"]
     assert outcome["n_done"] == 4
     assert outcome["n_computed"] == 4 - n_recorded
     assert figures(rows_of(study_file, tmp_path)) == figures(rows_of(study_file, finished))

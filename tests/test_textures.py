@@ -82,9 +82,7 @@ def test_same_pixels_in_another_process_and_order(drawn: list[tuple[Sample, Pict
 def test_counts_and_categories_leave_an_image_alone() -> None:
     """An image's source does not depend on how many others there are, so neither do its pixels."""
     few, many = TexturesConfig(categories=("brick",), n_train=3), TexturesConfig(n_train=90, n_per_defect=9)
-    assert {s.identity: s.source for s in samples(few)}.items() <= {
-        s.identity: s.source for s in samples(many)
-    }.items()
+    assert {s.identity: s.source for s in samples(few)}.items() <= {s.identity: s.source for s in samples(many)}.items()
 
 
 def test_no_two_images_are_alike(drawn: list[tuple[Sample, Picture]]) -> None:
@@ -184,10 +182,7 @@ def test_source_is_a_small_value(drawn: list[tuple[Sample, Picture]]) -> None:
     source = drawn[0][0].source
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301
     assert len({s.source for s, _ in drawn}) == len(drawn)
-    assert (
-        repr(source)
-        == "TextureImage(category='brick', name='train/good/000.png', seed=42, size=256, version=1)"
-    )
+    assert repr(source) == "TextureImage(category='brick', name='train/good/000.png', seed=42, size=256, version=1)"
     assert source.location == "textures(seed=42, size=256): brick/train/good/000.png"
 
 

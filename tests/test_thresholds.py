@@ -129,14 +129,10 @@ def test_normal_only_objectives_need_no_anomalous_images(objective: Objective) -
 
 @pytest.mark.parametrize("objective", ["f1", "normal_quantile", "normal_max"])
 @pytest.mark.parametrize(("labels", "found"), [([], "is empty"), ([1, 1], "no normal one")])
-def test_a_part_that_calibrates_nothing_is_refused(
-    objective: Objective, labels: list[int], found: str
-) -> None:
+def test_a_part_that_calibrates_nothing_is_refused(objective: Objective, labels: list[int], found: str) -> None:
     """An empty part, or one of anomalous images alone, is an error whatever the objective."""
     with pytest.raises(UserError, match=found):
-        calibrate(
-            np.arange(len(labels)) + 0.5, np.array(labels, dtype=int), ThresholdConfig(objective=objective)
-        )
+        calibrate(np.arange(len(labels)) + 0.5, np.array(labels, dtype=int), ThresholdConfig(objective=objective))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

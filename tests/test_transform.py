@@ -33,9 +33,7 @@ def test_images_have_the_size_asked_for(size: tuple[int, int], source: tuple[int
 def test_an_image_of_the_size_is_unchanged() -> None:
     """No resize where none is needed: the pixels over 255, channels first."""
     image = noise(32, 48)
-    assert np.array_equal(
-        prepare_image(image, ImageConfig(size=[32, 48])), image.transpose(2, 0, 1) / np.float32(255)
-    )
+    assert np.array_equal(prepare_image(image, ImageConfig(size=[32, 48])), image.transpose(2, 0, 1) / np.float32(255))
 
 
 @pytest.mark.parametrize("size", [[32, 50], [120, 40], [130, 131]])
@@ -93,10 +91,7 @@ def test_masks_agree_with_torch_nearest_exact(source: tuple[int, int], size: tup
         torch.from_numpy(mask)[None, None].float(), size=size, mode="nearest-exact"
     )[0, 0].numpy()
     clear = np.ix_(
-        *(
-            (2 * np.arange(n_out) + 1) * n_in % (2 * n_out) != 0
-            for n_in, n_out in zip(source, size, strict=True)
-        )
+        *((2 * np.arange(n_out) + 1) * n_in % (2 * n_out) != 0 for n_in, n_out in zip(source, size, strict=True))
     )
     assert np.array_equal(prepare_mask(mask, ImageConfig(size=size))[clear], expected[clear])
 

@@ -1,0 +1,106 @@
+"""The answer of a study: its results and what they say together, from the records alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adloc.comparisons import HEADLINE, identical_shortcut, regime_drops, repeat_statistics, scope_drops
+from adloc.records import write_json
+from adloc.results import MACRO, current, table, varying, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adloc.plan import Plan
+    from adloc.records import Records
+    from adloc.results import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Every table of a study; one that the study has no data for is empty.
+
+    Attributes:
+        rows: the results, macro rows last.
+        regime_drops: what each regime loses against clean.
+        scope_drops: what the unified model loses against separate ones.
+        identical_shortcut: share of one category's normal images that another's threshold flags.
+        repeats: mean, spread and interval over seeds.
+    """
+
+    rows: list[Row]
+    regime_drops: list[Row]
+    scope_drops: list[Row]
+    identical_shortcut: list[Row]
+    repeats: list[Row]
+
+    def tables(self) -> dict[str, list[Row]]:
+        """The tables that have rows, by name."""
+        named = {
+            "results": self.rows,
+            "regime_drops": self.regime_drops,
+            "scope_drops": self.scope_drops,
+            "identical_shortcut": self.identical_shortcut,
+            "repeats": self.repeats,
+        }
+        return {name: rows for name, rows in named.items() if rows}
+
+    def key_figures(self) -> dict[str, float]:
+        """What the study's parent run shows: macro figures over repeats, or of the one repeat there is."""
+        params = [n for n in varying(self.rows) if n.startswith("params.")] if self.rows else []
+        figures: dict[str, float] = {}
+        for row in self.repeats:
+            if row["category"] == MACRO and row["metric"] in HEADLINE:
+                for name in ("mean", "std", "ci95_low", "ci95_high"):
+                    figures[f"{_label(row, params)}/{row['metric']}/{name}"] = float(row[name] or 0.0)
+        if figures:
+            return figures
+        return {
+            f"{_label(row, params)}/{name}": float(row[name] or 0.0)
+            for row in self.rows
+            if row["category"] == MACRO
+            for name in HEADLINE
+            if row[name] is not None
+        }
+
+
+def find_answer(plan: Plan, records: Records) -> Answer:
+    """All tables of what has been recorded so far of a plan's runs."""
+    found = current(plan, {r.run_id: r for r in records.all()})
+    rows = table(found)
+    unified = [r.run_id for r in found if r.scope == "unified" and r.status == "done"]
+    normal = {i: [s.score for s in records.image_scores(i, "test") if not s.anomalous] for i in unified}
+    return Answer(
+        rows,
+        regime_drops(rows),
+        scope_drops(rows),
+        identical_shortcut(rows, normal),
+        repeat_statistics(rows) if plan.spec.repeats > 1 else [],
+    )
+
+
+def write_answer(answer: Answer, folder: Path) -> None:
+    """Write every table as CSV under `tables/`, and the results beside it as results.csv and results.json."""
+    tables = folder / "tables"
+    tables.mkdir(exist_ok=True)
+    for name, rows in answer.tables().items():
+        _write_text(tables / f"{name}.csv", write(rows, "csv"))
+    _write_text(folder / "results.csv", write(answer.rows, "csv"))
+    write_json(folder / "results.json", json.loads(write(answer.rows, "json")))
+
+
+def _write_text(path: Path, text: str) -> None:
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def _label(row: Row, params: list[str]) -> str:
+    """Method, setting, regime and scope, in the letters that MLflow allows."""
+    setting = [f"{n.removeprefix('params.')} {row[n]}" for n in params if row.get(n) is not None]
+    scope = "" if row["scope"] == "category" else f"unified {row['threshold_scope']} threshold"
+    parts = [str(row["method"]), *setting, str(row["regime"]), scope]
+    return re.sub(r"[^\w\-.:/ ]", "-", "/".join(p for p in parts if p))

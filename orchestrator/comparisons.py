@@ -1,0 +1,127 @@
+"""What the rows of a study say together: drops under shift, unified against separate models, repeats.
+
+Pure: rows in, rows out. A drop is how much worse a run is than its partner, which differs in one thing alone
+(the regime, or the scope): positive is worse, whichever direction of the metric is better.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from adloc.metrics.registry import METRICS
+from adloc.results import MACRO, SIZES, WHO, Cell, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+COMPARED = tuple(m.name for m in METRICS.values() if m.part == "test" and m.level in ("image", "pixel"))
+RELATIVE = tuple(name for name in COMPARED if METRICS[name].better == "higher")
+HEADLINE = ("image_auroc", "image_f1", "pixel_auroc", "pixel_aupro")
+IDENTITY = tuple(name for name in WHO if name not in ("run_id", "status"))
+
+
+def regime_drops(rows: Sequence[Row]) -> list[Row]:
+    """Each run under shift against the same run under `clean`: a drop for each metric, and their relative mean.
+
+    `relative_drop` averages drop / clean over the metrics where higher is better and that both have. With the
+    rows' own `image_fpr` and `image_fnr` it says whether the carried-over threshold still serves.
+    """
+    return _drops(rows, "regime", "clean", same_threshold_scope=True)
+
+
+def scope_drops(rows: Sequence[Row]) -> list[Row]:
+    """Each run of the unified model against the category's own model, with its own threshold."""
+    return _drops(rows, "scope", "category", same_threshold_scope=False)
+
+
+def repeat_statistics(rows: Sequence[Row]) -> list[Row]:
+    """Mean, standard deviation (n - 1) and 95 % t interval of the mean over the repeats, a row a metric."""
+    from scipy.stats import t
+
+    groups: dict[tuple[Cell, ...], list[Row]] = {}
+    for row in rows:
+        if row["status"] == "done":
+            groups.setdefault(identity(row, "repeat"), []).append(row)
+    found: list[Row] = []
+    for group in groups.values():
+        if len(group) < 2:  # noqa: PLR2004  # one repeat has no spread
+            continue
+        for name in METRICS:
+            values = [float(v) for v in (row[name] for row in group) if isinstance(v, int | float)]
+            if len(values) < len(group):
+                continue
+            mean, spread = fmean(values), stdev(values)
+            half = float(t.ppf(0.975, len(values) - 1)) * spread / math.sqrt(len(values))
+            who = {k: v for k, v in group[0].items() if k in IDENTITY or k.startswith("params.")}
+            del who["repeat"]
+            found.append(
+                {**who, "metric": name, "n_repeats": len(values), "mean": mean, "std": spread}
+                | {"ci95_low": mean - half, "ci95_high": mean + half}
+            )
+    return found
+
+
+def identical_shortcut(rows: Sequence[Row], normal_scores: Mapping[str, Sequence[float]]) -> list[Row]:
+    """For every ordered pair of categories (A, B): the share of A's normal test images that B's threshold flags.
+
+    Under one unified model; on the diagonal stands the false-positive rate of each category's own threshold.
+    You et al., A Unified Model for Multi-class Anomaly Detection, NeurIPS 2022.
+
+    Args:
+        rows: of runs.
+        normal_scores: image scores of the normal test images, by run_id.
+    """
+    models: dict[tuple[Cell, ...], list[Row]] = {}
+    for row in rows:
+        own_threshold = row["scope"] == "unified" and row["threshold_scope"] == "category"
+        if own_threshold and row["category"] != MACRO and row["threshold"] is not None:
+            models.setdefault(identity(row, "category"), []).append(row)
+    found: list[Row] = []
+    for model in models.values():
+        for a in model:
+            scores = normal_scores[str(a["run_id"])]
+            for b in model:
+                threshold = float(b["threshold"] or 0.0)
+                share = sum(score >= threshold for score in scores) / len(scores) if scores else None
+                who = {k: v for k, v in a.items() if k in IDENTITY or k.startswith("params.")}
+                del who["category"]
+                images_of: Row = {"images_of": a["category"], "threshold_of": b["category"]}
+                found.append({**who, **images_of, "flagged": share, "n_images": len(scores)})
+    return found
+
+
+def _drops(rows: Sequence[Row], axis: str, base: str, *, same_threshold_scope: bool) -> list[Row]:
+    ignored = (axis,) if same_threshold_scope else (axis, "threshold_scope")
+    bases = {identity(row, *ignored): row for row in rows if row[axis] == base}
+    found: list[Row] = []
+    for row in rows:
+        partner = bases.get(identity(row, *ignored))
+        if partner is None or partner is row or row["status"] != "done" or partner["status"] != "done":
+            continue
+        if row[axis] == base:
+            continue
+        drops = dict(_metric_drops(partner, row))
+        relative = [drops[name] / float(partner[name] or 0.0) for name in RELATIVE if name in drops and partner[name]]
+        who = {k: v for k, v in row.items() if k in IDENTITY or k.startswith("params.")}
+        kept: Row = {name: row.get(name) for name in ("image_fpr", "image_fnr")}
+        columns: Row = {f"drop_{name}": drops.get(name) for name in COMPARED}
+        found.append(
+            {**who, "against": base, "relative_drop": fmean(relative) if relative else None, **columns, **kept}
+        )
+    return found
+
+
+def _metric_drops(base: Row, row: Row) -> Iterator[tuple[str, float]]:
+    for name in COMPARED:
+        before, after = base[name], row[name]
+        if isinstance(before, int | float) and isinstance(after, int | float):
+            yield name, float(before - after if METRICS[name].better == "higher" else after - before)
+
+
+def identity(row: Row, *ignored: str) -> tuple[Cell, ...]:
+    """What a row or a drop is of, but for some of it."""
+    return tuple(
+        v for k, v in row.items() if (k in IDENTITY or k.startswith("params.")) and k not in (*ignored, *SIZES)
+    )

@@ -1,0 +1,156 @@
+"""Run a prepared study: the one process that writes records, MLflow and results."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adloc.answer import find_answer, write_answer
+from adloc.comparisons import identity
+from adloc.records import write_json
+from adloc.results import MACRO
+from adloc.stages import FeatureStage
+from adloc.study import located, pending, plan_json, spec_yaml
+from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key
+from adloc.variants import variants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from adloc.answer import Answer
+    from adloc.executor import Reporter
+    from adloc.plan import Run
+    from adloc.store import Store
+    from adloc.study import Study
+    from adloc.tracking import Tracking
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run of a study ended.
+
+    Attributes:
+        n_done: runs with a good record, those of earlier sessions included.
+        n_computed: runs that were recorded as good now.
+        n_failed: runs that failed.
+        n_stages: stages computed now.
+    """
+
+    n_done: int
+    n_computed: int
+    n_failed: int
+    n_stages: int
+
+
+def run_study(
+    study: Study, device_name: str, reporter: Reporter, *, fresh: bool = False, batch_size: int | None = None
+) -> Outcome:
+    """Compute and record every run that has no current record; keep MLflow and the tables in step.
+
+    A study that is finished and tracked is told so without importing torch or mlflow.
+
+    Args:
+        study: prepared.
+        device_name: auto, cpu or cuda.
+        reporter: hears of progress.
+        fresh: compute everything again.
+        batch_size: images a backbone pass; None for what is fastest on the device.
+
+    Raises:
+        UserError: no such device, weights that do not fit, or another process runs this study.
+        KeyboardInterrupt: on SIGINT and SIGTERM, with everything recorded so far safe.
+    """
+    folder = study.workspace.study_path(study.spec.study)
+    with study.workspace.lock(study.spec.study), _terminate_as_interrupt():
+        answer = find_answer(study.plan, study.records)
+        todo = list(study.plan.runs) if fresh else pending(study)
+        if not todo and _is_tracked(study, answer):
+            reporter.study_started(study.plan, len(study.plan.runs))
+            write_answer(answer, folder)
+            return Outcome(len(study.plan.runs), 0, 0, 0)
+        return _run(study, todo, device_name, reporter, fresh=fresh, batch_size=batch_size)
+
+
+def _run(
+    study: Study, todo: list[Run], device_name: str, reporter: Reporter, *, fresh: bool, batch_size: int | None
+) -> Outcome:
+    from adloc.compute import Extents, Workbench
+    from adloc.environment import pick_device
+    from adloc.executor import LocalExecutor
+    from adloc.store import Store, cap_bytes
+    from adloc.tracking import Tracking
+
+    folder = study.workspace.study_path(study.spec.study)
+    store = Store(study.workspace.store_path)
+    bench = Workbench(store, Extents.of(study.plan), pick_device(device_name), reporter, batch_size)
+    with located(study.file):
+        bench.load_networks(stage for run in todo for stage in run.stages())
+    if fresh:
+        _forget(study, store)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
+    write_json(folder / "plan.json", plan_json(study.plan))
+    names = {name for variant in variants(study.spec) for name in variant.hyperparameters()}
+    tracking = Tracking(study.workspace, study.spec, names)
+    tracking.begin([folder / "study.yaml", folder / "plan.json"])
+    status, answer = "KILLED", None
+    try:
+        known = {r.run_id: r for r in study.records.all()}
+        for record in LocalExecutor(study.plan, bench, study.records, reporter).run(known):
+            tracking.log(record, study.records.path(record.run_id))
+        answer = find_answer(study.plan, study.records)
+        write_answer(answer, folder)
+        _track_macro(answer, tracking)
+        n_failed = sum(row["status"] == "failed" for row in answer.rows)
+        status = "FAILED" if n_failed else "FINISHED"
+    finally:
+        tracking.end(status, folder / "tables", answer.key_figures() if answer else {})
+    store.collect(cap_bytes(), unused_since_s=3600)
+    n_done = len(study.plan.runs) - n_failed
+    return Outcome(n_done, len(todo) - n_failed, n_failed, reporter.n_stages)
+
+
+def _is_tracked(study: Study, answer: Answer) -> bool:
+    """Whether MLflow shows every record and macro row of a finished study, and the study as finished."""
+    if not study.workspace.tracking_path.exists() or not study.workspace.artifacts_path.exists():
+        return False
+    expected = {r.run_id: record_key(r) for r in map(study.records.get, (run.run_id for run in study.plan.runs)) if r}
+    expected |= {str(row["run_id"]): macro_key(row) for row in answer.rows if row["category"] == MACRO}
+    index = TrackingIndex(index_path(study.workspace, study.spec.study))
+    return index.is_complete(artifact_location(study.workspace, study.spec.study), expected)
+
+
+def _track_macro(answer: Answer, tracking: Tracking) -> None:
+    drops = {identity(row): row for row in answer.regime_drops if row["category"] == MACRO}
+    for row in answer.rows:
+        if row["category"] == MACRO and row["status"] == "done":
+            tracking.log_macro(row, drops.get(identity(row)))
+
+
+def _forget(study: Study, store: Store) -> None:
+    """Drop the stages of this study and set its records aside."""
+    for stage in study.plan.stages.values():
+        for key in stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,):
+            store.remove(stage.kind, key)
+    for run in study.plan.runs:
+        study.records.supersede(run.run_id)
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the study in the same orderly way as Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,94 @@
+"""Which record is which MLflow run: a small file beside the records, so that a finished study needs no MLflow."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, TypedDict
+
+from adloc.keys import content_key
+from adloc.records import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from adloc.records import RunRecord
+    from adloc.results import Row
+    from adloc.workspace import Workspace
+
+
+class Tracked(TypedDict):
+    """An MLflow run and the key of the record that it shows."""
+
+    mlflow_run_id: str
+    key: str
+
+
+class TrackingIndex:
+    """The index of one study. Losing the file costs a search by tags, nothing else.
+
+    Attributes:
+        location: of the experiment's artifacts; it differs from today's when the workspace was moved.
+        parent: id of the parent run; "" before there is one.
+        ended: the end state that the parent run was given; "" while a study runs.
+        runs: by the name of the run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; without one, start empty."""
+        self._path = path
+        self.location = self.parent = self.ended = ""
+        self.runs: dict[str, Tracked] = {}
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            self.location, self.parent, self.ended = (str(content[k]) for k in ("location", "parent", "ended"))
+            self.runs = {
+                str(name): {"mlflow_run_id": entry["mlflow_run_id"], "key": entry["key"]}
+                for name, entry in content["runs"].items()
+            }
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget everything; the file stays until it is saved."""
+        self.location = self.parent = self.ended = ""
+        self.runs = {}
+
+    def has(self, name: str, key: str) -> bool:
+        """Whether MLflow shows this very record under this name."""
+        return name in self.runs and self.runs[name]["key"] == key
+
+    def is_complete(self, location: str, expected: Mapping[str, str]) -> bool:
+        """Whether MLflow has all of these and the study has ended, at today's location.
+
+        Args:
+            location: where artifacts belong.
+            expected: key by name of the run.
+        """
+        here = self.location == location and self.ended == "FINISHED"
+        return here and all(self.has(name, key) for name, key in expected.items())
+
+    def save(self) -> None:
+        """Write it, whole or not at all."""
+        content = {"location": self.location, "parent": self.parent, "ended": self.ended, "runs": self.runs}
+        write_json(self._path, content)
+
+
+def index_path(workspace: Workspace, study: str) -> Path:
+    """Where the index of a study is."""
+    return workspace.study_path(study) / "mlflow.json"
+
+
+def artifact_location(workspace: Workspace, study: str) -> str:
+    """Where MLflow keeps the artifacts of a study, as it stores it: absolute."""
+    return (workspace.artifacts_path / study).as_uri()
+
+
+def record_key(record: RunRecord) -> str:
+    """Changes with every record of a run that differs."""
+    return f"{record.key}-{record.status}-{record.started}"
+
+
+def macro_key(row: Row) -> str:
+    """Changes with every figure of a macro row."""
+    return content_key([{k: repr(v) for k, v in row.items()}])
