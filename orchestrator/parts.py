@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from adloc.datasets.sample import Fingerprint, Picture, Sample
-    from adloc.datasets.shift import ShiftConfig
+    from adloc.datasets.shift import ShiftConfig, ShiftParameters
     from adloc.datasets.split import SplitConfig
 
 Domain = Literal["clean", "shift"]
@@ -70,6 +70,11 @@ class Part:
     def digest(self) -> str:
         """32 hexadecimal digits that change with any image, label or mask: MLflow's dataset digest."""
         return content_key(["part", list(self.image_keys), self.truth_key])
+
+    @cached_property
+    def shifts(self) -> tuple[ShiftParameters | None, ...]:
+        """What is done to each image: drawn for its identity in the shift domain, None in the clean one."""
+        return tuple(None if self.shift is None else draw_parameters(self.shift, s.identity) for s in self.samples)
 
     def read(self, index: int) -> Picture:
         """Image and mask number `index`, shifted in the shift domain."""

@@ -6,6 +6,7 @@ import csv
 import json
 import resource
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,14 @@ import numpy as np
 
 from adloc.datasets.transform import resize_and_crop
 from adloc.environment import environment
-from adloc.heatmaps import Caption, ColourScale, choose_images, png_bytes, render
+from adloc.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
+from adloc.methods.detector import FitFacts
 from adloc.metrics.classification import confusion
 from adloc.records import RunRecord
+from adloc.uncertainty.pixel_bootstrap import PixelCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from adloc.compute import Workbench
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from adloc.parts import Part
     from adloc.plan import Run
     from adloc.records import Records
-    from adloc.stages import EvaluationStage
+    from adloc.stages import EvaluationStage, StepStage
 
 RANKING = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_aupro", "pixel_aupro_005")
 THRESHOLDED = {
@@ -53,17 +57,20 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     if run.threshold is not None and run.validation is not None:
         threshold = float(bench.result(run.threshold).facts["threshold"])
         validation = bench.result(run.validation)
-        figures = _figures(run.validation, validation, threshold)
-        metrics |= {f"val_{name}": v for name, v in figures.items() if not name.startswith("pixel_aupro")}
+        found = figures(run.validation, validation, threshold)
+        metrics |= {f"val_{name}": v for name, v in found.items() if not name.startswith("pixel_aupro")}
     test = bench.result(run.test)
-    metrics |= _figures(run.test, test, threshold)
-    metrics |= _costs(run, bench, fit)
+    metrics |= figures(run.test, test, threshold)
+    metrics |= costs(run.fit, run.test, bench)
     draft = records.draft(run.run_id)
     _write_images(draft / "images.csv", run, bench, threshold)
     _write_manifest(draft / "manifest.csv", run)
     _write_curves(draft / "curves.json", test)
+    _write_pixels(draft / "pixels.npz", test)
     _write_heatmaps(draft / "heatmaps", run, bench, test, threshold)
-    return _record(run, started, status="done", threshold=threshold, metrics=metrics)
+    detector = bench.detector(run.variant.method)
+    facts = detector.fit_facts(fit, run.variant.params) if isinstance(detector, FitFacts) else {}
+    return _record(run, started, status="done", threshold=threshold, metrics=metrics, facts=dict(facts))
 
 
 def record_failure(run: Run, records: Records, started: datetime, error: str) -> RunRecord:
@@ -82,6 +89,7 @@ def _record(run: Run, started: datetime, **found: object) -> RunRecord:
             "run_id": run.run_id,
             "key": run.key,
             "group": run.group,
+            "setting": run.variant.setting,
             "category": run.category,
             "method": run.variant.method.name,
             "regime": run.regime,
@@ -102,29 +110,30 @@ def _record(run: Run, started: datetime, **found: object) -> RunRecord:
     )
 
 
-def _figures(stage: EvaluationStage, result: Result, threshold: float | None) -> dict[str, float | None]:
+def figures(stage: EvaluationStage, result: Result, threshold: float | None) -> dict[str, float | None]:
     """Metrics by result column, without a prefix; None where not defined."""
-    figures = {name: _number(result.facts.get(name)) for name in RANKING}
+    found = {name: _number(result.facts.get(name)) for name in RANKING}
     scores = result.arrays["image_scores"]
     labels = np.array([s.label for s in stage.truth.part.samples], dtype=bool)
     at = confusion(scores, labels, threshold) if threshold is not None else None
-    return figures | {column: _number(getattr(at, name, None)) for column, name in THRESHOLDED.items()}
+    return found | {column: _number(getattr(at, name, None)) for column, name in THRESHOLDED.items()}
 
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
 
 
-def _costs(run: Run, bench: Workbench, fit: dict[str, Result]) -> dict[str, float | None]:
+def costs(fit_steps: Sequence[StepStage], evaluated: EvaluationStage, bench: Workbench) -> dict[str, float | None]:
     """Seconds of fitting and scoring, as one run on its own would take with a warm disk cache."""
-    detector, params = bench.detector(run.variant.method), run.variant.params
-    scored = run.test.scores
+    scored = evaluated.scores
+    detector, params = bench.detector(scored.method), scored.params
+    fit = {stage.step.name: bench.result(stage) for stage in fit_steps}
     steps = [bench.result(s).seconds for s in (*scored.before, scored) if s.step.part == "score"]
     seconds = bench.features(scored.features).seconds() + sum(steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
-        "fit_s": bench.features(run.fit[0].features).seconds() + detector.fit_seconds(fit, params),
-        "score_ms_per_image": 1000 * seconds / max(1, len(run.test.truth.part)),
+        "fit_s": bench.features(fit_steps[0].features).seconds() + detector.fit_seconds(fit, params),
+        "score_ms_per_image": 1000 * seconds / max(1, len(evaluated.truth.part)),
         "model_mb": detector.model_bytes(fit, params) / 1e6,
         "peak_memory_mb": peak / 1e6,
     }
@@ -145,26 +154,19 @@ def _write_images(path: Path, run: Run, bench: Workbench, threshold: float | Non
 
 
 def _write_manifest(path: Path, run: Run) -> None:
+    """Which image was in which part; in the shift domain with what was drawn for it, as JSON."""
     parts: dict[str, Part] = {"train": run.train_part}
     if run.validation is not None:
         parts["validation"] = run.validation.truth.part
     parts["test"] = run.test.truth.part
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["part", "domain", "category", "path", "label", "defect", "sha256"])
+        writer.writerow(["part", "domain", "category", "path", "label", "defect", "sha256", "shift"])
         for name, part in parts.items():
-            for sample, print_ in zip(part.samples, part.fingerprints, strict=True):
-                writer.writerow(
-                    [
-                        name,
-                        part.domain,
-                        sample.category,
-                        sample.name,
-                        sample.label,
-                        sample.defect,
-                        print_.sha256,
-                    ]
-                )
+            for sample, known, shift in zip(part.samples, part.fingerprints, part.shifts, strict=True):
+                what = (sample.category, sample.name, sample.label, sample.defect)
+                drawn = json.dumps(asdict(shift)) if shift else ""
+                writer.writerow([name, part.domain, *what, known.sha256, drawn])
 
 
 def _write_curves(path: Path, test: Result) -> None:
@@ -176,8 +178,18 @@ def _write_curves(path: Path, test: Result) -> None:
     path.write_text(json.dumps(curves), encoding="utf-8")
 
 
+def _write_pixels(path: Path, test: Result) -> None:
+    """What the report makes intervals of pixel metrics from; nothing where they are not defined."""
+    counts = PixelCounts.of(test.arrays)
+    if counts is not None:
+        np.savez_compressed(path, allow_pickle=False, **counts.arrays())
+
+
 def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, threshold: float | None) -> None:
-    """Input, map, overlay and mask of a mix of images, on one colour scale anchored at the threshold."""
+    """Input, map, overlay and mask of some images, on one colour scale anchored at the threshold.
+
+    Half of them are the same in every run on the category, the others are this run's own extremes.
+    """
     if not run.heatmaps:
         return
     folder.mkdir()
@@ -185,7 +197,8 @@ def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, thre
     labels = np.array([s.label for s in part.samples], dtype=bool)
     low, high = test.arrays["map_levels"].tolist()
     scale = ColourScale.around(low=low, high=high, threshold=threshold)
-    chosen = choose_images(scores, labels, threshold, run.heatmaps)
+    common = choose_common([s.identity for s in part.samples], [s.defect for s in part.samples], run.heatmaps // 2)
+    chosen = choose_images(scores, labels, threshold, run.heatmaps, common)
     indices = [choice.index for choice in chosen]
     patch_maps = bench.result(run.test.scores).arrays["patch_maps"][indices]
     masks = np.asarray(bench.result(run.test.truth).arrays["masks"][indices])
@@ -197,4 +210,4 @@ def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, thre
         image = resize_and_crop(part.read(choice.index).image, run.variant.image)
         strip = render(image, maps[number], masks[number], scale, caption)
         name = sample.name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
-        (folder / f"{number:02d}-{choice.why}-{name}.png").write_bytes(png_bytes(strip))
+        (folder / f"{number:02d}-{choice.why}-{name}.png").write_bytes(png_bytes(strip, {"image": sample.identity}))

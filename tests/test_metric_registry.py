@@ -37,7 +37,7 @@ CONTRACT = [
     "score_ms_per_image",
     "model_mb",
 ]
-BEYOND_THE_CONTRACT = ["peak_memory_mb"]
+BEYOND_THE_CONTRACT = ["image_fpr", "image_fnr", "val_image_fpr", "val_image_fnr", "peak_memory_mb"]
 MEASURED = {
     "threshold",
     "fit_s",
@@ -69,6 +69,9 @@ CHECKS = {
     "image_accuracy": (OUTCOME.accuracy, reference.accuracy_score(LABELS, FLAGGED)),
     "image_precision": (OUTCOME.precision, reference.precision_score(LABELS, FLAGGED)),
     "image_recall": (OUTCOME.recall, reference.recall_score(LABELS, FLAGGED)),
+    # a rate of errors is one minus the recall of the other class
+    "image_fpr": (OUTCOME.false_positive_rate, 1 - reference.recall_score(~LABELS, ~FLAGGED)),
+    "image_fnr": (OUTCOME.false_negative_rate, 1 - reference.recall_score(LABELS, FLAGGED)),
     "pixel_auroc": (pixel_metrics(MAPS, MASKS).auroc, reference.roc_auc_score(MASKS.ravel(), MAPS.ravel())),
     "pixel_aupro": (aupro(0 * MAPS, MASKS), _worst(0.3)),
     "pixel_aupro_005": (aupro(0 * MAPS, MASKS, 0.05), _worst(0.05)),
@@ -107,13 +110,14 @@ def test_direction_and_threshold_are_what_a_perfect_detector_shows(name: str) ->
         "image_accuracy": outcome.accuracy,
         "image_precision": outcome.precision,
         "image_recall": outcome.recall,
+        "image_fpr": outcome.false_positive_rate,
+        "image_fnr": outcome.false_negative_rate,
         "pixel_auroc": found.auroc,
         "pixel_aupro": found.aupro,
         "pixel_aupro_005": found.aupro_005,
     }
-    assert metric.better == "higher"
-    assert values[name.removeprefix("val_")] == metric.high
-    assert metric.needs_threshold == name.endswith(("_f1", "_accuracy", "_precision", "_recall"))
+    assert values[name.removeprefix("val_")] == (metric.high if metric.better == "higher" else metric.low)
+    assert metric.needs_threshold == name.endswith(("_f1", "_accuracy", "_precision", "_recall", "_fpr", "_fnr"))
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)

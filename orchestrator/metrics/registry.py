@@ -176,6 +176,9 @@ _IMAGE = (
         "share of anomalous images that are flagged at the calibrated threshold",
         "a share of defects or of their area: an image with three defects counts once",
     ),
+)
+
+_ERROR_RATES = (
     _rate_of_errors(
         "image_fpr",
         "image false-positive rate",
@@ -185,7 +188,7 @@ _IMAGE = (
     _rate_of_errors(
         "image_fnr",
         "image false-negative rate",
-        "share of anomalous images that are not flagged at the calibrated threshold: misses",
+        "share of anomalous images that pass at the calibrated threshold: misses",
         "the share of passed images that are defective, which depends on how rare defects are",
     ),
 )
@@ -237,13 +240,14 @@ _COSTS = (
         "size of the fitted model in 10^6 bytes, without the backbone",
         "the peak memory of fitting or scoring",
     ),
-    _cost(
-        "peak_memory_mb",
-        "peak memory",
-        "MB",
-        "largest resident memory that the process had reached when the run was recorded, in 10^6 bytes",
-        "the need of this run alone: runs before it in the same process count too, GPU memory does not",
-    ),
+)
+
+_PEAK_MEMORY = _cost(
+    "peak_memory_mb",
+    "peak memory",
+    "MB",
+    "largest resident memory that the process had reached when the run was recorded, in 10^6 bytes",
+    "the need of this run alone: runs before it in the same process count too, GPU memory does not",
 )
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -256,6 +260,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             *_PRO,
             *(_on_validation(metric) for metric in (*_IMAGE, _PIXEL_AUROC)),
             *_COSTS,
+            *_ERROR_RATES,
+            *(_on_validation(metric) for metric in _ERROR_RATES),
+            _PEAK_MEMORY,
         )
     }
 )
