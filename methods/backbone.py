@@ -219,7 +219,8 @@ def _torchvision_file(backbone: Backbone, *, download: bool) -> Path:
     raise MethodError(
         f"weights default of {backbone.name}: {backbone.file} is not in {folder}{outcome}",
         f"weights: default is torchvision's IMAGENET1K_V1, the file {backbone.file}",
-        f"put that file into {folder}, or name your own copy: weights: /path/to/{backbone.file}",
+        f"{'' if download else 'let a run of the study fetch it, '}put that file into {folder},"
+        f" or name your own copy: weights: /path/to/{backbone.file}",
     )
 
 

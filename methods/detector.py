@@ -6,7 +6,7 @@ Notation: N images, C channels, H x W a feature map's height and width, P patche
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +62,8 @@ class StepContext:
             the largest value needed).
         features: of the train part in a fit step, of the scored part in a score step.
         results: of the steps before, by name.
+        base: of a step that builds on smaller values: its own result at one of them, at least as long in what it
+            grows with; None to start from nothing. The result must not depend on it.
         seed: for every random choice; the global generators are left alone.
         device: where to compute.
     """
@@ -71,6 +73,7 @@ class StepContext:
     results: Mapping[str, Result]
     seed: int
     device: torch.device
+    base: Result | None = None
 
 
 class Detector(Protocol):
@@ -92,4 +95,13 @@ class Detector(Protocol):
 
     def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:
         """Bytes of the fitted model, without the backbone."""
+        ...
+
+
+@runtime_checkable
+class FitFacts(Protocol):
+    """A detector that has more to say of a fitted model than its size: figures for the report's curves."""
+
+    def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
+        """Small named figures of the fit at these parameters: {"covering_radius": 1.2}."""
         ...

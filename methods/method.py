@@ -27,6 +27,8 @@ class Step:
         grows_with: the parameter for which a larger value's result contains every smaller one's (a nested
             coreset, a longer list of neighbours). It is then not in `params`: the step is computed once, for
             the largest value that any run needs.
+        builds_on: the one of `params` whose result at a larger value can be made from that at a smaller one, to
+            the very same bits: each value of a study then costs only what it adds to the next smaller one.
         version: raised when the step's result changes; old results are then not used.
     """
 
@@ -34,6 +36,7 @@ class Step:
     part: Literal["fit", "score"]
     params: tuple[str, ...]
     grows_with: str | None = None
+    builds_on: str | None = None
     version: int = 1
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from adloc.comparisons import HEADLINE, identical_shortcut, regime_drops, repeat_statistics, scope_drops
 from adloc.records import write_json
 from adloc.results import MACRO, current, table, varying, write
+from adloc.tuning.gains import masked, searched, tuning_gains
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,7 @@ class Answer:
         scope_drops: what the unified model loses against separate ones.
         identical_shortcut: share of one category's normal images that another's threshold flags.
         repeats: mean, spread and interval over seeds.
+        tuning_gains: what tuned settings gain over untuned ones, on the validation part and on the test part.
     """
 
     rows: list[Row]
@@ -36,6 +38,7 @@ class Answer:
     scope_drops: list[Row]
     identical_shortcut: list[Row]
     repeats: list[Row]
+    tuning_gains: list[Row] = field(default_factory=list)
 
     def tables(self) -> dict[str, list[Row]]:
         """The tables that have rows, by name."""
@@ -45,6 +48,7 @@ class Answer:
             "scope_drops": self.scope_drops,
             "identical_shortcut": self.identical_shortcut,
             "repeats": self.repeats,
+            "tuning_gains": self.tuning_gains,
         }
         return {name: rows for name, rows in named.items() if rows}
 
@@ -70,7 +74,7 @@ class Answer:
 def find_answer(plan: Plan, records: Records) -> Answer:
     """All tables of what has been recorded so far of a plan's runs."""
     found = current(plan, {r.run_id: r for r in records.all()})
-    rows = table(found)
+    rows, columns = table(found), searched(plan.spec)
     unified = [r.run_id for r in found if r.scope == "unified" and r.status == "done"]
     normal = {i: [s.score for s in records.image_scores(i, "test") if not s.anomalous] for i in unified}
     return Answer(
@@ -78,7 +82,8 @@ def find_answer(plan: Plan, records: Records) -> Answer:
         regime_drops(rows),
         scope_drops(rows),
         identical_shortcut(rows, normal),
-        repeat_statistics(rows) if plan.spec.repeats > 1 else [],
+        repeat_statistics(masked(rows, columns)) if plan.spec.repeats > 1 else [],
+        tuning_gains(rows, columns, plan.spec.tuning.objectives),
     )
 
 
@@ -102,5 +107,5 @@ def _label(row: Row, params: list[str]) -> str:
     """Method, setting, regime and scope, in the letters that MLflow allows."""
     setting = [f"{n.removeprefix('params.')} {row[n]}" for n in params if row.get(n) is not None]
     scope = "" if row["scope"] == "category" else f"unified {row['threshold_scope']} threshold"
-    parts = [str(row["method"]), *setting, str(row["regime"]), scope]
+    parts = [str(row["method"]), str(row["setting"]), *setting, str(row["regime"]), scope]
     return re.sub(r"[^\w\-.:/ ]", "-", "/".join(p for p in parts if p))

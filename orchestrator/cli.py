@@ -48,6 +48,12 @@ WORKSPACE = click.option(
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a dotted key, the value in YAML."
 )
+STORAGE = click.option(
+    "--storage",
+    metavar="URL",
+    envvar="ADLOC_OPTUNA_STORAGE",
+    help="Optuna's database, for example sqlite:////data/optuna.db; default: a journal in the workspace.",
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -58,7 +64,7 @@ def cli() -> None:
 
     \b
     adloc study run studies/quickstart.yaml     a first study, in minutes
-    mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db     its runs, side by side
+    adloc ui                                    its runs and trials, side by side
     """
 
 
@@ -96,12 +102,12 @@ def validate(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:  # 
 @_user_errors
 def plan(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Show the runs that a study expands into and the stages that they share; compute nothing."""
-    from adloc.study import pending, plan_json
+    from adloc.study import pending, plan_json, search_json
 
     prepared = _prepare(file, overrides, workspace)
     todo = [run.run_id for run in pending(prepared)]
     if as_json:
-        click.echo(json.dumps(plan_json(prepared.plan) | {"pending": todo}, indent=1))
+        click.echo(json.dumps(plan_json(prepared.plan) | {"pending": todo} | search_json(prepared), indent=1))
         return
     from adloc.tables import print_plan
 
@@ -118,6 +124,8 @@ def plan(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images a backbone pass; figures do not depend on it.")
 @click.option("--fresh", is_flag=True, help="Compute everything again; earlier records are set aside.")
+@click.option("--new-revision", is_flag=True, help="Tune again beside the old trials where the search has changed.")
+@STORAGE
 @_user_errors
 def run(
     file: Path,
@@ -129,6 +137,8 @@ def run(
     device: str,
     batch_size: int | None,
     fresh: bool,  # noqa: FBT001
+    new_revision: bool,  # noqa: FBT001
+    storage: str | None,
 ) -> None:
     """Run a study: what has a record is not computed again, so an interrupted study goes on.
 
@@ -139,6 +149,7 @@ def run(
     from adloc.answer import find_answer
     from adloc.driver import run_study
     from adloc.progress import Progress
+    from adloc.study import search_json
 
     if jobs is not None:
         from adloc.environment import limit_threads
@@ -147,14 +158,23 @@ def run(
     prepared = _prepare(file, overrides, workspace, download=True)
     _warn_of_random_weights(prepared)
     with Progress(quiet=as_json) as progress:
+        if prepared.searches:
+            from adloc.tune import tune_study
+
+            prepared = tune_study(
+                prepared, device, progress, fresh=fresh, new_revision=new_revision, storage=storage,
+                batch_size=batch_size,
+            )  # fmt: skip
         outcome = run_study(prepared, device, progress, fresh=fresh, batch_size=batch_size)
     answer = find_answer(prepared.plan, prepared.records)
     if as_json:
-        click.echo(json.dumps({"outcome": _fields(outcome), "results": answer.rows}, indent=1))
+        found = {"outcome": _fields(outcome), "results": answer.rows} | search_json(prepared)
+        click.echo(json.dumps(found, indent=1))
     else:
-        from adloc.tables import print_answer, print_where
+        from adloc.tables import print_answer, print_searches, print_where
 
         print_answer(answer)
+        print_searches(prepared)
         print_where(prepared, outcome)
     sys.exit(FAILED if outcome.n_failed else OK)
 
@@ -167,7 +187,8 @@ def run(
 @_user_errors
 def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Say how many runs of a study are done, failed and still to come."""
-    from adloc.study import pending
+    from adloc.study import pending, search_json
+    from adloc.tables import print_searches
 
     prepared = _prepare(file, overrides, workspace)
     todo = pending(prepared)
@@ -182,9 +203,10 @@ def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
         "running": prepared.workspace.is_locked(prepared.spec.study),
     }
     if as_json:
-        click.echo(json.dumps(facts | {"failed_runs": list(failed)}, indent=1))
+        click.echo(json.dumps(facts | {"failed_runs": list(failed)} | search_json(prepared), indent=1))
         return
     click.echo("{study}: {done} of {runs} runs done, {failed} failed, {pending} to come".format(**facts))
+    print_searches(prepared)
     click.echo("a process is running it now" if facts["running"] else "no process is running it now")
     for run_id, error in failed.items():
         click.echo(f"  {run_id}: {error.splitlines()[-1]}")
@@ -234,6 +256,45 @@ def results(
         click.echo(write(rows, form), nl=False)
 
 
+@study.command()
+@FILE
+@SET
+@WORKSPACE
+@AS_JSON
+@click.option("--output", type=click.Path(path_type=Path), help="The page; default: report.html in the study's folder.")
+@_user_errors
+def report(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool, output: Path | None) -> None:  # noqa: FBT001
+    """Write the report of what is recorded so far: one HTML file, figures as PNG and SVG, tables as CSV and LaTeX."""
+    from adloc.report.page import write_report
+
+    written = write_report(_prepare(file, overrides, workspace), output, force=True)
+    if as_json:
+        click.echo(json.dumps({name: str(getattr(written, name)) for name in ("page", "figures", "tables")}, indent=1))
+        return
+    click.echo(f"{written.page} ({written.page.stat().st_size / 1e6:.1f} MB)")
+
+
+@study.command("compare")
+@click.argument("a")
+@click.argument("b")
+@WORKSPACE
+@AS_JSON
+@_user_errors
+def compare_command(a: str, b: str, workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Say what two studies or two runs differ in: spec, data, environment, metrics, images judged another way.
+
+    A and B are study files, folders of studies in a workspace, or run_ids; all of it comes from the records.
+    """
+    from adloc.difference_tables import print_differences
+    from adloc.differences import compare
+
+    found = compare(a, b, _workspace(workspace))
+    if as_json:
+        click.echo(json.dumps(_fields(found), indent=1))
+    else:
+        print_differences(found, (a, b))
+
+
 @cli.group()
 def data() -> None:
     """Look at the images of a study before it is run."""
@@ -265,12 +326,15 @@ def check_command(file: Path, overrides: tuple[str, ...], as_json: bool, workspa
 @_user_errors
 def preview(file: Path, overrides: tuple[str, ...], workspace: str | None, output: Path | None, images: int) -> None:
     """Write a contact sheet of the study's images with their masks, clean and shifted side by side."""
+    from adloc.errors import UserError
     from adloc.preview import preview_sheet
 
-    prepared = _prepare(file, overrides, workspace)
-    path = output or prepared.workspace.study_path(prepared.spec.study) / "preview.png"
+    checked = _check(file, overrides, workspace)
+    if checked.plan is None:
+        raise UserError(*checked.errors)
+    path = output or _workspace(workspace).study_path(checked.spec.study) / "preview.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    preview_sheet(prepared.plan, images).save(path)
+    preview_sheet(checked.plan, images).save(path)
     click.echo(path)
 
 
@@ -281,6 +345,22 @@ def schema() -> None:
     from adloc.schema import study_schema
 
     click.echo(json.dumps(study_schema(), indent=1))
+
+
+@cli.command()
+@WORKSPACE
+@STORAGE
+@click.option("--study", "study_name", metavar="NAME", help="Only this study's dashboard; default: all that tuned.")
+def ui(workspace: str | None, storage: str | None, study_name: str | None) -> None:
+    """Open the MLflow UI and the Optuna dashboard on this workspace, until Ctrl-C."""
+    from adloc.errors import UserError
+    from adloc.ui import serve
+
+    try:
+        serve(_workspace(workspace), storage, study_name, click.echo)
+    except UserError as error:
+        click.echo(str(error), err=True)
+        sys.exit(WRONG)
 
 
 @cli.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from adloc.datasets.transform import prepare_mask
 from adloc.features import FeatureExtraction, StoredFeatures
+from adloc.localisation import localise
 from adloc.methods import load_detector
 from adloc.methods.detector import Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
-from adloc.metrics.regions import pixel_metrics
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
 from adloc.stages import EvaluationStage, FeatureStage, StepStage, ThresholdStage, TruthStage
 from adloc.thresholds import calibrate
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     import torch
-    from numpy.typing import NDArray
 
     from adloc.methods.detector import Detector
     from adloc.methods.method import Method
@@ -47,15 +46,16 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Extents:
-    """How far shared stages reach for the whole plan, not for one run alone."""
+    """How far shared stages reach for the whole plan, not for one run alone, and which go on from which."""
 
     extents: Mapping[str, float]
     layers: Mapping[str, tuple[str, ...]]
+    bases: Mapping[str, StepStage] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Plan) -> Extents:
         """What the plan's runs need together."""
-        return cls(plan.extents, plan.layers)
+        return cls(plan.extents, plan.layers, plan.bases)
 
 
 class Workbench:
@@ -136,9 +136,11 @@ class Workbench:
         self._listener.stage_started(stage)
         start = time.perf_counter()
         result = work()
-        result = replace(result, seconds=time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        # A result that goes on from another one took the time of both: costs are those of a run on its own.
+        result = replace(result, seconds=result.seconds + seconds)
         self._store.put(stage.kind, stage.key, result)
-        self._listener.stage_done(stage, result.seconds, 0)
+        self._listener.stage_done(stage, seconds, 0)
         return self._store.get(stage.kind, stage.key) or result  # memory-mapped: what was computed can be let go
 
     def _work(self, stage: StepStage | ThresholdStage | TruthStage | EvaluationStage) -> Callable[[], Result]:
@@ -147,8 +149,9 @@ class Workbench:
             case StepStage():
                 self._features(stage.features)
                 before = {earlier.step.name: self.result(earlier) for earlier in stage.before}
+                base = self._reach.bases.get(stage.key)
                 self.detector(stage.method)  # importing a method's libraries is not its cost
-                return partial(self._step, stage, before)
+                return partial(self._step, stage, before, None if base is None else self.result(base))
             case ThresholdStage():
                 return partial(choose_threshold, stage, [self.result(s) for s in stage.scores])
             case TruthStage():
@@ -157,8 +160,8 @@ class Workbench:
                 scores, truth = self.result(stage.scores), self.result(stage.truth)
                 return partial(evaluate, stage, scores, truth, self.detector(stage.scores.method))
 
-    def _step(self, stage: StepStage, before: Mapping[str, Result]) -> Result:
-        """One step of a method, for the largest extent that any run of the plan needs."""
+    def _step(self, stage: StepStage, before: Mapping[str, Result], base: Result | None) -> Result:
+        """One step of a method, for the largest extent that any run of the plan needs, going on from `base`."""
         if stage.step.part == "fit":
             require(stage.features.part, TrainPart)
         params, facts = stage.params, {}
@@ -167,9 +170,9 @@ class Workbench:
             kind = type(getattr(params, stage.step.grows_with))
             params = params.model_copy(update={stage.step.grows_with: kind(extent)})
             facts["extent"] = extent
-        context = StepContext(params, self.features(stage.features), before, stage.seed, self._device)
+        context = StepContext(params, self.features(stage.features), before, stage.seed, self._device, base)
         result: Result = getattr(self.detector(stage.method), stage.step.name)(context)
-        return replace(result, facts={**result.facts, **facts})
+        return replace(result, facts={**result.facts, **facts}, seconds=base.seconds if base else 0.0)
 
 
 def choose_threshold(stage: ThresholdStage, scores: list[Result]) -> Result:
@@ -195,15 +198,15 @@ def read_truth(stage: TruthStage) -> Result:
 def evaluate(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Result:
     """Metrics that need no threshold, as facts; curves and image scores as arrays.
 
-    A metric that is not defined (one class only, no mask) is left out. `map_levels` holds the median score of
-    normal pixels and the 99.9 % quantile of all, between which heatmaps are coloured.
+    A metric that is not defined (one class only, no mask) is left out; one that is not exact has the bound of its
+    error beside it, as `..._error`. For the other arrays see `adloc.localisation`.
     """
     if not isinstance(stage.truth.part, TestPart):
         require(stage.truth.part, ValidationPart)
     values = np.asarray(scores.arrays["image_scores"], dtype=np.float32)
     labels = np.asarray(truth.arrays["labels"], dtype=bool)
-    maps = detector.anomaly_maps(scores.arrays["patch_maps"], stage.truth.size, stage.scores.params)
-    pixels = pixel_metrics(maps, np.asarray(truth.arrays["masks"]))
+    found = localise(stage, scores, truth, detector)
+    pixels = found.metrics
     metrics = {
         "image_auroc": auroc(values, labels),
         "image_auprc": average_precision(values, labels),
@@ -218,12 +221,5 @@ def evaluate(stage: EvaluationStage, scores: Result, truth: Result, detector: De
         "pro": pixels.pro,
     }
     arrays = {f"{name}.{axis}": getattr(curve, axis) for name, curve in curves.items() for axis in ("x", "y")}
-    arrays["map_levels"] = _map_levels(maps, labels)
-    facts = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-    return Result({"image_scores": values, **arrays}, facts)
-
-
-def _map_levels(maps: NDArray[np.float32], labels: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Of every seventh pixel: these are for colours, and a sort of all of them costs as much as the metrics."""
-    normal = maps[~labels] if (~labels).any() else maps
-    return np.array([np.median(normal.reshape(-1)[::7]), np.quantile(maps.reshape(-1)[::7], 0.999)], dtype=np.float32)
+    facts = {name: float(value) for name, value in {**metrics, **found.errors}.items() if np.isfinite(value)}
+    return Result({"image_scores": values, **arrays, **found.arrays}, facts)

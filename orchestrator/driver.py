@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from adloc.answer import find_answer, write_answer
 from adloc.comparisons import identity
 from adloc.records import write_json
+from adloc.report.page import is_report_current, write_report
 from adloc.results import MACRO
 from adloc.stages import FeatureStage
 from adloc.study import located, pending, plan_json, spec_yaml
-from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key
-from adloc.variants import variants
+from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
+from adloc.variants import SETTING, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,12 +65,14 @@ def run_study(
         KeyboardInterrupt: on SIGINT and SIGTERM, with everything recorded so far safe.
     """
     folder = study.workspace.study_path(study.spec.study)
-    with study.workspace.lock(study.spec.study), _terminate_as_interrupt():
+    with study.workspace.lock(study.spec.study), terminate_as_interrupt():
         answer = find_answer(study.plan, study.records)
         todo = list(study.plan.runs) if fresh else pending(study)
         if not todo and _is_tracked(study, answer):
             reporter.study_started(study.plan, len(study.plan.runs))
             write_answer(answer, folder)
+            if not is_report_current(study):
+                write_report(study)
             return Outcome(len(study.plan.runs), 0, 0, 0)
         return _run(study, todo, device_name, reporter, fresh=fresh, batch_size=batch_size)
 
@@ -93,24 +96,33 @@ def _run(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
     write_json(folder / "plan.json", plan_json(study.plan))
-    names = {name for variant in variants(study.spec) for name in variant.hyperparameters()}
-    tracking = Tracking(study.workspace, study.spec, names)
+    tracking = Tracking(study.workspace, study.spec, param_names(study))
     tracking.begin([folder / "study.yaml", folder / "plan.json"])
-    status, answer = "KILLED", None
+    status, answer, report = "KILLED", None, None
     try:
         known = {r.run_id: r for r in study.records.all()}
         for record in LocalExecutor(study.plan, bench, study.records, reporter).run(known):
             tracking.log(record, study.records.path(record.run_id))
+        for trial in (trial for state in study.searches for trial in state.trials):
+            tracking.log_trial(trial)
         answer = find_answer(study.plan, study.records)
         write_answer(answer, folder)
-        _track_macro(answer, tracking)
+        _track_macro(study, answer, tracking)
         n_failed = sum(row["status"] == "failed" for row in answer.rows)
         status = "FAILED" if n_failed else "FINISHED"
+        report = write_report(study)
     finally:
-        tracking.end(status, folder / "tables", answer.key_figures() if answer else {})
+        shown = (report.page, *report.key_figures) if report else ()
+        tracking.end(status, folder / "tables", answer.key_figures() if answer else {}, shown)
     store.collect(cap_bytes(), unused_since_s=3600)
     n_done = len(study.plan.runs) - n_failed
     return Outcome(n_done, len(todo) - n_failed, n_failed, reporter.n_stages)
+
+
+def param_names(study: Study) -> set[str]:
+    """Every hyperparameter of the study's methods; with tuning, what tells tuned from untuned."""
+    names = {name for variant in variants(study.spec) for name in variant.hyperparameters()}
+    return names | ({SETTING} if study.searches else set())
 
 
 def _is_tracked(study: Study, answer: Answer) -> bool:
@@ -119,15 +131,17 @@ def _is_tracked(study: Study, answer: Answer) -> bool:
         return False
     expected = {r.run_id: record_key(r) for r in map(study.records.get, (run.run_id for run in study.plan.runs)) if r}
     expected |= {str(row["run_id"]): macro_key(row) for row in answer.rows if row["category"] == MACRO}
+    expected |= {trial.name: trial_key(trial) for state in study.searches for trial in state.trials}
     index = TrackingIndex(index_path(study.workspace, study.spec.study))
     return index.is_complete(artifact_location(study.workspace, study.spec.study), expected)
 
 
-def _track_macro(answer: Answer, tracking: Tracking) -> None:
+def _track_macro(study: Study, answer: Answer, tracking: Tracking) -> None:
+    params = {run.group[:12]: run.variant.hyperparameters() for run in study.plan.runs}
     drops = {identity(row): row for row in answer.regime_drops if row["category"] == MACRO}
     for row in answer.rows:
         if row["category"] == MACRO and row["status"] == "done":
-            tracking.log_macro(row, drops.get(identity(row)))
+            tracking.log_macro(row, params[str(row["run_id"]).rpartition("-")[2]], drops.get(identity(row)))
 
 
 def _forget(study: Study, store: Store) -> None:
@@ -140,7 +154,7 @@ def _forget(study: Study, store: Store) -> None:
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
+def terminate_as_interrupt() -> Iterator[None]:
     """Let SIGTERM end the study in the same orderly way as Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield

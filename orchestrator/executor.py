@@ -14,11 +14,13 @@ from adloc.recorder import record_failure, record_run
 from adloc.study import is_current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from adloc.compute import Workbench
     from adloc.plan import Plan, Run
     from adloc.records import Records, RunRecord
+    from adloc.tuning.search import Search
+    from adloc.tuning.trial_records import TrialRecord
 
 
 class Reporter(Listener, Protocol):
@@ -28,6 +30,12 @@ class Reporter(Listener, Protocol):
 
     def study_started(self, plan: Plan, n_known: int) -> None:
         """`n_known` of the plan's runs have a current record already."""
+
+    def search_started(self, search: Search, records: Sequence[TrialRecord]) -> None:
+        """A search goes on from these trials."""
+
+    def trial_done(self, search: Search, record: TrialRecord, best: Sequence[TrialRecord]) -> None:
+        """A trial was recorded; `best` are the best so far."""
 
     def run_started(self, run: Run) -> None:
         """A run is being computed."""

@@ -13,6 +13,7 @@ import torch
 from adloc.datasets.transform import prepare_image
 from adloc.methods.backbone import resolve_weights
 from adloc.methods.detector import Result
+from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone
 
 if TYPE_CHECKING:
@@ -50,10 +51,9 @@ class StoredFeatures:
             results = [self.store.get(KIND, key) for key in keys]
             if any(result is None for result in results):  # the store was cleared under our feet
                 raise FileNotFoundError(self.store.path(KIND, keys[0]))
-            yield {
-                layer: torch.from_numpy(np.stack([r.arrays[layer] for r in results if r is not None]))
-                for layer in layers
-            }
+            found = [result.arrays for result in results if result is not None]
+            stacked = {layer: np.stack([arrays[layer] for arrays in found]) for layer in layers}
+            yield {layer: torch.from_numpy(maps.astype(np.float32, copy=False)) for layer, maps in stacked.items()}
 
     def seconds(self) -> float:
         """Wall time that all the images took: reading, preprocessing and the backbone."""
@@ -102,7 +102,7 @@ class FeatureExtraction:
         for indices, images, read_s in _read_ahead(stage, list(missing), self._batch_size):
             start = time.perf_counter()
             maps = network(torch.from_numpy(images).to(self._device))
-            arrays = {layer: array.cpu().numpy() for layer, array in maps.items()}
+            arrays = {layer: self._kept(array, stage) for layer, array in maps.items()}
             seconds = (time.perf_counter() - start + read_s) / len(indices)
             for row, index in enumerate(indices):
                 result = Result({layer: array[row] for layer, array in arrays.items()}, {}, seconds)
@@ -110,6 +110,26 @@ class FeatureExtraction:
             done += len(indices)
             progress(done, len(missing))
         return done
+
+    @staticmethod
+    def _kept(maps: torch.Tensor, stage: FeatureStage) -> NDArray[np.floating]:
+        """The maps as the store keeps them.
+
+        Raises:
+            MethodError: a value is too large for float16.
+        """
+        array = maps.cpu().numpy()
+        if stage.dtype == "float32":
+            return array
+        with np.errstate(over="ignore"):
+            small = array.astype(np.float16)
+        if np.isinf(small).any() and np.isfinite(array).all():
+            raise MethodError(
+                f"{stage.network.backbone} gives features of up to {np.abs(array).max():.3g}",
+                "float16 holds values up to 65504",
+                "use features.dtype: float32",
+            )
+        return small
 
     def network(self, network: Network, layers: Sequence[str]) -> FeatureExtractor:
         """The network, loaded.

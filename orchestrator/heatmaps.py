@@ -6,7 +6,8 @@ the study calls anomalous. Drawn by array operations: a few milliseconds a strip
 
 from __future__ import annotations
 
-import io
+import hashlib
+import itertools
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,15 +17,18 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from adloc.png import encode_png
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     Pixels = NDArray[np.uint8]
 
 Verdict = Literal["hit", "miss", "false alarm", "correct rejection", "no threshold"]
-Reason = Literal["lowest-anomaly", "highest-normal", "borderline", "highest-anomaly"]
+Reason = Literal["common", "lowest-anomaly", "highest-normal", "borderline", "highest-anomaly"]
 
 _VERDICT_COLOURS: dict[Verdict, tuple[int, int, int]] = {
     "hit": (22, 128, 76),
@@ -171,6 +175,7 @@ def render(
     for left, (_, panel) in zip(lefts, panels, strict=True):
         strip[_HEAD + _TITLE : _HEAD + _TITLE + height, left : left + width] = panel
     result = Image.fromarray(strip)
+    result.info["panel_width"] = str(width)
     draw = ImageDraw.Draw(result)
     for left, (title, _) in zip(lefts, panels, strict=True):
         draw.text((left, _HEAD + _TITLE - 5), _fitted(title, width, 12), _FAINT, _font(12), anchor="ls")
@@ -180,10 +185,42 @@ def render(
 
 
 def png_bytes(picture: Image.Image) -> bytes:
-    """The picture as a PNG file, compressed fast rather than small."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
+    """The picture as a PNG file, compressed fast rather than small; its `info` is kept in it as text."""
+    return encode_png(np.asarray(picture), {str(name): str(value) for name, value in picture.info.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """The panels of a strip, without what is written around them.
+
+    Attributes:
+        picture: the input.
+        anomaly_map: in colours.
+        overlay: with the contour at the threshold.
+        truth: the input with its defects outlined.
+    """
+
+    picture: Image.Image
+    anomaly_map: Image.Image
+    overlay: Image.Image
+    truth: Image.Image
+
+
+def read_panels(path: Path) -> Panels:
+    """Cut a strip that `render` drew into its panels again.
+
+    Raises:
+        OSError: the file is not there or is no picture.
+    """
+    with Image.open(path) as strip:
+        strip.load()
+        width = strip.info.get("panel_width")
+        n_panels = 4
+        # the width is written in strips narrower than the caption; others are full
+        wide = int(width) if width else (strip.width - 2 * _MARGIN - (n_panels - 1) * _GAP) // n_panels
+        top, bottom = _HEAD + _TITLE, strip.height - _MARGIN
+        lefts = [_MARGIN + i * (wide + _GAP) for i in range(n_panels)]
+        return Panels(*(strip.crop((left, top, left + wide, bottom)) for left in lefts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +236,30 @@ class Choice:
     why: Reason
 
 
+def choose_common(names: Sequence[str], defects: Sequence[str], n: int) -> list[int]:
+    """Images that every run on the same part chooses, whatever its scores: for comparing runs side by side.
+
+    One of each defect type in turn, normal images being a type too, in the order of a hash of the names; the
+    types with the fewest images chosen so far come first, by name.
+
+    Args:
+        names: identities of the images, which are the same in the clean and in the shifted domain.
+        defects: their defect types.
+        n: how many; all when there are fewer.
+    """
+    queues: dict[str, list[int]] = {}
+    for index in sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).digest()):
+        queues.setdefault(defects[index], []).append(index)
+    rounds = itertools.zip_longest(*(queues[defect] for defect in sorted(queues)))
+    return [index for turn in rounds for index in turn if index is not None][:n]
+
+
 def choose_images(
-    scores: NDArray[np.floating], labels: NDArray[np.bool_], threshold: float | None, n: int
+    scores: NDArray[np.floating],
+    labels: NDArray[np.bool_],
+    threshold: float | None,
+    n: int,
+    common: Sequence[int] = (),
 ) -> list[Choice]:
     """A mix of the best, the worst and the borderline images, the same for the same scores.
 
@@ -214,6 +273,7 @@ def choose_images(
         labels: (N,) True = anomalous.
         threshold: None when none was calibrated.
         n: how many; all of the images when there are fewer.
+        common: chosen before all others.
     """
     anomalous, normal = np.flatnonzero(labels), np.flatnonzero(~labels)
     queues: list[tuple[Reason, Sequence[int]]] = [
@@ -226,7 +286,7 @@ def choose_images(
     if border is not None:
         queues.append(("borderline", np.argsort(np.abs(scores - border), kind="stable").tolist()))
     queues.append(("highest-anomaly", anomalous[np.argsort(-scores[anomalous], kind="stable")].tolist()))
-    chosen: dict[int, Choice] = {}
+    chosen: dict[int, Choice] = {index: Choice(index, "common") for index in common}
     wanted = min(n, scores.size)
     while len(chosen) < wanted:
         for why, queue in queues:

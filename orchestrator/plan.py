@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from adloc.errors import Complaint, UserError
 from adloc.keys import content_key
-from adloc.parts import Parts, TrainPart, make_parts, pool, require
+from adloc.parts import Parts, TrainPart, make_parts, pool
 from adloc.regimes import REGIMES
-from adloc.stages import (
-    EvaluationStage,
-    FeatureStage,
-    Network,
-    Stage,
-    StepStage,
-    ThresholdStage,
-    TruthStage,
-)
-from adloc.variants import Variant, variants
+from adloc.stage_maker import StageMaker
+from adloc.stages import EvaluationStage, FeatureStage, Stage, StepStage, ThresholdStage
+from adloc.variants import SETTING, Variant, Winner, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from adloc.datasets.sample import Fingerprint, Sample
-    from adloc.datasets.transform import ImageConfig
     from adloc.parts import Domain, Part
     from adloc.spec import Regime, Scope, StudySpec
 
@@ -94,10 +87,12 @@ class Run:
     @property
     def group(self) -> str:
         """Identity of what is averaged over categories into one macro row."""
+        values = self.variant.untuned or self.variant.hyperparameters()
+        if self.variant.setting:
+            values = values | {SETTING: self.variant.setting}
         return content_key(
-            [self.variant.method.name, self.variant.hyperparameters(), self.regime, self.scope,
-             self.threshold_scope, self.repeat]
-        )  # fmt: skip
+            [self.variant.method.name, values, self.regime, self.scope, self.threshold_scope, self.repeat]
+        )
 
     def stages(self) -> Iterator[Stage]:
         """Every stage of the run, inputs first; one that two branches need comes twice."""
@@ -131,13 +126,24 @@ class Plan:
 
     @cached_property
     def extents(self) -> dict[str, float]:
-        """By key of a step that grows: the largest extent that any run needs."""
+        """By key of a step that grows: the largest extent that any run needs, or any step that builds on it."""
         found: dict[str, float] = {}
         for run in self.runs:
             for stage in run.stages():
                 if isinstance(stage, StepStage) and stage.extent is not None:
                     found[stage.key] = max(found.get(stage.key, 0.0), stage.extent)
+        for key, base in reversed(self.bases.items()):  # from the largest value down
+            if key in found:
+                found[base.key] = max(found[base.key], found[key])
         return found
+
+    @cached_property
+    def bases(self) -> dict[str, StepStage]:
+        """By key of a step that builds on smaller values: the stage with the next smaller one, from small to large.
+
+        Neither keys nor results depend on it: it says which result to have first, and to go on from.
+        """
+        return find_bases(stage for stage in self.stages.values() if isinstance(stage, StepStage))
 
     @cached_property
     def layers(self) -> dict[str, tuple[str, ...]]:
@@ -152,6 +158,19 @@ class Plan:
     def count(self) -> dict[str, int]:
         """Number of distinct stages of each kind, in the order in which they run."""
         return dict(Counter(stage.kind for stage in self.stages.values()))
+
+
+def find_bases(stages: Iterable[StepStage]) -> dict[str, StepStage]:
+    """By key: the stage of the same family with the next smaller value, from small to large."""
+    families: dict[str, dict[float, StepStage]] = {}
+    for stage in stages:
+        if stage.family is not None:
+            families.setdefault(stage.family, {})[float(getattr(stage.params, str(stage.step.builds_on)))] = stage
+    return {
+        family[larger].key: family[smaller]
+        for family in families.values()
+        for smaller, larger in pairwise(sorted(family))
+    }
 
 
 def walk(stage: Stage) -> Iterator[Stage]:
@@ -174,8 +193,8 @@ def inputs(stage: Stage) -> tuple[Stage, ...]:
             return ()
 
 
-def make_plan(spec: StudySpec, inventory: Inventory) -> Plan:
-    """Expand a study into runs.
+def make_plan(spec: StudySpec, inventory: Inventory, winners: Sequence[Winner] = ()) -> Plan:
+    """Expand a study into runs: those of its variants, and of what its searches have found so far.
 
     Raises:
         UserError: a category's parts cannot give the threshold that is asked for.
@@ -187,7 +206,7 @@ def make_plan(spec: StudySpec, inventory: Inventory) -> Plan:
         for repeat in range(spec.repeats)
         for scope in dict.fromkeys(spec.scopes)
         for category in builder.categories
-        for variant in variants(spec)
+        for variant in variants(spec, winners, repeat, category)
         for regime in dict.fromkeys(spec.regimes)
         for threshold_scope in _threshold_scopes(spec, scope)
     ]
@@ -212,8 +231,7 @@ class _Builder:
             self._by_category.setdefault(sample.category, []).append(sample)
         self.categories = tuple(self._by_category)
         self.parts = cache(self._parts)
-        self.features = cache(self._features)
-        self._made: dict[str, StepStage] = {}
+        self._maker = StageMaker(spec, inventory.weights)
 
     def run(
         self, category: str, variant: Variant, regime: Regime, scope: Scope, threshold_scope: str, repeat: int
@@ -225,13 +243,15 @@ class _Builder:
         if len(calibrated):
             pooled = self.categories if threshold_scope == "global" else (category,)
             parts = [self.parts(c, domains.threshold, repeat).validation for c in pooled]
-            scores = tuple(self._score(variant, fit, part, repeat) for part in parts)
+            scores = tuple(self._maker.score(variant, fit, part, repeat) for part in parts)
             threshold = ThresholdStage(scores, tuple(parts), self._spec.thresholds)
             self._check_calibration(threshold)
-            validation = self._evaluation(variant, fit, calibrated, repeat)
-        test = self._evaluation(variant, fit, self.parts(category, domains.evaluation, repeat).test, repeat)
+            validation = self._maker.evaluation(variant, fit, calibrated, repeat)
+        test = self._maker.evaluation(variant, fit, self.parts(category, domains.evaluation, repeat).test, repeat)
         values = variant.hyperparameters()
         values["weights"] = fit[0].features.network.sha256
+        if variant.setting:
+            values[SETTING] = variant.setting
         identity = content_key(
             [self._spec.study, category, variant.method.name, values, regime, scope, threshold_scope, repeat]
         )
@@ -264,45 +284,7 @@ class _Builder:
     def _fit(self, variant: Variant, category: str, scope: Scope, domain: Domain, repeat: int) -> tuple[StepStage, ...]:
         pooled = self.categories if scope == "unified" else (category,)
         parts = [self.parts(c, domain, repeat).train for c in sorted(pooled)]
-        train = self._pooled(tuple(parts)) if scope == "unified" else parts[0]
-        require(train, TrainPart)
-        features = self._read(variant, train, repeat)
-        made: tuple[StepStage, ...] = ()
-        for step in (s for s in variant.method.steps if s.part == "fit"):
-            made += (self._step(variant, step.name, features, made, repeat),)
-        return made
-
-    def _score(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage:
-        features = self._read(variant, part, repeat)
-        made = fit
-        for step in (s for s in variant.method.steps if s.part == "score"):
-            made += (self._step(variant, step.name, features, made, repeat),)
-        return made[-1]
-
-    def _step(
-        self, variant: Variant, name: str, features: FeatureStage, before: tuple[StepStage, ...], repeat: int
-    ) -> StepStage:
-        step = next(s for s in variant.method.steps if s.name == name)
-        stage = StepStage(variant.method, step, variant.params, features, before, self._spec.seed + repeat)
-        # Equal keys with another extent are kept apart: the plan merges extents, not objects.
-        return self._made.setdefault(f"{stage.key}:{stage.extent}:{variant.params!r}", stage)
-
-    def _evaluation(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> EvaluationStage:
-        size = self._spec.evaluation.size or variant.image.input_size
-        height, width = (size, size) if isinstance(size, int) else size
-        truth = TruthStage(part, variant.image, (height, width))
-        return EvaluationStage(self._score(variant, fit, part, repeat), truth)
-
-    def _read(self, variant: Variant, part: Part, repeat: int) -> FeatureStage:
-        values = variant.params.model_dump(mode="json")
-        seed = self._spec.seed + repeat
-        name = (str(values["backbone"]), str(values["weights"]), seed)
-        sha256 = self._inventory.weights.get(name, "")
-        network = Network(name[0], name[1], sha256, seed if name[1] == "random" else 0)
-        return self.features(part, network, variant.image, tuple(values["layers"]))
-
-    def _features(self, part: Part, network: Network, image: ImageConfig, layers: tuple[str, ...]) -> FeatureStage:
-        return FeatureStage(part, network, image, layers)
+        return self._maker.fit(variant, self._pooled(tuple(parts)) if scope == "unified" else parts[0], repeat)
 
     def _pooled(self, parts: tuple[TrainPart, ...]) -> TrainPart:
         key = "|".join(f"{p.category}:{p.domain}:{id(p)}" for p in parts)

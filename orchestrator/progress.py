@@ -10,9 +10,13 @@ from rich.live import Live
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from adloc.plan import Plan, Run
     from adloc.records import RunRecord
     from adloc.stages import Stage
+    from adloc.tuning.search import Search
+    from adloc.tuning.trial_records import TrialRecord
 
 FIGURES = ("image_auroc", "pixel_auroc", "pixel_aupro")
 
@@ -68,6 +72,30 @@ class Progress:
             what = "  ".join(f"{name} {value:.4f}" for name, value in figures if value is not None)
         self._say(f"[{self._done}/{self._total}] {_name(run)}: {what}  ({record.seconds:.1f} s{self._left()})")
 
+    def search_started(self, search: Search, records: Sequence[TrialRecord]) -> None:
+        """Say how many trials there are to do."""
+        self._total, self._done, self._here = search.config.trials, len(records), 0
+        self._started = time.monotonic()
+        self._now = search.name
+        known = f", {len(records)} of them done already" if records else ""
+        self._say(f"{search.study}: tuning {search.name} on the validation part: {search.config.trials} trials{known}")
+
+    def trial_done(self, search: Search, record: TrialRecord, best: Sequence[TrialRecord]) -> None:
+        """One line a trial."""
+        self._done, self._here = record.number + 1, self._here + 1
+        values = " ".join(f"{k}={_short(v)}" for k, v in record.params.items())
+        names = search.config.objectives
+        figures = "  ".join(f"{n} {record.figures[n]:.4f}" for n in names if record.figures.get(n) is not None)
+        if record.state == "failed":
+            figures = "refused: " + (record.error or "").strip().splitlines()[-1]
+        if len(names) == 1 and best:
+            figures += f"  best {best[0].figures[names[0]]:.4f} (trial {best[0].number})"
+        state = "" if record.state == "complete" else f" {record.state}"
+        self._say(
+            f"[{self._done}/{self._total}] trial {record.number}{state} {values}: {figures}"
+            f"  ({record.seconds:.1f} s{self._left()})"
+        )
+
     def stage_started(self, stage: Stage) -> None:
         """Show which stage is being computed."""
         self._refresh(stage.kind)
@@ -109,7 +137,9 @@ def _name(run: Run) -> str:
 
 
 def _short(value: object) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ import csv
 import json
 import resource
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -69,8 +70,9 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     _write_pixels(draft / "pixels.npz", test)
     _write_heatmaps(draft / "heatmaps", run, bench, test, threshold)
     detector = bench.detector(run.variant.method)
-    facts = detector.fit_facts(fit, run.variant.params) if isinstance(detector, FitFacts) else {}
-    return _record(run, started, status="done", threshold=threshold, metrics=metrics, facts=dict(facts))
+    facts = dict(detector.fit_facts(fit, run.variant.params)) if isinstance(detector, FitFacts) else {}
+    facts |= {name: float(value) for name, value in test.facts.items() if name.endswith("_error")}
+    return _record(run, started, status="done", threshold=threshold, metrics=metrics, facts=facts)
 
 
 def record_failure(run: Run, records: Records, started: datetime, error: str) -> RunRecord:
@@ -204,10 +206,16 @@ def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, thre
     masks = np.asarray(bench.result(run.test.truth).arrays["masks"][indices])
     detector = bench.detector(run.variant.method)
     maps = detector.anomaly_maps(patch_maps, run.test.truth.size, run.variant.params)
-    for number, choice in enumerate(chosen):
+
+    def draw(number: int) -> None:
+        choice = chosen[number]
         sample = part.samples[choice.index]
         caption = Caption(sample.identity, bool(labels[choice.index]), float(scores[choice.index]), threshold)
         image = resize_and_crop(part.read(choice.index).image, run.variant.image)
         strip = render(image, maps[number], masks[number], scale, caption)
         name = sample.name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
-        (folder / f"{number:02d}-{choice.why}-{name}.png").write_bytes(png_bytes(strip, {"image": sample.identity}))
+        (folder / f"{number:02d}-{choice.why}-{name}.png").write_bytes(png_bytes(strip))
+
+    # Decoding, scaling and compressing let go of the interpreter: as many strips at a time as there are cores.
+    with ThreadPoolExecutor(int(environment()["cores"])) as pool:
+        list(pool.map(draw, range(len(chosen))))

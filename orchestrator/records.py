@@ -1,7 +1,8 @@
 """The records of a study's runs: the truth, from which MLflow and the results table can be made again.
 
 A run's record is a folder, `records/<run_id>/`: record.json, images.csv (a score for every image), curves.json,
-manifest.csv (which image was in which part) and heatmaps/. It is written aside and renamed, so it is whole or
+pixels.npz (what intervals of pixel metrics are made of), manifest.csv (which image was in which part) and heatmaps/.
+It is written aside and renamed, so it is whole or
 absent. A record that is replaced, because data or code changed, moves to `superseded/`; nothing is deleted.
 """
 
@@ -36,6 +37,9 @@ class RunRecord(BaseModel):
         started: ISO 8601, UTC.
         seconds: wall time of this run, which is short when others had computed its stages.
         environment: versions, device, commit.
+        facts: what the method says of its fitted model: the covering radius of a coreset; and the largest possible error
+            of figures that are not exact.
+        setting: of a method that is tuned: "default", "tuned", or "tuned_12" for a member of a Pareto set.
         error: of a failed run.
     """
 
@@ -64,6 +68,8 @@ class RunRecord(BaseModel):
     started: str
     seconds: float
     environment: dict[str, str] = {}
+    facts: dict[str, float] = {}
+    setting: str = ""
     error: str | None = None
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Cell = str | int | float | None
 Row = dict[str, Cell]
-WHO = ("study", "category", "method", "regime", "scope", "threshold_scope", "repeat", "run_id", "status")
+WHO = ("study", "category", "method", "regime", "scope", "threshold_scope", "repeat", "run_id", "status", "setting")
 SIZES = ("n_train", "n_val", "n_test")
 MACRO = "macro"
 
@@ -57,6 +57,8 @@ def _macro(group: str, rows: Sequence[Row]) -> Row:
     row: Row = {name: first[name] for name in first}
     row |= {"category": MACRO, "run_id": f"{MACRO}-{first['method']}-{group[:12]}"}
     row["status"] = "done" if done else "incomplete"
+    for name in (n for n in row if n.startswith("params.")):  # what was tuned for each category by itself
+        row[name] = first[name] if all(r[name] == first[name] for r in rows) else None
     for name in SIZES:
         row[name] = sum(int(r[name] or 0) for r in rows)
     for name in METRICS:
@@ -109,7 +111,7 @@ def brief(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def varying(rows: Sequence[Row]) -> list[str]:
     """The columns that tell rows apart: category and method always, others where they differ."""
-    names = ["category", "method", "regime", "scope", "threshold_scope", "repeat"]
+    names = ["category", "method", "setting", "regime", "scope", "threshold_scope", "repeat"]
     names += [n for n in rows[0] if n.startswith("params.")]
     return [n for n in names if n in ("category", "method") or _varies(rows, n)]
 

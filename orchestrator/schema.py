@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adloc.methods import METHODS
 from adloc.spec import StudySpec
+from adloc.tuning.space import Dimension, TuneConfig
 from adloc.variants import IMAGE_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def study_schema() -> dict[str, Any]:
@@ -29,9 +33,30 @@ def study_schema() -> dict[str, Any]:
                 "properties": {
                     "method": {"const": method.name},
                     "params": {"type": "object", "properties": values, "additionalProperties": False},
+                    "tune": _tune_schema(list(values)),
                     "grid": {"type": "object", "properties": lists, "additionalProperties": False},
                 },
             }
         )
-    definitions["MethodEntry"] = {"oneOf": entries}
+    definitions |= {"Dimension": Dimension.model_json_schema(), "MethodEntry": {"oneOf": entries}}
     return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "adloc study file"}
+
+
+def _tune_schema(names: Sequence[str]) -> dict[str, Any]:
+    """A space with the method's own hyperparameters, or auto."""
+    space = {"type": "object", "properties": {name: {"$ref": "#/$defs/Dimension"} for name in names}}
+    schema = TuneConfig.model_json_schema()
+    description = schema["properties"]["space"]["description"]
+    start = schema["properties"]["start"] | {"additionalProperties": True}
+    return {
+        "type": "object",
+        "required": ["space"],
+        "additionalProperties": False,
+        "properties": {
+            "space": {
+                "description": description,
+                "anyOf": [{"const": "auto"}, space | {"additionalProperties": False}],
+            },
+            "start": start,
+        },
+    }

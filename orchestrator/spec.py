@@ -11,9 +11,12 @@ from adloc.datasets.shift import ShiftConfig
 from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
 from adloc.thresholds import ThresholdConfig
+from adloc.tuning.space import TuneConfig, TuningConfig
 
 Regime = Literal["clean", "no_adaptation", "threshold_only", "full_adaptation"]
 Scope = Literal["category", "unified"]
+FeatureDtype = Literal["float32", "float16"]
+EvaluationMode = Literal["exact", "streaming"]
 StudyName = Annotated[
     str,
     Field(
@@ -27,7 +30,7 @@ StudyName = Annotated[
 
 
 class MethodEntry(BaseModel):
-    """One method of a study, with single values in `params` and lists to multiply out in `grid`."""
+    """One method of a study: single values in `params`, lists to multiply out in `grid`, a search space in `tune`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +51,26 @@ class MethodEntry(BaseModel):
             "remedy": "write for example grid: {coreset_ratio: [0.01, 0.1]}, or move a single value to params",
         },
     )
+    tune: TuneConfig | None = Field(
+        default=None,
+        description="a space that is searched on the validation part; every combination of the grid is tuned by itself",
+        json_schema_extra={
+            "rule": "it must hold a space to search, or auto for the method's own",
+            "remedy": "write for example tune: {space: auto}",
+        },
+    )
+
+
+class FeaturesConfig(BaseModel):
+    """How backbone features are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: FeatureDtype = Field(
+        default="float32",
+        description="float32, or float16: half the disk, each value rounded by up to 0.05 %",
+        json_schema_extra={"rule": "it must be float32 or float16", "remedy": "use float32"},
+    )
 
 
 class EvaluationConfig(BaseModel):
@@ -63,6 +86,17 @@ class EvaluationConfig(BaseModel):
             "remedy": "use 224, or leave the key out",
         },
     )
+    mode: EvaluationMode = Field(
+        default="exact",
+        description=(
+            "exact: pixel metrics from one sort of all pixels; streaming: from a histogram, in bounded memory whatever "
+            "the number of images, with the largest possible error recorded beside each figure"
+        ),
+        json_schema_extra={
+            "rule": "it must be exact or streaming",
+            "remedy": "use exact; streaming is for test sets whose maps do not fit into memory",
+        },
+    )
 
 
 class StudySpec(BaseModel):
@@ -76,6 +110,7 @@ class StudySpec(BaseModel):
     split: SplitConfig = Field(default_factory=SplitConfig)
     shift: ShiftConfig = Field(default_factory=ShiftConfig)
     image: ImageConfig = Field(default_factory=ImageConfig)
+    features: FeaturesConfig = Field(default_factory=FeaturesConfig)
     regimes: tuple[Regime, ...] = Field(
         default=("clean",),
         min_length=1,
@@ -101,6 +136,7 @@ class StudySpec(BaseModel):
             "remedy": "add `- method: patchcore`",
         },
     )
+    tuning: TuningConfig = Field(default_factory=TuningConfig)
     repeats: int = Field(
         default=1,
         ge=1,

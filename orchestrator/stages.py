@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING
 from adloc.keys import content_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import BaseModel
 
     from adloc.datasets.transform import ImageConfig
     from adloc.methods.method import Method, Step
     from adloc.parts import Part, ValidationPart
+    from adloc.spec import EvaluationMode, FeatureDtype
     from adloc.thresholds import ThresholdConfig
 
 # Raised when the code behind a kind of stage changes its results: artifacts of older versions are not used.
-FEATURES_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 1, 1, 1, 1
+FEATURES_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 1, 1, 1, 2
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,22 @@ class FeatureStage:
         image: size and crop of its input.
         layers: that this run reads. They are not in the key: an image passes the backbone once for all layers
             that any run of the study reads.
+        dtype: in which they are kept.
     """
 
     part: Part
     network: Network
     image: ImageConfig
     layers: tuple[str, ...]
+    dtype: FeatureDtype = "float32"
     kind = "features"
 
     @cached_property
     def source(self) -> str:
-        """Identity of network and input size: stages that agree here share one backbone pass an image."""
+        """Identity of network, input size and dtype: stages that agree here share one backbone pass an image."""
         image = self.image.model_dump(mode="json")
-        return content_key(["features", FEATURES_VERSION, self.network.backbone, self.network.sha256, image])
+        network = [self.network.backbone, self.network.sha256]
+        return content_key(["features", FEATURES_VERSION, *network, image, self.dtype])
 
     @cached_property
     def image_keys(self) -> tuple[str, ...]:
@@ -109,12 +115,23 @@ class StepStage:
     @cached_property
     def key(self) -> str:
         """Key of the result, whatever its extent."""
+        return self._key(self.step.params)
+
+    @cached_property
+    def family(self) -> str | None:
+        """What stages have in common of which one can build on another; None for a step that builds on nothing."""
+        if self.step.builds_on is None:
+            return None
+        return self._key(name for name in self.step.params if name != self.step.builds_on)
+
+    def _key(self, names: Iterable[str]) -> str:
+        """Key with these parameters."""
         values = self.params.model_dump(mode="json")
         return content_key(
             [
                 self.kind,
                 self.step.version,
-                {name: values[name] for name in self.step.params},
+                {name: values[name] for name in names},
                 self.features.key,
                 [stage.key for stage in self.before],
                 self.seed if self.step.part == "fit" else None,
@@ -179,10 +196,12 @@ class EvaluationStage:
     Attributes:
         scores: the last score step on the part.
         truth: of the same part.
+        mode: how pixel metrics are computed.
     """
 
     scores: StepStage
     truth: TruthStage
+    mode: EvaluationMode = "exact"
     kind = "evaluation"
 
     @cached_property
@@ -190,7 +209,7 @@ class EvaluationStage:
         """Key of the metrics."""
         values = self.scores.params.model_dump(mode="json")
         maps = {name: values[name] for name in self.scores.method.map_params}
-        return content_key(["evaluation", EVALUATION_VERSION, self.scores.key, maps, self.truth.key])
+        return content_key(["evaluation", EVALUATION_VERSION, self.scores.key, maps, self.truth.key, self.mode])
 
 
 Stage = FeatureStage | StepStage | ThresholdStage | TruthStage | EvaluationStage

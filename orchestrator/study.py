@@ -6,12 +6,14 @@ study.yaml -> StudySpec -> Plan (runs and stages) -> executor -> RunRecord -> ML
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from io import StringIO
 from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
+from adloc.calibration import calibrations
 from adloc.datasets import check, load_samples
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.fingerprint import FingerprintCache, fingerprints
@@ -20,6 +22,9 @@ from adloc.methods.backbone import hash_weights, resolve_weights
 from adloc.methods.errors import MethodError
 from adloc.plan import Inventory, Plan, make_plan
 from adloc.records import Records
+from adloc.stage_maker import StageMaker
+from adloc.tuning.search import possible
+from adloc.tuning.state import progress, search_states
 from adloc.validation import load_study
 from adloc.variants import variants
 
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from adloc.records import RunRecord
     from adloc.spec import StudySpec
     from adloc.study_file import StudyFile
+    from adloc.tuning.state import SearchState
     from adloc.workspace import Workspace
 
 
@@ -44,6 +50,8 @@ class Study:
         plan: its runs and stages.
         workspace: where everything goes.
         weights: where each (backbone, weights) comes from, in words.
+        inventory: what the plan was made from.
+        searches: of the methods that are tuned, with their trials so far; the plan has the winners of those done.
     """
 
     file: StudyFile
@@ -51,6 +59,8 @@ class Study:
     plan: Plan
     workspace: Workspace
     weights: dict[tuple[str, str], str]
+    inventory: Inventory
+    searches: tuple[SearchState, ...] = ()
 
     @property
     def records(self) -> Records:
@@ -73,8 +83,21 @@ def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, downl
     file, spec = load_study(path, overrides)
     with located(file):
         hashes, places = _weights(spec, download=download)
-        plan = make_plan(spec, _inventory(spec, workspace, hashes))
-    return Study(file, spec, plan, workspace, places)
+        inventory = _inventory(spec, workspace, hashes)
+        plan = make_plan(spec, inventory)
+        return with_winners(Study(file, spec, plan, workspace, places, inventory))
+
+
+def with_winners(study: Study) -> Study:
+    """The study with its searches as they stand on disk now, and with what they found in its plan."""
+    spec, inventory = study.spec, study.inventory
+    if not any(entry.tune for entry in spec.methods):
+        return study
+    maker, folder = StageMaker(spec, inventory.weights), study.workspace.study_path(spec.study)
+    parts = cache(partial(calibrations, spec, inventory))
+    states = search_states(spec, list(study.plan.parts), parts, maker, folder)
+    winners = [winner for state in states for winner in state.winners]
+    return replace(study, searches=tuple(states), plan=make_plan(spec, inventory, winners))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +146,11 @@ def spec_yaml(spec: StudySpec) -> str:
     return text.getvalue()
 
 
+def search_json(study: Study) -> dict[str, object]:
+    """How far the searches are, under "tuning"; nothing for a study that tunes nothing."""
+    return {"tuning": progress(study.searches)} if study.searches else {}
+
+
 def plan_json(plan: Plan) -> dict[str, object]:
     """The plan as plain values: its runs, and how many stages of each kind they share."""
     return {
@@ -138,6 +166,7 @@ def plan_json(plan: Plan) -> dict[str, object]:
                 "scope": run.scope,
                 "threshold_scope": run.threshold_scope,
                 "repeat": run.repeat,
+                "setting": run.variant.setting,
                 "params": run.variant.hyperparameters(),
                 "n_train": len(run.train_part),
                 "n_val": len(run.validation.truth.part) if run.validation else 0,
@@ -170,7 +199,7 @@ def _weights(spec: StudySpec, *, download: bool) -> tuple[dict[tuple[str, str, i
     hashes: dict[tuple[str, str, int], str] = {}
     places: dict[tuple[str, str], str] = {}
     known: dict[tuple[str, str], str] = {}
-    for variant in variants(spec):
+    for variant in (*variants(spec), *possible(spec)):
         values = variant.params.model_dump(mode="json")
         name = (str(values["backbone"]), str(values["weights"]))
         for seed in range(spec.seed, spec.seed + spec.repeats):

@@ -13,6 +13,7 @@ from rich.table import Table
 from adloc.comparisons import HEADLINE
 from adloc.datasets.split import counts
 from adloc.results import MACRO, brief, varying
+from adloc.tuning.state import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +57,8 @@ def print_answer(answer: Answer) -> None:
         _print_shortcut(answer.identical_shortcut)
     if answer.repeats:
         _print_repeats(answer.repeats)
+    if answer.tuning_gains:
+        _print_gains(answer.tuning_gains)
 
 
 def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:
@@ -99,6 +102,39 @@ def _print_repeats(rows: Sequence[Row]) -> None:
     _console().print(table)
 
 
+def _print_gains(rows: Sequence[Row]) -> None:
+    """Validation and test side by side: what was gained where it was looked for, and what is left of it."""
+    click.echo("\nWhat tuning gained over the untuned setting: sought on the validation part, told on the test part")
+    names = [n.removeprefix("gain_") for n in rows[0] if n.startswith("gain_")]
+    names = [n for n in names if any(row[f"gain_{n}"] is not None for row in rows)]
+    apart = [n for n in varying(rows) if not n.startswith("params.")]
+    table = Table(*apart, *names, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        cells = [f"{row[f'tuned_{n}']:.4f} ({row[f'gain_{n}']:+.4f})" if row[f"gain_{n}"] is not None else "-"
+                 for n in names]  # fmt: skip
+        table.add_row(*(str(row[n]) for n in apart), *cells)
+    _console().print(table)
+
+
+def print_searches(study: Study) -> None:
+    """How far the searches are, and the best setting of each so far."""
+    for row, state in zip(progress(study.searches), study.searches, strict=True):
+        what = "done" if row["finished"] else f"{state.search.config.trials - len(state.trials)} to do"
+        click.echo(f"tuning {row['search']}: {row['done']} of {row['trials']} trials, {what}")
+        if state.changed:
+            click.echo("  what it searches has changed since its trials were made: they do not count any more")
+            for line in state.changed:
+                click.echo(f"    {line}")
+        for record in state.search.best(state.trials):
+            figures = "  ".join(f"{n} {record.figures[n]:.4f}" for n in state.search.config.objectives)
+            untuned = state.trials[0].figures.get(state.search.config.objectives[0])
+            against = f" (untuned {untuned:.4f})" if untuned is not None else ""
+            values = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
+            click.echo(f"  trial {record.number}: {figures}{against}  {values}")
+        if row["finished"] and not row["best"]:
+            click.echo("  no trial keeps the constraints: the study has its untuned setting alone")
+
+
 def _signed(value: Cell, name: str) -> str:
     if not isinstance(value, float):
         return "-"
@@ -116,6 +152,7 @@ def print_where(study: Study, outcome: Outcome) -> None:
     if study.spec.split.train_fraction == 1:
         click.echo("The validation part is empty: no threshold was calibrated, metrics at a threshold are empty.")
     click.echo(f"Table:    {study.workspace.study_path(study.spec.study) / 'results.csv'}")
+    click.echo(f"Report:   {study.workspace.study_path(study.spec.study) / 'report.html'}")
     click.echo(f"Heatmaps: {study.workspace.study_path(study.spec.study) / 'records'}")
     click.echo(f"Compare:  mlflow ui --workers 1 --backend-store-uri sqlite:///{root / 'mlflow.db'}")
     click.echo("          then open http://127.0.0.1:5000")
@@ -125,6 +162,7 @@ def print_plan(study: Study, todo: Sequence[str]) -> None:
     """Runs by method and regime, and the stages that they share."""
     plan = study.plan
     click.echo(f"{study.spec.study}: {len(plan.runs)} runs, {len(todo)} to do")
+    print_searches(study)
     table = Table("method", "scope", "regime", "variants", "runs", box=None, pad_edge=False)
     groups = Counter((r.variant.method.name, r.scope, r.regime) for r in plan.runs)
     for (method, scope, regime), n_runs in groups.items():

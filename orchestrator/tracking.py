@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
@@ -24,17 +24,21 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_RUN_NAME,
     MLFLOW_USER,
 )
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from adloc.metrics.registry import METRICS
-from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key
+from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
+from adloc.variants import SETTING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from adloc.records import RunRecord
     from adloc.results import Row
     from adloc.spec import StudySpec
+    from adloc.tuning.trial_records import TrialRecord
     from adloc.workspace import Workspace
 
 CONTEXTS = {"train": "training", "validation": "validation", "test": "test"}
@@ -56,9 +60,12 @@ class Tracking:
         workspace.root.mkdir(parents=True, exist_ok=True)
         for name in ("mlflow", "alembic"):  # a page of migrations at the first start
             logging.getLogger(name).setLevel(logging.WARNING)
+        if not event.contains(Engine, "connect", _write_ahead):
+            event.listen(Engine, "connect", _write_ahead)
         self._client = MlflowClient(f"sqlite:///{workspace.tracking_path}")
         self._spec = spec
         self._param_names = sorted(param_names)
+        self._varied = sorted({key for entry in spec.methods for key in entry.grid})
         self._index = TrackingIndex(index_path(workspace, spec.study))
         self.experiment_id = self._experiment(workspace)
         self._check_index()
@@ -81,14 +88,15 @@ class Tracking:
         started = int(datetime.fromisoformat(record.started).timestamp() * 1000)
         tags = self._tags("run", record.run_id, record.category, record.method, record.regime, record.scope)
         tags |= {"adloc.threshold_scope": record.threshold_scope, "adloc.repeat": str(record.repeat)}
+        tags |= {"adloc.setting": record.setting} if record.setting else {}
         if record.error:
             tags["adloc.error"] = record.error[-LONGEST_PARAM:]
         metrics = {METRICS[name].mlflow_name: value for name, value in record.metrics.items() if value is not None}
         if record.threshold is not None:
             metrics[METRICS["threshold"].mlflow_name] = record.threshold
-        params = dict(record.params)
+        params: dict[str, object] = {**record.params, SETTING: record.setting or "n/a"}
         sizes = {"n_train": record.n_train, "n_val": record.n_val, "n_test": record.n_test}
-        run_id = self._create(record.run_id, tags, started)
+        run_id = self._create(self._name(record.category, record.params, tags), tags, started)
         self._client.log_inputs(run_id, self._datasets(record))
         self._write(run_id, params, metrics | {f"data/{name}": float(n) for name, n in sizes.items()}, started)
         self._client.log_artifacts(run_id, str(folder))
@@ -96,7 +104,7 @@ class Tracking:
         self._client.set_terminated(run_id, "FINISHED" if record.status == "done" else "FAILED", end)
         self._remember(record.run_id, run_id, record_key(record))
 
-    def log_macro(self, row: Row, drops: Row | None) -> None:
+    def log_macro(self, row: Row, params: Mapping[str, object], drops: Row | None) -> None:
         """Add or renew a macro row: the average of a variant over the categories, and its drop from clean."""
         name, key = str(row["run_id"]), macro_key(row)
         if self._index.has(name, key):
@@ -105,8 +113,11 @@ class Tracking:
         now = int(time.time() * 1000)
         tags = self._tags("macro", name, "macro", *(str(row[k]) for k in ("method", "regime", "scope")))
         tags |= {"adloc.threshold_scope": str(row["threshold_scope"]), "adloc.repeat": str(row["repeat"])}
-        run_id = self._create(name, tags, now)
-        params = {k.removeprefix("params."): v for k, v in row.items() if k.startswith("params.")}
+        tags |= {"adloc.setting": str(row[SETTING])} if row[SETTING] else {}
+        # What was tuned for each category by itself is nobody's in the average.
+        own = {k: "per category" if v is not None and row.get(f"params.{k}") is None else v for k, v in params.items()}
+        run_id = self._create(self._name("macro", own, tags), tags, now)
+        own[SETTING] = row[SETTING] or "n/a"
         metrics = {
             METRICS[k].mlflow_name: v
             for k, v in row.items()
@@ -115,12 +126,50 @@ class Tracking:
         for k, v in (drops or {}).items():
             if isinstance(v, float) and "drop" in k and not k.startswith("params."):
                 metrics[f"drop/{k.removeprefix('drop_')}"] = v
-        self._write(run_id, params, metrics, now)
+        self._write(run_id, own, metrics, now)
         self._client.set_terminated(run_id, "FINISHED", now)
         self._remember(name, run_id, key)
 
-    def end(self, status: str, tables: Path, figures: Mapping[str, float]) -> None:
-        """Log the tables and key figures on the parent and set its end state: FINISHED, FAILED or KILLED."""
+    def log_trial(self, record: TrialRecord) -> str:
+        """Add a trial as a nested run, unless it is there; return the id of its MLflow run."""
+        key = trial_key(record)
+        if self._index.has(record.name, key):
+            return self._index.runs[record.name]["mlflow_run_id"]
+        self._delete(record.name)
+        started = int(datetime.fromisoformat(record.started).timestamp() * 1000)
+        scope = record.category or "macro"
+        tags = self._tags("trial", record.name, scope, record.method, "clean", "category")
+        tags |= {"adloc.search": record.search, "adloc.trial": str(record.number), "adloc.state": record.state}
+        if record.error:
+            tags["adloc.error"] = record.error[-LONGEST_PARAM:]
+        run_id = self._create(record.name, tags, started)
+        metrics = {METRICS[name].mlflow_name: v for name, v in record.figures.items() if v is not None}
+        for category, figures in record.categories.items():
+            for name in self._spec.tuning.objectives:
+                if len(record.categories) > 1 and figures.get(name) is not None:
+                    metrics[f"{METRICS[name].mlflow_name}/{category}"] = float(figures[name] or 0.0)
+        params: dict[str, object] = {**record.hyperparameters, SETTING: f"trial {record.number}"}
+        self._write(run_id, params, metrics | {"trial/number": float(record.number)}, started)
+        end = started + int(record.seconds * 1000)
+        self._client.set_terminated(run_id, "FAILED" if record.state == "failed" else "FINISHED", end)
+        self._remember(record.name, run_id, key)
+        return run_id
+
+    def log_files(self, folder: Path, name: str) -> None:
+        """Put a folder's files on the parent run."""
+        self._client.log_artifacts(self.parent_id, str(folder), name)
+
+    def end(self, status: str, tables: Path, figures: Mapping[str, float], report: Sequence[Path] = ()) -> None:
+        """Log the tables, the report and key figures on the parent; set its end state: FINISHED, FAILED or KILLED.
+
+        Args:
+            status: the end state.
+            tables: folder of them.
+            figures: numbers by name.
+            report: the page, then its pictures.
+        """
+        for path in report:
+            self._client.log_artifact(self.parent_id, str(path), None if path.suffix == ".html" else "figures")
         if tables.is_dir():
             self._client.log_artifacts(self.parent_id, str(tables), "tables")
         now = int(time.time() * 1000)
@@ -135,7 +184,8 @@ class Tracking:
         experiment = self._client.get_experiment_by_name(self._spec.study)
         location = artifact_location(workspace, self._spec.study)
         if experiment is None:
-            return str(self._client.create_experiment(self._spec.study, location))
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens on language models
+            return str(self._client.create_experiment(self._spec.study, location, tags=kind))
         if experiment.artifact_location != location:
             _move_artifacts(workspace.tracking_path, experiment.artifact_location, location)
         if experiment.lifecycle_stage == "deleted":
@@ -188,8 +238,25 @@ class Tracking:
 
     def _create(self, name: str, tags: dict[str, str], started: int) -> str:
         tags = tags | {MLFLOW_PARENT_RUN_ID: self.parent_id, MLFLOW_RUN_NAME: name, MLFLOW_USER: "adloc"}
+        tags["adloc.version"] = "1"
         run = self._client.create_run(self.experiment_id, start_time=started, tags=tags)
         return str(run.info.run_id)
+
+    def _name(self, category: str, params: Mapping[str, object], tags: Mapping[str, str]) -> str:
+        """Short and telling: "bottle patchcore clean coreset_ratio 0.05"."""
+        varied = [f"{k} {_short(params[k])}" for k in self._varied if k in params]
+        scope = f"unified {tags['adloc.threshold_scope']} threshold" if tags["adloc.scope"] == "unified" else ""
+        repeat = f"repeat {tags['adloc.repeat']}" if tags["adloc.repeat"] != "0" else ""
+        words = (
+            category,
+            tags["adloc.method"],
+            tags.get("adloc.setting"),
+            tags["adloc.regime"],
+            scope,
+            *varied,
+            repeat,
+        )
+        return " ".join(word for word in words if word)
 
     def _tags(self, kind: str, run_id: str, category: str, method: str, regime: str, scope: str) -> dict[str, str]:
         return {
@@ -212,7 +279,6 @@ class Tracking:
             run_id,
             metrics=[Metric(k, v, now, 0) for k, v in {**metrics, **numeric}.items()],
             params=[Param(k, v) for k, v in values.items()],
-            tags=[RunTag("adloc.version", "1")],
         )
 
     def _datasets(self, record: RunRecord) -> list[DatasetInput]:
@@ -238,6 +304,17 @@ class Tracking:
             self._client.delete_run(old["mlflow_run_id"])
         except MlflowException:
             return  # it is gone already
+
+
+def _write_ahead(connection: object, _: object) -> None:
+    """Let SQLite commit without waiting for the disk: MLflow commits some eight times a run, at 2 to 9 ms each.
+
+    With a write-ahead log a crash of the machine may lose the last commits, never the database; what is lost is
+    added again from the records.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def _move_artifacts(database: Path, old: str, new: str) -> None:

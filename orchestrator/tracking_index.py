@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, TypedDict
 
 from adloc.keys import content_key
-from adloc.records import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from adloc.records import RunRecord
     from adloc.results import Row
+    from adloc.tuning.trial_records import TrialRecord
     from adloc.workspace import Workspace
 
 
@@ -69,9 +69,12 @@ class TrackingIndex:
         return here and all(self.has(name, key) for name, key in expected.items())
 
     def save(self) -> None:
-        """Write it, whole or not at all."""
+        """Write it, whole or not at all; without waiting for the disk, for it can be made again."""
         content = {"location": self.location, "parent": self.parent, "ended": self.ended, "runs": self.runs}
-        write_json(self._path, content)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self._path.with_name(f".{self._path.name}.tmp")
+        aside.write_text(json.dumps(content), encoding="utf-8")
+        aside.replace(self._path)
 
 
 def index_path(workspace: Workspace, study: str) -> Path:
@@ -87,6 +90,11 @@ def artifact_location(workspace: Workspace, study: str) -> str:
 def record_key(record: RunRecord) -> str:
     """Changes with every record of a run that differs."""
     return f"{record.key}-{record.status}-{record.started}"
+
+
+def trial_key(record: TrialRecord) -> str:
+    """Changes with everything that a trial found."""
+    return content_key([record.model_dump(mode="json")])
 
 
 def macro_key(row: Row) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from adloc.errors import Complaint, UserError, nearest
 from adloc.spec import StudySpec
 from adloc.study_file import Loc, StudyFile
+from adloc.tuning.checks import check_tuning
 from adloc.variants import check_methods
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyFile, St
     except ValidationError as error:
         raise UserError(*_translate(error, StudySpec, file, ())) from None
     complaints: list[Complaint] = []
-    for problem in check_methods(spec):
+    for problem in (*check_methods(spec), *check_tuning(spec)):
         if isinstance(problem.error, ValidationError):
             complaints += _translate(problem.error, problem.model, file, problem.loc, skip=problem.skip)
         else:

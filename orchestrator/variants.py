@@ -13,12 +13,13 @@ from adloc.errors import nearest
 from adloc.methods import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from adloc.methods.method import Method
     from adloc.spec import MethodEntry, StudySpec
 
 IMAGE_KEYS = {f"image.{name}": name for name in ImageConfig.model_fields}
+SETTING, DEFAULT, TUNED = "setting", "default", "tuned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,47 @@ class Variant:
         method: the registry entry.
         params: every method parameter, defaults included.
         image: the preprocessing, from the study or from this method's params and grid.
-        varied: the grid's keys with this variant's values, to tell variants apart.
+        varied: the grid's keys with this variant's values, and its setting, to tell variants apart.
+        untuned: hyperparameters of the default beside it, of a tuned variant: what it is tuned from, and so what it
+            shares with its like of other categories and repeats, whose tuned values may differ.
     """
 
     method: Method
     params: BaseModel
     image: ImageConfig
     varied: dict[str, Any] = field(default_factory=dict)
+    untuned: dict[str, Any] | None = None
+
+    @property
+    def setting(self) -> str:
+        """Of a method that is tuned: "default", "tuned", or "tuned_12" for a member of a Pareto set; else ""."""
+        return str(self.varied.get(SETTING, ""))
 
     def hyperparameters(self) -> dict[str, Any]:
         """Method parameters and image settings by name, as plain values."""
         values = self.params.model_dump(mode="json")
         return values | {f"image.{k}": v for k, v in self.image.model_dump(mode="json").items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """What a search found.
+
+    Attributes:
+        entry: number of the method's entry in the study.
+        combination: number of the grid's combination in it.
+        repeat: whose parts it was found on.
+        category: None when it is for all.
+        setting: "tuned", or "tuned_12" for a member of a Pareto set.
+        values: of the space's hyperparameters.
+    """
+
+    entry: int
+    combination: int
+    repeat: int
+    category: str | None
+    setting: str
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +98,53 @@ def check_methods(spec: StudySpec) -> list[MethodProblem]:
     return problems + list(_check_calibration(spec))
 
 
-def variants(spec: StudySpec) -> list[Variant]:
-    """All variants of a valid study, in the order of the file; equal ones once."""
+def variants(
+    spec: StudySpec, winners: Sequence[Winner] = (), repeat: int = 0, category: str | None = None
+) -> list[Variant]:
+    """All variants of a valid study, in the order of the file; equal ones once.
+
+    Args:
+        spec: the study.
+        winners: of the searches that are done; each stands after the default that it was tuned from.
+        repeat: whose winners are wanted.
+        category: the same; None for none but those of all categories.
+    """
     found: list[Variant] = []
-    for entry in spec.methods:
-        for values in _combinations(entry):
-            variant = _variant(entry, values, spec.image)
-            if variant not in found:
-                found.append(variant)
+    for index, entry in enumerate(spec.methods):
+        for number, values in enumerate(combinations(entry)):
+            default = make_variant(entry, values, spec.image)
+            tuned = [
+                make_variant(entry, values | dict(w.values), spec.image, w.setting, default.hyperparameters())
+                for w in winners
+                if (w.entry, w.combination, w.repeat) == (index, number, repeat) and w.category in (None, category)
+            ]
+            found += [variant for variant in (default, *tuned) if variant not in found]
     return found
 
 
-def _variant(entry: MethodEntry, values: dict[str, Any], image: ImageConfig) -> Variant:
+def make_variant(
+    entry: MethodEntry,
+    values: dict[str, Any],
+    image: ImageConfig,
+    setting: str = DEFAULT,
+    untuned: dict[str, Any] | None = None,
+) -> Variant:
+    """The variant of an entry with these values; without any of the space, the untuned one.
+
+    Raises:
+        ValidationError: the values do not fit together.
+    """
     method = METHODS[entry.method]
+    values = (entry.tune.start if entry.tune else {}) | values
     params = method.params.model_validate({k: v for k, v in values.items() if k not in IMAGE_KEYS})
     changed = {IMAGE_KEYS[k]: v for k, v in values.items() if k in IMAGE_KEYS}
     image = ImageConfig.model_validate(image.model_dump() | changed)
-    return Variant(method, params, image, {k: values[k] for k in entry.grid})
+    varied = {k: values[k] for k in entry.grid} | ({SETTING: setting} if entry.tune else {})
+    return Variant(method, params, image, varied, untuned)
 
 
-def _combinations(entry: MethodEntry) -> Iterator[dict[str, Any]]:
+def combinations(entry: MethodEntry) -> Iterator[dict[str, Any]]:
+    """The params with each combination of the grid."""
     for values in itertools.product(*entry.grid.values()):
         yield entry.params | dict(zip(entry.grid, values, strict=True))
 
@@ -124,7 +181,7 @@ def _check_entry(index: int, entry: MethodEntry, spec: StudySpec) -> Iterator[Me
         values += [((*root, "grid", key, j), key, value) for j, value in enumerate(options)]
     wrong = False
     for loc, key, value in values:
-        problem = _check_value(method, loc, key, value)
+        problem = check_value(method, loc, key, value)
         if problem:
             wrong = True
             yield problem
@@ -132,7 +189,7 @@ def _check_entry(index: int, entry: MethodEntry, spec: StudySpec) -> Iterator[Me
         yield from _check_combinations(root, method, entry, spec)
 
 
-def _check_value(method: Method, loc: tuple[str | int, ...], key: str, value: object) -> MethodProblem | None:
+def check_value(method: Method, loc: tuple[str | int, ...], key: str, value: object) -> MethodProblem | None:
     """One value on its own; how values fit together is seen once all of them are right."""
     model, name = (ImageConfig, IMAGE_KEYS[key]) if key in IMAGE_KEYS else (method.params, key)
     if name not in model.model_fields:
@@ -156,9 +213,9 @@ def _check_combinations(
     root: tuple[str | int, ...], method: Method, entry: MethodEntry, spec: StudySpec
 ) -> Iterator[MethodProblem]:
     seen: set[str] = set()
-    for values in _combinations(entry):
+    for values in combinations(entry):
         try:
-            _variant(entry, values, spec.image)
+            make_variant(entry, values, spec.image)
         except ValidationError as error:
             if str(error.errors()[0]["msg"]) not in seen:
                 seen.add(str(error.errors()[0]["msg"]))

@@ -46,6 +46,10 @@ class Workspace:
         """Content hashes of files already read."""
         return self.root / "store" / "fingerprints.json"
 
+    def journal_path(self, study: str) -> Path:
+        """Optuna's journal of one study."""
+        return self.root / "optuna" / f"{study}.journal"
+
     def study_path(self, study: str) -> Path:
         """Resolved spec, plan, records, results and report of one study."""
         return self.root / "studies" / study

@@ -19,7 +19,7 @@ from adloc.methods.errors import MethodError
 from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.methods.patchcore.score import score_images, weigh_every_patch, weigh_max_patch
-from adloc.methods.patchcore.search import MemoryBank
+from adloc.methods.patchcore.search import MemoryBank, Neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,34 +102,46 @@ class PatchCore:
     def search(self, context: StepContext) -> Result:
         """Find the nearest bank entries of every patch, in the bank of this run's coreset ratio.
 
+        With a result at a smaller ratio to start from, only the entries that this ratio adds are searched, and
+        the lists merged: the same bits at the price of the added entries.
+
         Returns:
-            Arrays: `distances` float32 (N, H, W, K), ascending, and `neighbours` int32 (N, H, W, K), their
-            places in the bank; `support` float32 (N, K), for the reweighting of the maximum: see
-            `MemoryBank.support`. K is the largest number of neighbours asked for, or that of the bank's
-            entries if it is smaller; a smaller K's arrays are the first of these. Facts: n_entries (m).
+            Arrays: `squared` float32 (N, H, W, K), squared Euclidean distances, ascending; `distances`, the same in
+            the metric; `neighbours` int32 (N, H, W, K), their places in the bank; `support` float32 (N, K), for
+            the reweighting of the maximum: see `MemoryBank.support`. K is the largest number of neighbours asked
+            for, or that of the bank's entries if it is smaller; a smaller K's arrays are the first of these.
+            Facts: n_entries (m).
         """
-        params = _own(context.params)
+        params, base = _own(context.params), context.base
         prefix = _bank(context.results, params)
-        bank = MemoryBank(prefix, params.metric, context.device)
-        k = min(params.neighbours, bank.n_entries)
-        distances, neighbours, support = [], [], []
+        k = min(params.neighbours, len(prefix))
+        n_known = 0 if base is None else int(base.facts["n_entries"])
+        segment = MemoryBank(prefix[n_known:], params.metric, context.device, first=n_known)
+        squared, neighbours, furthest, nearest = [], [], [], []
+        start = 0
         for embeddings in _embeddings(context, params):
             n_images, height, width, dimension = embeddings.shape
             patches = embeddings.cpu().numpy().reshape(-1, dimension)
-            found, indices = bank.find(patches, k)
-            distances.append(found.reshape(n_images, height, width, k))
-            neighbours.append(indices.reshape(n_images, height, width, k))
+            found = segment.find(patches, k)
+            if base is not None:
+                found = _lists(base, slice(start, start + n_images)).merged(found, k)
+            squared.append(found.squared.reshape(n_images, height, width, k))
+            neighbours.append(found.indices.reshape(n_images, height, width, k))
             # The patch of the largest distance in each image, the first of several.
-            first = height * width * np.arange(n_images)
-            furthest = first + found[:, 0].reshape(n_images, -1).argmax(axis=1)
-            support.append(bank.support(patches[furthest], indices[furthest, 0], k))
+            worst = found.squared[:, 0].reshape(n_images, -1).argmax(axis=1) + height * width * np.arange(n_images)
+            furthest.append(patches[worst])
+            nearest.append(found.indices[worst, 0])
+            start += n_images
+        whole = segment if base is None else MemoryBank(prefix, params.metric, context.device)
+        all_squared = np.concatenate(squared)
         return Result(
             arrays={
-                "distances": np.concatenate(distances),
+                "squared": all_squared,
+                "distances": whole.to_distance(all_squared),
                 "neighbours": np.concatenate(neighbours),
-                "support": np.concatenate(support),
+                "support": whole.support(np.concatenate(furthest), np.concatenate(nearest), k),
             },
-            facts={"n_entries": bank.n_entries},
+            facts={"n_entries": len(prefix)},
         )
 
     def scores(self, context: StepContext) -> Result:
@@ -180,6 +192,12 @@ class PatchCore:
         """Bytes of the bank at this run's ratio."""
         return _bank(results, _own(params)).nbytes
 
+    def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
+        """Entries of the bank, and how far the furthest training patch is from it, in projected units."""
+        n_entries = len(_bank(results, _own(params)))
+        radius = np.asarray(results["coreset"].arrays["radius"])
+        return {"n_entries": float(n_entries), "covering_radius": float(radius[n_entries - 1])}
+
 
 def _own(params: BaseModel) -> PatchCoreParams:
     """The parameters as what they are."""
@@ -215,3 +233,10 @@ def _bank(results: Mapping[str, Result], params: PatchCoreParams) -> NDArray[np.
     coreset = results["coreset"]
     n_entries = count_picks(params.coreset_ratio, int(coreset.facts["n_patches"]))
     return np.asarray(coreset.arrays["bank"][:n_entries], dtype=np.float32)
+
+
+def _lists(search: Result, images: slice) -> Neighbours:
+    """What an earlier search found for the patches of some images."""
+    squared, indices = search.arrays["squared"], search.arrays["neighbours"]
+    k = squared.shape[-1]
+    return Neighbours(squared[images].reshape(-1, k), indices[images].reshape(-1, k))

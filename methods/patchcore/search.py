@@ -5,6 +5,7 @@ Notation: P queries, D values an embedding, M bank entries, K neighbours.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import faiss
@@ -16,47 +17,85 @@ if TYPE_CHECKING:
 
 Metric = Literal["euclidean", "cosine"]
 
+_WIDTH = 128  # entries are searched in multiples of this
+_FAR = np.float32(1e15)  # each value of an entry that fills up: its squared distance is beyond any, and finite
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Nearest bank entries of P queries, nearest first; of several at equal distance the one that was picked first.
+
+    Attributes:
+        squared: float32 (P, K), squared Euclidean distances.
+        indices: int32 (P, K), places in the memory bank.
+    """
+
+    squared: NDArray[np.float32]
+    indices: NDArray[np.int32]
+
+    def merged(self, later: Neighbours, k: int) -> Neighbours:
+        """The k nearest of both.
+
+        Args:
+            later: the same queries' neighbours among later entries of the bank.
+            k: all of them where there are fewer.
+        """
+        squared = np.concatenate([self.squared, later.squared], axis=1)
+        indices = np.concatenate([self.indices, later.indices], axis=1)
+        nearest = np.argsort(squared, axis=1, kind="stable")[:, :k]
+        return Neighbours(np.take_along_axis(squared, nearest, 1), np.take_along_axis(indices, nearest, 1))
+
 
 class MemoryBank:
     """Bank entries that can be searched exactly, on a GPU where both torch and FAISS have it.
 
+    A bank may be searched whole or in segments whose lists are merged: the result has the same bits. That holds
+    because each element of a matrix product is summed over D in one order whatever the product's width, with
+    the OpenBLAS in FAISS's wheels; only very narrow products take another way, so a segment is filled up to a
+    multiple of 128 entries with ones that are further than any. On a GPU the last bits may differ.
+
     FAISS computes |q|^2 + |m|^2 - 2 q m in float32: an entry's distance to itself is not always 0, but up to
-    some 5e-4 of its length (the root of float32's rounding), and entries that are equally near come in no
-    promised order. Distances that matter are far above that.
+    some 5e-4 of its length (the root of float32's rounding). Distances that matter are far above that.
 
     Attributes:
         n_entries: M.
     """
 
-    def __init__(self, bank: NDArray[np.float32], metric: Metric, device: torch.device) -> None:
+    def __init__(self, bank: NDArray[np.float32], metric: Metric, device: torch.device, first: int = 0) -> None:
         """Index the entries.
 
         Args:
             bank: float32 (M, D), of unit length where the metric is cosine.
             metric: euclidean, or cosine: 1 - cos, half the squared distance of unit vectors.
             device: a GPU is used when this is one and the installed FAISS sees one.
+            first: place of the first of these entries in the whole bank, where they are a segment of it.
         """
         self._bank = bank
         self._metric = metric
+        self._first = first
         self._index: faiss.Index = faiss.IndexFlatL2(bank.shape[1])
         if device.type == "cuda" and faiss.get_num_gpus() > 0:
             self._resources = faiss.StandardGpuResources()  # must live as long as the index
             self._index = faiss.index_cpu_to_gpu(self._resources, device.index or 0, self._index)
         self._index.add(np.ascontiguousarray(bank, dtype=np.float32))
+        filling = -len(bank) % _WIDTH
+        if filling:
+            self._index.add(np.full((filling, bank.shape[1]), _FAR))
         self.n_entries = len(bank)
 
-    def find(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """The k nearest entries of each query, nearest first.
+    def find(self, queries: NDArray[np.float32], k: int) -> Neighbours:
+        """The k nearest entries of each query; all of them where there are fewer.
 
         Args:
             queries: float32 (P, D).
-            k: at most M.
-
-        Returns:
-            Distances float32 (P, K) in the bank's metric (not squared), and indices int32 (P, K).
+            k: at least 1.
         """
-        squared, indices = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
-        return self._to_distance(np.maximum(squared, 0)), indices.astype(np.int32)
+        k = min(k, self.n_entries)
+        if k == 0:
+            return Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int32))
+        # Never a single one: FAISS has code of its own for that, which rounds in another way.
+        squared, indices = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), max(k, 2))
+        return Neighbours(np.maximum(squared[:, :k], 0), indices[:, :k].astype(np.int32) + np.int32(self._first))
 
     def support(self, queries: NDArray[np.float32], nearest: NDArray[np.int32], k: int) -> NDArray[np.float32]:
         """Distances to the surroundings of each query's nearest entry m*, for Roth et al. 2022, equation 7.
@@ -71,12 +110,13 @@ class MemoryBank:
         Returns:
             float32 (P, K): d(q, m*), then d(q, m) for the others, in the order of their distance to m*.
         """
-        _, around = self.find(self._bank[nearest], k)
-        around = np.stack([_put_first(row, each) for row, each in zip(around, nearest, strict=True)])
-        difference = queries[:, None, :] - self._bank[around]
-        return self._to_distance(np.square(difference).sum(axis=2, dtype=np.float32))
+        around = self.find(self._bank[nearest], k).indices
+        squared = np.empty(around.shape, np.float32)
+        for row, (query, found, star) in enumerate(zip(queries, around, nearest, strict=True)):
+            squared[row] = np.square(query - self._bank[_put_first(found, star)]).sum(axis=1, dtype=np.float32)
+        return self.to_distance(squared)
 
-    def _to_distance(self, squared: NDArray[np.float32]) -> NDArray[np.float32]:
+    def to_distance(self, squared: NDArray[np.float32]) -> NDArray[np.float32]:
         """The metric's distance of squared Euclidean ones."""
         return squared / np.float32(2) if self._metric == "cosine" else np.sqrt(squared)
 

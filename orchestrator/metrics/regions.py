@@ -61,7 +61,7 @@ def pixel_metrics(maps: NDArray[np.floating], masks: NDArray[np.bool_], *, curve
         ValueError: a score is nan, the shapes differ, or masks are not boolean.
     """
     region_of, n_regions = label_regions(masks)
-    ranking = rank(maps, masks, _weights(region_of, n_regions))
+    ranking = rank(maps, masks, region_weights(region_of, n_regions))
     pro = ranking.curve(ranking.weight)
     return PixelMetrics(
         auroc=ranking.auroc(),
@@ -91,7 +91,7 @@ def pro_curve(maps: NDArray[np.floating], masks: NDArray[np.bool_]) -> Curve:
         ValueError: a score is nan, the shapes differ, or masks are not boolean.
     """
     region_of, n_regions = label_regions(masks)
-    ranking = rank(maps, masks, _weights(region_of, n_regions))
+    ranking = rank(maps, masks, region_weights(region_of, n_regions))
     return ranking.curve(ranking.weight)
 
 
@@ -173,7 +173,7 @@ def label_regions(masks: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
     return (np.concatenate(found) if found else np.zeros(0, dtype=np.int64)), n_regions
 
 
-def _weights(region_of: NDArray[np.int64], n_regions: int) -> NDArray[np.float64]:
+def region_weights(region_of: NDArray[np.int64], n_regions: int) -> NDArray[np.float64]:
     """1 / |region| for every defect pixel; the curve divides by the sum, which is the number of regions."""
     if n_regions == 0:
         return np.zeros(0)

@@ -1,0 +1,152 @@
+"""The sections made of one long table each: leaderboard, hardest images, defect types."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adloc.comparisons import identity
+from adloc.metrics.ranking import auroc
+from adloc.metrics.registry import METRICS
+from adloc.report.material import REGIME_TITLES, title_of
+from adloc.report.section import COSTS, NOISE, SHOWN, Section, who
+from adloc.report.tables import Table, count, figure, mark_best, significant, words
+from adloc.results import MACRO
+from adloc.uncertainty.resampling import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from adloc.report.material import Material
+    from adloc.report.tables import Cell
+    from adloc.results import Row
+
+
+def leaderboard(material: Material) -> Section | None:
+    """Method x regime, averages first, then each category."""
+    rows_of = [r for r in material.answer.rows if r["status"] == "done"]
+    if not rows_of:
+        return None
+    labels = {f.record.run_id: f.setting.label for f in material.findings}
+    by_group = {who(r)[1:]: labels[str(r["run_id"])] for r in rows_of if str(r["run_id"]) in labels}
+    settings = {f.record.run_id: f for f in material.findings}
+    of_macro = {(s.label, r): s for s in material.settings for r in material.regimes if material.row(s, r)}
+    repeated = {(identity(r, "repeat"), str(r["metric"])): r for r in material.answer.repeats}
+    rows: list[tuple[Cell, ...]] = []
+    several = material.plan.spec.repeats > 1
+    for row in sorted(rows_of, key=lambda r: r["category"] != MACRO):
+        if several and row["repeat"] != 0:
+            continue
+        label = by_group.get(who(row)[1:], str(row["method"]))
+        regime = str(row["regime"])
+
+        def cell(name: str, row: Row = row, label: str = label, regime: str = regime) -> Cell:
+            over = repeated.get((identity(row, "repeat"), name))
+            if over is not None:
+                return figure(over["mean"], 3, Interval(float(over["ci95_low"] or 0), float(over["ci95_high"] or 0)))
+            finding = settings.get(str(row["run_id"]))
+            setting = of_macro.get((label, regime))
+            if finding is not None:
+                return figure(row[name], 3, finding.interval(name))
+            return figure(row[name], 3, material.macro_interval(setting, regime, name) if setting else None)
+
+        rows.append(
+            (words(row["category"]), words(label), words(REGIME_TITLES[regime]), *(cell(n) for n in SHOWN),
+             *(significant(row[n]) for n in COSTS))
+        )  # fmt: skip
+    heads = ("category", "setting", "regime", *(title_of(n) for n in SHOWN),
+             *(f"{title_of(n)}, {METRICS[n].unit}" for n in COSTS))  # fmt: skip
+    rows = _best_marked(rows, range(3, len(heads)), lambda i: i < 3 + len(SHOWN))
+    bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
+    caption = "Every setting in every regime, the macro average first; best of each category and regime marked"
+    table = Table("leaderboard", caption, heads, tuple(rows), ("category", "regime", "setting"), bold=bold)
+    macros = tuple(row[1:] for row in rows if row[0].text == MACRO)
+    short = Table("leaderboard_macro", "Averages over the categories, with 95 % intervals", heads[1:], macros)
+    source = "Means and 95 % t intervals over the repeats; costs are of the first." if several else NOISE
+    costs = (
+        "Times are wall seconds on the machine named under Provenance; sizes are of the fitted model without "
+        "the backbone."
+    )
+    return Section("leaderboard", "Leaderboard", (), (table, short), notes=(source, costs))
+
+
+def hardest(material: Material) -> Section | None:
+    """The images that most runs judge wrongly, and among equals those scored worst."""
+    wrong: dict[str, list[str]] = {}
+    shown: Counter[str] = Counter()
+    margins: dict[str, list[float]] = {}
+    what: dict[str, tuple[str, str]] = {}
+    for setting, regime in material.lines(material.leads):
+        for category in material.categories:
+            finding = material.get(setting, regime, category)
+            if finding is None or finding.record.threshold is None:
+                continue
+            spread = float(np.std(finding.test.scores)) or 1.0
+            test = finding.test
+            for name, defect, label, score in zip(test.names, test.defects, test.labels, test.scores, strict=True):
+                margin = (float(score) - finding.record.threshold) / spread * (1 if label else -1)
+                shown[name] += 1
+                what[name] = (category, defect)
+                margins.setdefault(name, []).append(margin)
+                if (score >= finding.record.threshold) != label:
+                    wrong.setdefault(name, []).append(f"{setting.label}, {REGIME_TITLES[regime]}")
+    worst = sorted(wrong, key=lambda n: (-len(wrong[n]) / shown[n], float(np.mean(margins[n]))))[:20]
+    if not worst:
+        return None
+    rows = tuple(
+        (words(what[n][0]), words(n.partition("/")[2]), words(what[n][1]),
+         words("miss" if what[n][1] != "good" else "false alarm", "bad"),
+         count(len(wrong[n])), count(shown[n]), figure(float(np.mean(margins[n])), 2, signed=True))
+        for n in worst
+    )  # fmt: skip
+    heads = ("category", "image", "defect", "judged", "wrong in runs", "of", "mean margin")
+    caption = "Images that most of the shown runs judge wrongly"
+    note = "Margin: distance to the threshold on the right side, in standard deviations of the run's test scores."
+    return Section("hardest", "Hardest images", (), (Table("hardest", caption, heads, rows),), notes=(note,))
+
+
+def defect_types(material: Material) -> Section | None:
+    """Recall and AUROC of each defect type, a row a category, setting and regime."""
+    rows: list[tuple[Cell, ...]] = []
+    for category in material.categories:
+        for setting, regime in material.lines(material.leads):
+            finding = material.get(setting, regime, category)
+            if finding is None:
+                continue
+            test, threshold = finding.test, finding.record.threshold
+            for defect in sorted({d for d, label in zip(test.defects, test.labels, strict=True) if label}):
+                chosen = np.array([d == defect for d in test.defects])
+                with_normal = chosen | ~test.labels
+                area = auroc(test.scores[with_normal], test.labels[with_normal])
+                found = float((test.scores[chosen] >= threshold).mean()) if threshold is not None else math.nan
+                n_missed = int((test.scores[chosen] < threshold).sum()) if threshold is not None else 0
+                missed = count(n_missed) if threshold is not None else words("")
+                rows.append((words(category), words(defect), words(setting.label), words(REGIME_TITLES[regime]),
+                             count(int(chosen.sum())), missed, figure(found), figure(area)))  # fmt: skip
+    if not rows:
+        return None
+    heads = ("category", "defect type", "setting", "regime", "images", "missed", "recall", "image AUROC")
+    caption = "Each defect type against the normal test images; recall at the run's threshold"
+    table = Table("defect_types", caption, heads, tuple(rows), ("category", "defect type", "setting", "regime"))
+    note = "With a handful of images of a type, one image moves the recall by a lot: read the counts first."
+    return Section("defect-types", "Defect types", (), (table,), notes=(note,))
+
+
+def _best_marked(
+    rows: list[tuple[Cell, ...]], columns: Iterable[int], higher: Callable[[int], bool]
+) -> list[tuple[Cell, ...]]:
+    """Rows with the best of each category and regime marked, by column."""
+    made = [list(row) for row in rows]
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault((row[0].text, row[2].text), []).append(index)
+    for column in columns:
+        for indices in groups.values():
+            for place in mark_best([rows[i] for i in indices], column, higher=higher(column)):
+                index = indices[place]
+                made[index][column] = replace(made[index][column], best=True)
+    return [tuple(row) for row in made]

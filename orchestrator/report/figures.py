@@ -1,0 +1,341 @@
+"""Which charts a report has, and of what."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adloc.metrics.registry import METRICS
+from adloc.report.charts import (
+    Axis,
+    Estimate,
+    Mark,
+    Scores,
+    Series,
+    interval_chart,
+    line_chart,
+    scatter_chart,
+    score_chart,
+)
+from adloc.report.compared import rank_leads
+from adloc.report.grids import matrix_chart, rank_chart
+from adloc.report.material import REGIME_TITLES, number, title_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from adloc.report.drawing import Drawing
+    from adloc.report.material import Finding, Material, Setting
+
+MOST_CATEGORIES = 15  # with charts of their own
+MOST_ESTIMATES = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart with the name of its files.
+
+    Attributes:
+        name: letters, digits, _ and -.
+        drawing: the chart.
+        key: whether MLflow's parent run shows it.
+    """
+
+    name: str
+    drawing: Drawing
+    key: bool = False
+
+
+def overview(material: Material) -> Iterator[Figure]:
+    """Macro figures with their intervals in the first regime, one chart a metric."""
+    for regime in material.regimes[:1]:
+        settings = [s for s in material.settings if material.row(s, regime)][:MOST_ESTIMATES]
+        for metric in ("image_auroc", "pixel_aupro"):
+            estimates = []
+            for setting in settings:
+                between = material.macro_interval(setting, regime, metric)
+                value = material.macro(setting, regime, metric)
+                if not math.isnan(value):
+                    estimates.append(Estimate(setting.label, value, between.low, between.high, setting.index))
+            if estimates:
+                title = f"{title_of(metric)}, {REGIME_TITLES[regime]}, mean of categories"
+                axis = Axis(f"{title_of(metric)}, with 95 % interval")
+                yield Figure(f"overview_{metric}", interval_chart(title, axis, estimates), key=True)
+
+
+def ranks(material: Material) -> Iterator[Figure]:
+    """Critical-difference plots."""
+    for regime in material.regimes[:1]:
+        for metric in ("image_auroc", "pixel_aupro"):
+            ranked = rank_leads(material, regime, metric)
+            if ranked is not None:
+                settings, found, values = ranked
+                title = f"Average ranks, {title_of(metric)}, {values.shape[1]} categories"
+                names = [s.label for s in settings]
+                yield Figure(
+                    f"ranks_{metric}", rank_chart(title, names, found.average, found.critical_difference), key=True
+                )
+
+
+def robustness(material: Material) -> Iterator[Figure]:
+    """Each metric over the regimes, a line a setting."""
+    if len(material.regimes) < 2:  # noqa: PLR2004  nothing to compare
+        return
+    ticks = tuple((float(i), REGIME_TITLES[r].replace(" ", " ")) for i, r in enumerate(material.regimes))
+    for metric in ("image_auroc", "image_f1", "pixel_aupro", "image_fpr", "image_fnr"):
+        lines = []
+        for setting in material.leads:
+            there = [r for r in material.regimes if not math.isnan(material.macro(setting, r, metric))]
+            between = [material.macro_interval(setting, r, metric) for r in there]
+            lines.append(
+                Series(
+                    setting.label,
+                    [float(material.regimes.index(r)) for r in there],
+                    [material.macro(setting, r, metric) for r in there],
+                    [b.low for b in between],
+                    [b.high for b in between],
+                    setting.index,
+                )
+            )
+        lines = [s for s in lines if s.x]
+        if lines:
+            title = f"{METRICS[metric].title} over the regimes"
+            axis = Axis("", -0.35, len(material.regimes) - 0.65, ticks=ticks)
+            yield Figure(
+                f"robustness_{metric}",
+                line_chart(title, axis, Axis(METRICS[metric].title), lines),
+                key=metric in ("image_auroc", "image_f1"),
+            )
+
+
+def distributions(material: Material) -> Iterator[Figure]:
+    """Scores of every image, a chart a category and lead."""
+    for category in material.categories[:MOST_CATEGORIES]:
+        for setting in material.leads:
+            rows = list(_score_rows(material, setting, category))
+            if rows:
+                name = f"scores_{category}_{setting.method}_{setting.scope}_{setting.threshold_scope}"
+                yield Figure(_safe(name), score_chart(f"{category}: {setting.label}", rows))
+
+
+def curves(material: Material) -> Iterator[Figure]:
+    """ROC, precision-recall and PRO curves of a category, a line a lead and regime."""
+    kinds = (
+        ("roc", "ROC", Axis("false-positive rate", 0, 1), Axis("true-positive rate", 0, 1)),
+        ("precision_recall", "Precision and recall", Axis("recall", 0, 1), Axis("precision", 0, 1)),
+        ("pro", "Per-region overlap", Axis("false-positive rate of pixels", 0, 0.3), Axis("mean overlap", 0, 1)),
+    )
+    for category in material.categories[:MOST_CATEGORIES]:
+        findings = [f for s, r in material.lines(material.leads) if (f := material.get(s, r, category)) is not None]
+        findings = [f for f in findings if not _repeats_test(f, findings)]
+        for kind, title, x_axis, y_axis in kinds:
+            lines = [
+                Series(
+                    f"{f.setting.label}, {_test_title(f.record.regime)}",
+                    *_thinned(*_up_to(x_axis.high or 1.0, f.curves[kind]["x"], f.curves[kind]["y"])),
+                    colour=f.setting.index,
+                    dash=material.regimes.index(f.record.regime),
+                    marks=False,
+                )
+                for f in findings
+                if kind in f.curves and all(map(math.isfinite, f.curves[kind]["y"]))
+            ]
+            if lines:
+                yield Figure(_safe(f"{kind}_{category}"), line_chart(f"{title}: {category}", x_axis, y_axis, lines))
+
+
+def trade_offs(material: Material) -> Iterator[Figure]:
+    """Accuracy against size and time of every setting, in the first regime."""
+    if len(material.settings) < 2:  # noqa: PLR2004  no trade to make
+        return
+    for regime in material.regimes[:1]:
+        methods = list(dict.fromkeys(s.method for s in material.settings))
+        for metric in ("image_auroc", "pixel_aupro"):
+            for cost in ("model_mb", "score_ms_per_image"):
+                marks = [
+                    Mark(s.label, x, y, methods.index(s.method))
+                    for s in material.settings
+                    for x, y in [(material.macro(s, regime, cost), material.macro(s, regime, metric))]
+                    if x > 0 and math.isfinite(y)
+                ]
+                if len(marks) > 1:
+                    wide = max(m.x for m in marks) / min(m.x for m in marks) > 4  # noqa: PLR2004
+                    axis = Axis(f"{METRICS[cost].title}, {METRICS[cost].unit}, mean of categories", log=wide)
+                    title = f"{title_of(metric)} against {METRICS[cost].title}"
+                    yield Figure(
+                        f"trade_off_{metric}_{cost}",
+                        scatter_chart(title, axis, Axis(title_of(metric)), marks, methods),
+                        key=cost == "model_mb",
+                    )
+
+
+def ablations(material: Material) -> Iterator[Figure]:
+    """Every swept parameter against accuracy and cost, the others at the lead's values; pairs as heatmaps."""
+    for method, parameters in material.swept.items():
+        for lead in (s for s in material.leads if s.method == method):
+            for name, values in parameters.items():
+                yield from _sweep(material, lead, name, values)
+            names = list(parameters)
+            for i, first in enumerate(names):
+                for second in names[i + 1 :]:
+                    yield from _grid(material, lead, first, second)
+
+
+def shortcut(material: Material) -> Iterator[Figure]:
+    """The identical-shortcut matrix of every unified model."""
+    models: dict[tuple[object, ...], list[dict[str, object]]] = {}
+    for row in material.answer.identical_shortcut:
+        who = tuple(v for k, v in row.items() if k not in ("images_of", "threshold_of", "flagged", "n_images"))
+        models.setdefault(who, []).append(dict(row))
+    for index, rows in enumerate(models.values()):
+        images = list(dict.fromkeys(str(r["images_of"]) for r in rows))
+        thresholds = list(dict.fromkeys(str(r["threshold_of"]) for r in rows))
+        share = {(str(r["images_of"]), str(r["threshold_of"])): r["flagged"] for r in rows}
+        values = [[number(share.get((a, b))) for b in thresholds] for a in images]
+        regime, repeat = str(rows[0]["regime"]), rows[0]["repeat"]
+        title = f"{rows[0]['method']}, {REGIME_TITLES.get(regime, regime)}" + (f", repeat {repeat}" if repeat else "")
+        heads = ("images of", "flagged by the threshold of")
+        yield Figure(f"shortcut_{index}", matrix_chart(title, images, thresholds, values, heads, span=(0, 1)))
+
+
+def _score_rows(material: Material, setting: Setting, category: str) -> Iterator[Scores]:
+    """Validation and test part before the shift, after it, and after adaptation."""
+    clean = material.get(setting, "clean", category)
+    carried = material.get(setting, "no_adaptation", category)
+    moved = material.get(setting, "threshold_only", category)
+    adapted = material.get(setting, "full_adaptation", category)
+    before = clean or carried
+    if before is not None and "validation" in before.images:
+        yield _scores(before, "validation", "validation, clean")
+    if clean is not None:
+        yield _scores(clean, "test", "test, clean")
+    if moved is not None:
+        if "validation" in moved.images:
+            yield _scores(moved, "validation", "validation, shifted")
+        old = carried or clean
+        second = ("clean", old.record.threshold) if old is not None and old.record.threshold is not None else None
+        yield _scores(moved, "test", "test, shifted", second)
+    elif carried is not None:
+        yield _scores(carried, "test", "test, shifted")
+    if adapted is not None:
+        yield _scores(adapted, "test", "test, shifted, fitted on shifted images")
+
+
+def _scores(finding: Finding, part: str, label: str, second: tuple[str, float] | None = None) -> Scores:
+    images = finding.images[part]
+    return Scores(label, images.scores[~images.labels], images.scores[images.labels], finding.record.threshold, second)
+
+
+def _sweep(material: Material, lead: Setting, name: str, values: list[float]) -> Iterator[Figure]:
+    along = {v: s for v in values if (s := _with(material, lead, {name: v})) is not None}
+    if len(along) < 2:  # noqa: PLR2004  one point is no curve
+        return
+    log = min(along) > 0 and max(along) / min(along) > 5  # noqa: PLR2004
+    ticks = tuple((v, f"{v:g}") for v in along) if len(along) <= 6 else ()  # noqa: PLR2004
+    for metric in ("image_auroc", "pixel_aupro", "pixel_auroc", "model_mb", "fit_s", "score_ms_per_image"):
+        lines = []
+        for regime in material.regimes:
+            points = [(v, material.macro(s, regime, metric), s) for v, s in along.items()]
+            points = [(v, y, s) for v, y, s in points if math.isfinite(y)]
+            between = [material.macro_interval(s, regime, metric) for _, _, s in points]
+            known = bool(between) and all(math.isfinite(b.low) for b in between)
+            index = material.regimes.index(regime)
+            lines.append(
+                Series(
+                    REGIME_TITLES[regime],
+                    [v for v, _, _ in points],
+                    [y for _, y, _ in points],
+                    [b.low for b in between] if known else (),
+                    [b.high for b in between] if known else (),
+                    index,
+                )
+            )
+        lines = [s for s in lines if len(s.x) > 1]
+        if METRICS[metric].level == "cost":
+            lines = [s for s in lines[:1] if max(s.y) > 1.02 * min(s.y)]  # a cost that does not depend on it
+        if lines:
+            unit = f", {METRICS[metric].unit}" if METRICS[metric].unit else ""
+            title = f"{lead.method}: {METRICS[metric].title} over {name}"
+            yield Figure(
+                _safe(f"ablation_{lead.method}_{name}_{metric}"),
+                line_chart(title, Axis(name, log=log, ticks=ticks), Axis(METRICS[metric].title + unit), lines),
+                key=metric == "image_auroc",
+            )
+    radius: list[Series] = []
+    for category in material.categories:
+        found = [(v, material.get(s, material.regimes[0], category)) for v, s in along.items()]
+        points2 = [
+            (v, f.record.facts["covering_radius"]) for v, f in found if f and "covering_radius" in f.record.facts
+        ]
+        if len(points2) > 1:
+            x, y = zip(*points2, strict=True)
+            radius.append(Series(category, x, y, colour=len(radius)))
+    if radius and any(len(set(s.y)) > 1 for s in radius):
+        title = f"{lead.method}: covering radius over {name}"
+        axis = Axis("covering radius, projected units")
+        chart = line_chart(title, Axis(name, log=log, ticks=ticks), axis, radius[:8])
+        yield Figure(_safe(f"ablation_{lead.method}_{name}_covering_radius"), chart)
+
+
+def _grid(material: Material, lead: Setting, first: str, second: str) -> Iterator[Figure]:
+    values = material.swept[lead.method]
+    for metric in ("image_auroc", "pixel_aupro"):
+        cells: list[list[float | None]] = []
+        for a in values[first]:
+            row: list[float | None] = []
+            for b in values[second]:
+                setting = _with(material, lead, {first: a, second: b})
+                value = material.macro(setting, material.regimes[0], metric) if setting else math.nan
+                row.append(value if math.isfinite(value) else None)
+            cells.append(row)
+        if sum(v is not None for row in cells for v in row) > len(cells):
+            title = f"{lead.method}: {title_of(metric)}"
+            names = [[f"{v:g}" for v in values[n]] for n in (first, second)]
+            chart = matrix_chart(title, names[0], names[1], cells, (first, second))
+            yield Figure(_safe(f"grid_{lead.method}_{first}_{second}_{metric}"), chart)
+
+
+def _with(material: Material, lead: Setting, changed: dict[str, float]) -> Setting | None:
+    """The setting that differs from the lead in these parameters alone."""
+    for setting in material.settings:
+        same = (setting.method, setting.scope, setting.threshold_scope) == (
+            lead.method, lead.scope, lead.threshold_scope
+        )  # fmt: skip
+        if same and all(
+            (number(v) == changed[k]) if k in changed else v == lead.params.get(k) for k, v in setting.params.items()
+        ):
+            return setting
+    return None
+
+
+def _repeats_test(finding: Finding, findings: list[Finding]) -> bool:
+    """Without adaptation and with a threshold of its own, the test scores are the same: one curve is enough."""
+    return finding.record.regime == "threshold_only" and any(
+        f.setting is finding.setting and f.record.regime == "no_adaptation" for f in findings
+    )
+
+
+def _test_title(regime: str) -> str:
+    return {"clean": "clean", "full_adaptation": "shifted, adapted"}.get(regime, "shifted")
+
+
+def _up_to(limit: float, x: list[float], y: list[float]) -> tuple[list[float], list[float]]:
+    """The curve from its start to x = limit, where it ends on the line to the next point."""
+    inside = sum(v <= limit for v in x)
+    if inside in (0, len(x)):
+        return x, y
+    x0, x1, y0, y1 = x[inside - 1], x[inside], y[inside - 1], y[inside]
+    return [*x[:inside], limit], [*y[:inside], y0 + (y1 - y0) * (limit - x0) / (x1 - x0)]
+
+
+def _thinned(x: list[float], y: list[float], most: int = 140) -> tuple[list[float], list[float]]:
+    """Every so many points; the ends stay."""
+    if len(x) <= most:
+        return x, y
+    kept = sorted({round(i * (len(x) - 1) / (most - 1)) for i in range(most)})
+    return [x[i] for i in kept], [y[i] for i in kept]
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-" else "-" for c in name)

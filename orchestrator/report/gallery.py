@@ -1,0 +1,235 @@
+"""The galleries: the same images across settings and regimes, cut out of the recorded strips and made small."""
+
+from __future__ import annotations
+
+import base64
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from adloc.heatmaps import Caption, read_panels
+from adloc.regimes import REGIMES
+from adloc.report.material import REGIME_TITLES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adloc.heatmaps import Panels
+    from adloc.report.material import Finding, Material
+
+MOST_PICTURES = 360  # strips; about 9 kB each
+SIDE = 200  # longest side of a panel, pixels
+QUALITY = 62
+GAP = 3
+HARDEST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One run's view of an image.
+
+    Attributes:
+        setting: label.
+        regime: in words.
+        verdict: "hit", "miss", "false alarm", "correct rejection", "no threshold".
+        score: raw, as read.
+        threshold: as read; "" without one.
+        map: anomaly map and overlay side by side, a data URI; "" where the run's pictures lack the image.
+        ratio: width / height of `map`.
+    """
+
+    setting: str
+    regime: str
+    verdict: str
+    score: str
+    threshold: str
+    map: str
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An image with every run's view of it.
+
+    Attributes:
+        name: identity.
+        category: of the image.
+        defect: type, or "good".
+        n_wrong: runs shown that judged it wrongly.
+        pictures: by domain, the input and the input with its defect outlined, a data URI.
+        ratio: width / height of a picture.
+        tiles: by setting and regime.
+    """
+
+    name: str
+    category: str
+    defect: str
+    n_wrong: int
+    pictures: dict[str, str]
+    ratio: float
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The cards, those that every run has a picture of before others, among equals the hardest images first.
+
+    Attributes:
+        cards: of images.
+        n_shown: pictures in them.
+        n_recorded: pictures that the records of the whole study hold.
+    """
+
+    cards: tuple[Card, ...]
+    n_shown: int
+    n_recorded: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Strip:
+    """A recorded strip."""
+
+    finding: Finding
+    image: str
+    path: Path
+
+
+def make_gallery(material: Material) -> Gallery:
+    """The pictures of the lead settings' first repeat, images that most runs share before others.
+
+    At most 360 are taken: where a study has more, images that few runs have pictures of are left out, then the
+    last categories' share is cut, the same number of images from each.
+    """
+    shown = [
+        finding
+        for setting, regime in material.lines(material.leads)
+        for category in material.categories
+        if (finding := material.get(setting, regime, category)) is not None
+    ]
+    n_recorded = sum(material.plan.spec.heatmaps for _ in material.findings)
+    strips = [strip for finding in shown for strip in _strips(finding)]
+    by_image: dict[str, list[_Strip]] = {}
+    for strip in strips:
+        by_image.setdefault(strip.image, []).append(strip)
+    chosen = _choose(by_image)
+    used = [strip for image in chosen for strip in by_image[image]]
+    inputs = {
+        (s.image, _domain(s.finding)): s for s in reversed(used)
+    }  # the input is the same in every run of a domain
+    with_input = {id(strip) for strip in inputs.values()}
+    with ThreadPoolExecutor(2) as pool:  # decoding and encoding let go of the interpreter
+        encoded = pool.map(lambda s: _encode(s.path, with_input=id(s) in with_input), used)
+        panels = {(s.image, id(s.finding)): e for s, e in zip(used, encoded, strict=True)}
+    cards = [_card(image, shown, panels) for image in chosen]
+    cards.sort(key=lambda card: (-(sum(bool(t.map) for t in card.tiles) == len(card.tiles)), -card.n_wrong))
+    return Gallery(tuple(cards), len(used), n_recorded)
+
+
+def _choose(by_image: dict[str, list[_Strip]]) -> list[str]:
+    """Images in turn from each category, the most pictured first, until the pictures are enough."""
+    queues: dict[str, list[str]] = {}
+    for image in sorted(by_image, key=lambda name: (-len(by_image[name]), name)):
+        queues.setdefault(image.partition("/")[0], []).append(image)
+    chosen: list[str] = []
+    n_pictures = 0
+    while any(queues.values()):
+        for queue in queues.values():
+            if not queue:
+                continue
+            image = queue.pop(0)
+            if n_pictures + len(by_image[image]) > MOST_PICTURES:
+                return chosen
+            chosen.append(image)
+            n_pictures += len(by_image[image])
+    return chosen
+
+
+def _strips(finding: Finding) -> list[_Strip]:
+    """By the name in the file's name, which is unique in a part as far as the recorder's names are."""
+    by_slug = {_slug(name): name for name in finding.test.names}
+    found: list[_Strip] = []
+    for path in sorted((finding.path / "heatmaps").glob("*.png")):
+        image = next((by_slug[s] for s in _slugs(path.stem) if s in by_slug), None)
+        if image is not None:
+            found.append(_Strip(finding, image, path))
+    return found
+
+
+def _slug(name: str) -> str:
+    """As `adloc.recorder` names the file of an image "bottle/test/broken_large/003.png"."""
+    return name.partition("/")[2].removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
+
+
+def _slugs(stem: str) -> list[str]:
+    """What may be the image in "00-lowest-anomaly-broken_large-003": everything after number and reason."""
+    parts = stem.split("-")
+    return ["-".join(parts[start:]) for start in range(2, len(parts))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    views: str
+    picture: str
+    ratio: float
+
+
+def _encode(path: Path, *, with_input: bool) -> _Encoded:
+    panels: Panels = read_panels(path)
+    ratio = panels.picture.width / max(1, panels.picture.height)
+    picture = _uri(_pair(panels.picture, panels.truth)) if with_input else ""
+    return _Encoded(_uri(_pair(panels.anomaly_map, panels.overlay)), picture, ratio)
+
+
+def _domain(finding: Finding) -> str:
+    return REGIMES[finding.record.regime].evaluation  # type: ignore[index]  # a record's regime is one of the spec's
+
+
+def _pair(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two panels side by side, made small."""
+    factor = min(1.0, SIDE / max(left.size))
+    width, height = max(1, round(left.width * factor)), max(1, round(left.height * factor))
+    pair = Image.new("RGB", (2 * width + GAP, height), (127, 127, 127))
+    for index, panel in enumerate((left, right)):
+        pair.paste(panel.convert("RGB").resize((width, height), Image.Resampling.BILINEAR), (index * (width + GAP), 0))
+    return pair
+
+
+def _uri(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=QUALITY, method=1)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _card(image: str, shown: list[Finding], panels: dict[tuple[str, int], _Encoded]) -> Card:
+    tiles: list[Tile] = []
+    pictures: dict[str, str] = {}
+    ratio, n_wrong, defect = 1.0, 0, "good"
+    for finding in shown:
+        if image not in finding.test.names:
+            continue
+        index = finding.test.names.index(image)
+        defect, score = finding.test.defects[index], float(finding.test.scores[index])
+        threshold = finding.record.threshold
+        verdict = Caption(image, bool(finding.test.labels[index]), score, threshold).verdict
+        n_wrong += verdict in ("miss", "false alarm")
+        encoded = panels.get((image, id(finding)))
+        if encoded is not None:
+            ratio = encoded.ratio
+            if encoded.picture:
+                pictures[_domain(finding)] = encoded.picture
+        regime = REGIME_TITLES[finding.record.regime]
+        tiles.append(
+            Tile(
+                finding.setting.label,
+                regime,
+                verdict,
+                f"{score:.4g}",
+                "" if threshold is None else f"{threshold:.4g}",
+                encoded.views if encoded else "",
+                2 * ratio,
+            )
+        )
+    return Card(image, image.partition("/")[0], defect, n_wrong, pictures, ratio, tuple(tiles))

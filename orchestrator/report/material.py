@@ -1,0 +1,349 @@
+"""What a report is made of: the records of a plan's runs, sorted by setting and regime, with resampled figures.
+
+Notation: a setting is a method with its parameters, scope and kind of threshold; it has one run for each regime,
+category and repeat. Charts, pictures and paired comparisons show the first repeat; tables average over all.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adloc.metrics.registry import METRICS
+from adloc.results import varying
+from adloc.uncertainty.image_bootstrap import image_replicates
+from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
+from adloc.uncertainty.resampling import N_RESAMPLES, Interval, draw_weights, percentile_interval, seed_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from adloc.answer import Answer
+    from adloc.plan import Plan
+    from adloc.records import Records, RunRecord
+    from adloc.results import Row
+
+REGIME_ORDER = ("clean", "no_adaptation", "threshold_only", "full_adaptation")
+REGIME_TITLES = {
+    "clean": "clean",
+    "no_adaptation": "no adaptation",
+    "threshold_only": "threshold only",
+    "full_adaptation": "full adaptation",
+}
+MANY_RUNS = 200  # above this, fewer resamples of pixels: 1,000 runs must not take minutes
+MOST_LEADS = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Images:
+    """The images of a part with their scores.
+
+    Attributes:
+        names: identities.
+        defects: "good", or the defect type.
+        labels: (N,) True = anomalous.
+        scores: (N,) raw.
+    """
+
+    names: tuple[str, ...]
+    defects: tuple[str, ...]
+    labels: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A method with its parameters, scope and kind of threshold.
+
+    Attributes:
+        key: identity.
+        method: name.
+        label: what tells it from the study's other settings: "patchcore, coreset_ratio 0.05".
+        params: every parameter.
+        scope: "category" or "unified".
+        threshold_scope: "category" or "global".
+        index: number, for its colour.
+    """
+
+    key: str
+    method: str
+    label: str
+    params: Mapping[str, object] = field(hash=False)
+    scope: str
+    threshold_scope: str
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One run that is done.
+
+    Attributes:
+        record: of the run.
+        setting: of the run.
+        path: folder of the record.
+        n_resamples: for its intervals.
+        seed: of the study.
+    """
+
+    record: RunRecord
+    setting: Setting
+    path: Path
+    n_resamples: int
+    seed: int
+    draws: dict[tuple[int, int], NDArray[np.float32]]
+
+    @cached_property
+    def images(self) -> dict[str, Images]:
+        """By part: "test", and "validation" where there is one."""
+        return read_images(self.path / "images.csv")
+
+    @property
+    def test(self) -> Images:
+        """The test part."""
+        return self.images["test"]
+
+    @cached_property
+    def curves(self) -> dict[str, dict[str, list[float]]]:
+        """ROC, precision-recall, pixel ROC and PRO curves: {"roc": {"x": [...], "y": [...]}}."""
+        found: dict[str, dict[str, list[float]]] = json.loads((self.path / "curves.json").read_text(encoding="utf-8"))
+        return found
+
+    @cached_property
+    def replicates(self) -> dict[str, NDArray[np.float32]]:
+        """Each metric of the test part in every resample; pixel metrics are moved to centre on the exact figure."""
+        test = self.test
+        weights = self._weights(N_RESAMPLES)
+        found = image_replicates(test.scores, test.labels, self.record.threshold, weights)
+        try:
+            with np.load(self.path / "pixels.npz", allow_pickle=False) as arrays:
+                counts = PixelCounts.of({name: arrays[name] for name in arrays.files})
+        except (FileNotFoundError, ValueError):
+            counts = None  # recorded by an earlier version, or not defined
+        if counts is not None and len(counts.regions) == len(test.scores):
+            drawn = pixel_replicates(counts, self._weights(self.n_resamples))
+            whole = pixel_replicates(counts, np.ones((1, len(test.scores)), np.float32))
+            for name, values in drawn.items():
+                exact = self.record.metrics.get(name)
+                if exact is not None:
+                    found[name] = np.minimum(values + np.float32(exact - whole[name][0]), 1)
+        return found
+
+    @property
+    def n_images(self) -> int:
+        """Test images of the rarer class."""
+        labels = self.test.labels
+        return int(min(labels.sum(), (~labels).sum()))
+
+    def interval(self, metric: str) -> Interval:
+        """Of a metric, by resampling the test images; nan where there is none."""
+        if metric not in self.replicates or self.record.metrics.get(metric) is None:
+            return Interval(math.nan, math.nan)
+        return percentile_interval(self.replicates[metric], self.n_images)
+
+    def _weights(self, n_resamples: int) -> NDArray[np.float32]:
+        key = (seed_of(self.seed, [*self.test.names, *self.test.defects]), n_resamples)
+        if key not in self.draws:
+            self.draws[key] = draw_weights(self.test.labels, *key)
+        return self.draws[key]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """All that has been found so far.
+
+    Attributes:
+        plan: of the study.
+        answer: its tables.
+        records: every current record, failed ones included.
+        findings: the runs that are done.
+        settings: in the order of the study file.
+    """
+
+    plan: Plan
+    answer: Answer
+    records: tuple[RunRecord, ...]
+    findings: tuple[Finding, ...]
+    settings: tuple[Setting, ...]
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str, str, int], Finding]:
+        return {(f.setting.key, f.record.regime, f.record.category, f.record.repeat): f for f in self.findings}
+
+    def get(self, setting: Setting, regime: str, category: str, repeat: int = 0) -> Finding | None:
+        """The run, if it is done."""
+        return self._index.get((setting.key, regime, category, repeat))
+
+    @cached_property
+    def regimes(self) -> tuple[str, ...]:
+        """Those with a finding, in the order of the protocol."""
+        there = {f.record.regime for f in self.findings}
+        return tuple(r for r in REGIME_ORDER if r in there)
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """Those with a finding, in the order of the plan."""
+        return tuple(dict.fromkeys(f.record.category for f in self.findings))
+
+    def row(self, setting: Setting, regime: str) -> dict[str, Finding]:
+        """First-repeat findings by category; empty unless every category of the plan has one."""
+        found = {c: f for c in self.plan.parts if (f := self.get(setting, regime, c)) is not None}
+        return found if len(found) == len(self.plan.parts) else {}
+
+    def macro(self, setting: Setting, regime: str, metric: str) -> float:
+        """The mean over categories of the first repeat; nan where a category lacks it."""
+        values = [f.record.metrics.get(metric) for f in self.row(setting, regime).values()]
+        known = [v for v in values if v is not None]
+        return float(np.mean(known)) if known and len(known) == len(values) else math.nan
+
+    def macro_replicates(self, setting: Setting, regime: str, metric: str) -> NDArray[np.float32]:
+        """The macro figure in every resample, categories drawn apart; empty where there is none."""
+        key = (setting.key, regime, metric)
+        if key not in self._macros:
+            row = self.row(setting, regime).values()
+            arrays = [f.replicates[metric] for f in row if metric in f.replicates]
+            n = min((len(a) for a in arrays), default=0)
+            whole = len(arrays) == len(row) and n > 0
+            self._macros[key] = np.mean([a[:n] for a in arrays], axis=0) if whole else np.zeros(0, np.float32)
+        return self._macros[key]
+
+    @cached_property
+    def _macros(self) -> dict[tuple[str, str, str], NDArray[np.float32]]:
+        return {}
+
+    def macro_interval(self, setting: Setting, regime: str, metric: str) -> Interval:
+        """Of the macro figure, by resampling the test images of every category."""
+        return percentile_interval(self.macro_replicates(setting, regime, metric), self.n_images(setting, regime))
+
+    def n_images(self, setting: Setting, regime: str) -> int:
+        """Test images of the rarer class in all categories together."""
+        labels = [f.test.labels for f in self.row(setting, regime).values()]
+        return int(min(sum(a.sum() for a in labels), sum((~a).sum() for a in labels)))
+
+    @cached_property
+    def leads(self) -> tuple[Setting, ...]:
+        """One setting for each method, scope and kind of threshold, chosen on the validation part.
+
+        That with the best macro validation image AUROC, in the first regime there is; the first in the study file
+        among equals, and where nothing was validated. What charts and galleries show.
+        """
+        chosen: dict[tuple[str, str, str], tuple[float, Setting]] = {}
+        for setting in self.settings:
+            regime = next((r for r in self.regimes if self.row(setting, r)), None)
+            value = self.macro(setting, regime, "val_image_auroc") if regime else -1.0
+            value = -0.5 if math.isnan(value) else value
+            kind = (setting.method, setting.scope, setting.threshold_scope)
+            if kind not in chosen or value > chosen[kind][0]:
+                chosen[kind] = (value, setting)
+        return tuple(setting for _, setting in chosen.values())[:MOST_LEADS]
+
+    def lines(self, settings: Iterable[Setting]) -> Iterator[tuple[Setting, str]]:
+        """Settings with each of their regimes."""
+        for setting in settings:
+            for regime in self.regimes:
+                if any(self.get(setting, regime, c) for c in self.categories):
+                    yield setting, regime
+
+    @cached_property
+    def swept(self) -> dict[str, dict[str, list[float]]]:
+        """By method: parameters that take several numbers in this study, with their values, ascending."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for method in dict.fromkeys(s.method for s in self.settings):
+            of_method = [s.params for s in self.settings if s.method == method]
+            for name in of_method[0]:
+                values = [number(p.get(name)) for p in of_method]
+                distinct = sorted({v for v in values if v is not None})
+                if len(distinct) > 1 and None not in values:
+                    found.setdefault(method, {})[name] = distinct
+        return found
+
+
+def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRecord]) -> Material:
+    """Sort the current records of a plan; nothing but record.json is read before it is needed."""
+    done = [r for r in current if r.status == "done"]
+    labels = _labels(answer.rows)
+    swept = {name for entry in plan.spec.methods for name in entry.grid}
+    settings: dict[str, Setting] = {}
+    findings: list[Finding] = []
+    draws: dict[tuple[int, int], NDArray[np.float32]] = {}
+    n_resamples = N_RESAMPLES if len(done) <= MANY_RUNS else N_RESAMPLES // 5
+    for record in done:
+        # what was tuned for each category by itself has other parameters in each, and is one setting all the same
+        apart = {k: record.params.get(k) for k in swept} if record.setting else record.params
+        who = [record.method, record.setting, apart, record.scope, record.threshold_scope]
+        key = json.dumps(who, sort_keys=True)
+        if key not in settings:
+            label = labels.get(record.run_id, record.method)
+            settings[key] = Setting(
+                key, record.method, label, record.params, record.scope, record.threshold_scope, len(settings)
+            )
+        path = records.path(record.run_id)
+        findings.append(Finding(record, settings[key], path, n_resamples, plan.spec.seed, draws))
+    return Material(plan, answer, tuple(current), tuple(findings), tuple(settings.values()))
+
+
+def read_images(path: Path) -> dict[str, Images]:
+    """Scores by part, as `adloc.recorder` writes them."""
+    rows: dict[str, list[list[str]]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        next(reader)  # part, category, name, label, defect, score, anomalous
+        for row in reader:
+            rows.setdefault(row[0], []).append(row)
+    return {
+        part: Images(
+            tuple(f"{row[1]}/{row[2]}" for row in found),
+            tuple(row[4] for row in found),
+            np.array([row[3] == "1" for row in found]),
+            np.array([float(row[5]) for row in found]),
+        )
+        for part, found in rows.items()
+    }
+
+
+def title_of(metric: str) -> str:
+    """For the head of a column or an axis."""
+    return METRICS[metric].title
+
+
+def number(value: object) -> float | None:
+    """A parameter's value as a number; an image size of one side counts."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def _labels(rows: Sequence[Row]) -> dict[str, str]:
+    """By run_id: the method and what tells its settings apart."""
+    if not rows:
+        return {}
+    skipped = ("category", "method", "regime", "repeat")
+    names = [n for n in varying(rows) if n not in skipped]
+    found: dict[str, str] = {}
+    for row in rows:
+        parts = [str(row["method"])]
+        for name in names:
+            value = row.get(name)
+            if value is None or (name == "scope" and value == "category"):
+                continue
+            if name == "threshold_scope":
+                parts += [f"{value} threshold"] if row["scope"] == "unified" else []
+                continue
+            if name == "setting" or (row.get("setting") and name.startswith("params.")):
+                parts += [str(value)] if name == "setting" else []
+                continue
+            short = name.removeprefix("params.")
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            differs = name == "scope" or len({r[name] for r in rows if r["method"] == row["method"]}) > 1
+            parts += [shown if name == "scope" else f"{short} {shown}"] if differs else []
+        found[str(row["run_id"])] = ", ".join(parts)
+    return found

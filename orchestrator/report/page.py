@@ -1,0 +1,160 @@
+"""Write the report: the page, its figures and its tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import adloc
+from adloc.answer import find_answer, write_answer
+from adloc.keys import content_key
+from adloc.records import write_json
+from adloc.results import current
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from adloc.records import RunRecord
+    from adloc.report.section import Section
+    from adloc.study import Study
+
+VERSION = 1  # raised when the report looks different for the same records
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where a report is.
+
+    Attributes:
+        page: the HTML file.
+        figures: folder of SVG and PNG files.
+        tables: folder of CSV and LaTeX files.
+        key_figures: the PNG files that say most.
+        written: whether it was written now; False when the one there is up to date.
+    """
+
+    page: Path
+    figures: Path
+    tables: Path
+    key_figures: tuple[Path, ...]
+    written: bool
+
+
+def write_report(study: Study, output: Path | None = None, *, force: bool = False) -> Report:
+    """Make the report of what has been recorded so far, unless it is there and up to date.
+
+    Args:
+        study: prepared.
+        output: the page; default: report.html in the study's folder of the workspace, where figures and tables go.
+        force: write it although nothing changed.
+    """
+    folder = study.workspace.study_path(study.spec.study)
+    page = output or folder / "report.html"
+    found = current(study.plan, {r.run_id: r for r in study.records.all()})
+    state = _state(study, found, folder)
+    before = _read_state(folder)
+    if not force and before is not None and before.get("state") == state and page.exists() and output is None:
+        known = tuple(folder / "figures" / name for name in before.get("key_figures", []))
+        return Report(page, folder / "figures", folder / "tables", known, written=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    answer = find_answer(study.plan, study.records)
+    write_answer(answer, folder)
+
+    from adloc.report.gallery import make_gallery
+    from adloc.report.material import gather
+    from adloc.report.sections import make_sections
+
+    material = gather(study.plan, answer, study.records, found)
+    gallery = make_gallery(material)
+    sections = make_sections(material, gallery, study.searches, folder)
+    keys = _write_figures(sections, folder / "figures")
+    for table in (table for section in sections for table in section.tables):
+        _write(folder / "tables" / f"report_{table.name}.csv", table.csv())
+        _write(folder / "tables" / f"report_{table.name}.tex", table.latex())
+
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    from adloc.report.provenance import commands, study_file
+
+    source = files("adloc.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((source / "page.html").read_text(encoding="utf-8"))
+    html = template.render(
+        study=study.spec.study,
+        question=study.spec.description,
+        n_done=len(material.findings),
+        n_failed=sum(r.status == "failed" for r in found),
+        n_runs=len(study.plan.runs),
+        running=study.workspace.is_locked(study.spec.study),
+        sections=sections,
+        gallery=gallery,
+        regimes=list(dict.fromkeys(t.regime for c in gallery.cards for t in c.tiles)),
+        settings=list(dict.fromkeys(t.setting for c in gallery.cards for t in c.tiles)),
+        random_weights=any(str(s.params.get("weights")) == "random" for s in material.settings),
+        commands=commands(material),
+        study_file=study_file(material),
+        version=adloc.__version__,
+        css=Markup((source / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
+        js=Markup((source / "page.js").read_text(encoding="utf-8")),  # noqa: S704  our own file
+        svg=lambda drawing: Markup(drawing.svg()),  # noqa: S704  escapes its words itself
+    )
+    page.parent.mkdir(parents=True, exist_ok=True)
+    _write(page, html)
+    write_json(folder / "report.json", {"state": state, "key_figures": [path.name for path in keys]})
+    return Report(page, folder / "figures", folder / "tables", tuple(keys), written=True)
+
+
+def is_report_current(study: Study) -> bool:
+    """Whether the report in the workspace shows the present records."""
+    folder = study.workspace.study_path(study.spec.study)
+    before = _read_state(folder)
+    if before is None or not (folder / "report.html").exists():
+        return False
+    found = current(study.plan, {r.run_id: r for r in study.records.all()})
+    return bool(before.get("state") == _state(study, found, folder))
+
+
+def _state(study: Study, records: Sequence[RunRecord], folder: Path) -> str:
+    """Changes with anything that the report shows."""
+    trials = sorted(f"{p.name}:{p.stat().st_mtime_ns}" for p in (folder / "trials").rglob("*.json"))
+    shown = [[r.run_id, r.key, r.status, r.started] for r in records]
+    spec = study.spec.resolved()
+    return content_key(["report", VERSION, adloc.__version__, spec, len(study.plan.runs), shown, trials])
+
+
+def _read_state(folder: Path) -> dict[str, list[str] | str] | None:
+    try:
+        content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _write_figures(sections: Sequence[Section], folder: Path) -> list[Path]:
+    """SVG and PNG of every figure; those of an earlier report that are no longer there are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keys: list[Path] = []
+    kept: set[str] = set()
+    for figure in (figure for section in sections for figure in section.figures):
+        svg, png = folder / f"{figure.name}.svg", folder / f"{figure.name}.png"
+        content = figure.drawing.svg(standalone=True)
+        kept |= {svg.name, png.name}
+        if not png.exists() or not svg.exists() or svg.read_text(encoding="utf-8") != content:
+            _write(svg, content)
+            png.write_bytes(figure.drawing.png())
+        if figure.key:
+            keys.append(png)
+    for path in folder.iterdir():
+        if path.name not in kept and path.suffix in (".svg", ".png"):
+            path.unlink()
+    return keys
+
+
+def _write(path: Path, text: str) -> None:
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)

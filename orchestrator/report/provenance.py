@@ -1,0 +1,70 @@
+"""Where the figures come from, and the commands that make them again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from adloc.report.tables import Table, words
+from adloc.study import spec_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adloc.report.material import Material
+    from adloc.report.section import Section
+
+
+def provenance(material: Material, section: Callable[..., Section]) -> Section:
+    """Versions, commit, device, seeds, digests, and how to repeat it."""
+    spec = material.plan.spec
+    facts: list[tuple[str, str]] = [
+        ("seeds", f"split {spec.split.seed}, shift {spec.shift.seed}, methods {spec.seed}; repeat i adds i"),
+        ("runs", f"{len(material.findings)} done of {len(material.plan.runs)}"),
+    ]
+    started = sorted(r.started for r in material.records)
+    if started:
+        facts.append(("recorded", started[0] if started[0] == started[-1] else f"{started[0]} to {started[-1]}"))
+        facts.append(("run time", f"{sum(r.seconds for r in material.records):.1f} s over all recorded runs"))
+    names = list(dict.fromkeys(name for r in material.records for name in r.environment))
+    for name in sorted(names, key=lambda n: (n not in ("adloc", "commit"), n)):
+        values = Counter(r.environment.get(name, "") for r in material.records)
+        shown = "; ".join(f"{v or 'unknown'}" + (f" ({n} runs)" if len(values) > 1 else "") for v, n in values.items())
+        facts.append((name.replace("_", " "), shown))
+    facts += [(f"{c}, {part} digest", d) for c, part, d in _digests(material)]
+    table = Table(
+        "provenance", "What the figures were made with", ("fact", "value"),
+        tuple((words(name), words(value)) for name, value in facts), long=True,
+    )  # fmt: skip
+    dataset = json.dumps(spec.dataset.model_dump(mode="json"))
+    text = (
+        f"Dataset: {dataset}. Results repeat to the last digit with the same images, weights, versions and "
+        "seeds, except "
+        "for times and memory. The study file below is complete, every default written out.",
+    )
+    return section("provenance", "Provenance", text, (table,), kind="commands")
+
+
+def commands(material: Material) -> str:
+    """What to type to make every figure of the report again."""
+    name = material.plan.spec.study
+    return f"adloc study run {name}.yaml\nadloc study report {name}.yaml\nadloc study results {name}.yaml --format csv"
+
+
+def study_file(material: Material) -> str:
+    """The study, resolved."""
+    return spec_yaml(material.plan.spec)
+
+
+def _digests(material: Material) -> list[tuple[str, str, str]]:
+    """(category, part and domain, digest) of every part that a first repeat used."""
+    found: dict[tuple[str, str], str] = {}
+    for record in material.records:
+        if record.repeat == 0:
+            for part, digest in record.datasets.items():
+                found.setdefault((record.category, f"{part} ({record.regime})"), digest)
+    distinct: dict[tuple[str, str, str], str] = {}
+    for (category, part), digest in found.items():
+        distinct.setdefault((category, part.split(" ")[0], digest), part)
+    return [(category, part, digest) for (category, _, digest), part in distinct.items()]

@@ -1,0 +1,55 @@
+"""What a section of the report is made of, and what several of them say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adloc.comparisons import identity
+
+if TYPE_CHECKING:
+    from adloc.report.figures import Figure
+    from adloc.report.tables import Table
+    from adloc.results import Row
+
+SHOWN = ("image_auroc", "image_auprc", "image_f1", "pixel_auroc", "pixel_aupro")
+COSTS = ("fit_s", "score_ms_per_image", "model_mb")
+OBJECTIVES = {
+    "f1": "that of the largest F1",
+    "normal_quantile": "a quantile of the normal images' scores",
+    "normal_max": "just above the normal images' scores",
+}
+NOISE = (
+    "Intervals (95 %) come from a bootstrap over the test images, normal and anomalous ones drawn separately; the "
+    "fitted model and its threshold are held fixed. They say how far a figure would move with other test images of "
+    "the same kind, not with another split or seed. An interval of no width at 1.000 means that no resample makes a "
+    "mistake, not that none is possible."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        name: anchor.
+        title: head.
+        text: paragraphs.
+        tables: with their files.
+        figures: with their files.
+        notes: small print under all of it.
+        kind: "gallery" and "pairs" have their own layout.
+    """
+
+    name: str
+    title: str
+    text: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
+    kind: str = ""
+
+
+def who(row: Row) -> tuple[object, ...]:
+    """What a row is of, but for category, regime and repeat."""
+    return (row["category"], *identity(row, "category", "regime", "repeat"))

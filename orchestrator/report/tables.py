@@ -1,0 +1,185 @@
+"""A table once, for the page, as CSV and as LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adloc.uncertainty.resampling import Interval
+
+MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
+EMPTY = DASH
+LONGEST_LATEX = 60  # rows; longer tables are for machines
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One entry.
+
+    Attributes:
+        text: as it is read.
+        value: by which it is sorted; None for words.
+        best: marked as the best of its kind.
+        low: lower end of an interval, as it is read; "" without one.
+        high: upper end.
+        tone: "good", "bad" or "", for words that judge.
+    """
+
+    text: str
+    value: float | None = None
+    best: bool = False
+    low: str = ""
+    high: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells under heads.
+
+    Attributes:
+        name: of its files.
+        caption: what it shows, in a sentence.
+        heads: of the columns.
+        rows: as many cells in each as there are heads.
+        filters: heads whose values can be chosen from on the page.
+        long: whether it is shown folded when the page opens.
+        bold: numbers of rows that stand out (averages).
+    """
+
+    name: str
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    filters: tuple[str, ...] = ()
+    long: bool = False
+    bold: frozenset[int] = field(default_factory=frozenset)
+
+    def numeric(self, column: int) -> bool:
+        """Whether a column holds numbers."""
+        cells = [row[column] for row in self.rows]
+        return any(c.value is not None for c in cells) and all(c.value is not None or c.text == EMPTY for c in cells)
+
+    def options(self, head: str) -> list[str]:
+        """The distinct values of a column, in order of appearance."""
+        column = self.heads.index(head)
+        return list(dict.fromkeys(row[column].text for row in self.rows))
+
+    def csv(self) -> str:
+        """With full figures; intervals in columns of their own."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        split = [any(row[i].low for row in self.rows) for i in range(len(self.heads))]
+        heads = [[h, f"{h} ci95_low", f"{h} ci95_high"] if s else [h] for h, s in zip(self.heads, split, strict=True)]
+        writer.writerow([name for names in heads for name in names])
+        for row in self.rows:
+            cells: list[str] = []
+            for cell, wide in zip(row, split, strict=True):
+                shown = "" if cell.text == EMPTY else cell.text if cell.value is None else repr(cell.value)
+                cells += [shown, cell.low, cell.high] if wide else [shown]
+            writer.writerow(cells)
+        return buffer.getvalue()
+
+    def latex(self) -> str:
+        """A booktabs table, best figures bold; a long table is cut, and says so."""
+        columns = "".join("r" if self.numeric(i) else "l" for i in range(len(self.heads)))
+        lines = [
+            "% needs \\usepackage{booktabs}",
+            "\\begin{table}",
+            "\\centering",
+            "\\small",
+            f"\\caption{{{escape_latex(self.caption)}}}",
+            f"\\label{{tab:{self.name.replace('_', '-')}}}",
+            f"\\begin{{tabular}}{{{columns}}}",
+            "\\toprule",
+            " & ".join(escape_latex(head) for head in self.heads) + r" \\",
+            "\\midrule",
+        ]
+        lines += [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in self.rows[:LONGEST_LATEX]]
+        if len(self.rows) > LONGEST_LATEX:
+            left_out = f"{len(self.rows) - LONGEST_LATEX} more rows in {self.name}.csv"
+            lines.append(f"\\multicolumn{{{len(self.heads)}}}{{l}}{{{escape_latex(left_out)}}} \\\\")
+        return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+def words(text: object, tone: str = "") -> Cell:
+    """A cell of words."""
+    return Cell(EMPTY if text in (None, "") else str(text), tone=tone)
+
+
+def figure(
+    value: object, digits: int = 3, interval: Interval | None = None, *, best: bool = False, signed: bool = False
+) -> Cell:
+    """A cell of a number, with its interval where there is one."""
+    if not isinstance(value, int | float) or math.isnan(value):
+        return Cell(EMPTY)
+    sign = "+" if signed else ""
+    known = interval is not None and not math.isnan(interval.low)
+    low = f"{interval.low:{sign}.{digits}f}" if known and interval is not None else ""
+    high = f"{interval.high:{sign}.{digits}f}" if known and interval is not None else ""
+    return Cell(f"{value:{sign}.{digits}f}".replace("-", MINUS), float(value), best, low, high)
+
+
+def count(value: int) -> Cell:
+    """A cell of a whole number."""
+    return Cell(f"{value:,}".replace(",", "\u202f"), float(value))
+
+
+def significant(value: object) -> Cell:
+    """A cell of a quantity whose size is not known beforehand, to three digits."""
+    if not isinstance(value, int | float) or math.isnan(value):
+        return Cell(EMPTY)
+    whole = abs(value) >= 100  # noqa: PLR2004
+    return Cell(f"{value:.0f}" if whole else f"{value:.3g}", float(value))
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    MINUS: "$-$",
+    DASH: "--",
+    TIMES: r"$\times$",
+    "\u202f": r"\,",
+    "Δ": r"$\Delta$",
+    "≥": r"$\geq$",
+    "…": r"\ldots{}",
+}
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it stands; letters beyond ASCII that plain LaTeX lacks become '?'."""
+    escaped = re.sub("|".join(map(re.escape, _LATEX)), lambda m: _LATEX[m.group()], text)
+    return escaped.encode("ascii", "replace").decode()
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = escape_latex(cell.text)
+    text = f"\\textbf{{{text}}}" if cell.best else text
+    low, high = escape_latex(cell.low.replace("-", MINUS)), escape_latex(cell.high.replace("-", MINUS))
+    return f"{text} {{\\scriptsize [{low}, {high}]}}" if cell.low else text
+
+
+def mark_best(rows: Sequence[Sequence[Cell]], column: int, *, higher: bool = True) -> set[int]:
+    """Numbers of the rows with the best value of a column; none where fewer than two have one."""
+    known = [(row[column].value, i) for i, row in enumerate(rows) if row[column].value is not None]
+    if len(known) < 2:  # noqa: PLR2004  nothing to be better than
+        return set()
+    best = (max if higher else min)(value for value, _ in known if value is not None)
+    return {i for value, i in known if value == best}

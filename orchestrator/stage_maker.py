@@ -1,0 +1,76 @@
+"""Makes the stages of one variant on given parts: for the runs of a plan, and for the trials of a search.
+
+It is given parts and knows no dataset, so whoever holds one can reach no other image than those it is given.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from adloc.parts import TrainPart, require
+from adloc.stages import EvaluationStage, FeatureStage, Network, StepStage, TruthStage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from adloc.datasets.transform import ImageConfig
+    from adloc.parts import Part
+    from adloc.spec import StudySpec
+    from adloc.variants import Variant
+
+
+class StageMaker:
+    """Makes each stage once, so that keys are computed once."""
+
+    def __init__(self, spec: StudySpec, weights: Mapping[tuple[str, str, int], str]) -> None:
+        """Keep of the study its seed, dtype and kind of evaluation alone; `weights`: sha256 by (backbone, weights, seed)."""
+        self._seed = spec.seed
+        self._evaluation = spec.evaluation
+        self._dtype = spec.features.dtype
+        self._weights = weights
+        self._features = cache(FeatureStage)
+        self._made: dict[str, StepStage] = {}
+
+    def fit(self, variant: Variant, train: TrainPart, repeat: int) -> tuple[StepStage, ...]:
+        """The fit steps on a train part."""
+        require(train, TrainPart)
+        features = self._read(variant, train, repeat)
+        made: tuple[StepStage, ...] = ()
+        for step in (s for s in variant.method.steps if s.part == "fit"):
+            made += (self._step(variant, step.name, features, made, repeat),)
+        return made
+
+    def score(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage:
+        """The last score step on a part, the others before it."""
+        features = self._read(variant, part, repeat)
+        made = fit
+        for step in (s for s in variant.method.steps if s.part == "score"):
+            made += (self._step(variant, step.name, features, made, repeat),)
+        return made[-1]
+
+    def evaluation(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> EvaluationStage:
+        """The evaluation of a part, scores and truth before it."""
+        size = self._evaluation.size or variant.image.input_size
+        height, width = (size, size) if isinstance(size, int) else size
+        truth = TruthStage(part, variant.image, (height, width))
+        return EvaluationStage(self.score(variant, fit, part, repeat), truth, self._evaluation.mode)
+
+    def _step(
+        self, variant: Variant, name: str, features: FeatureStage, before: tuple[StepStage, ...], repeat: int
+    ) -> StepStage:
+        step = next(s for s in variant.method.steps if s.name == name)
+        stage = StepStage(variant.method, step, variant.params, features, before, self._seed + repeat)
+        # Equal keys with another extent are kept apart: the plan merges extents, not objects.
+        return self._made.setdefault(f"{stage.key}:{stage.extent}:{variant.params!r}", stage)
+
+    def _read(self, variant: Variant, part: Part, repeat: int) -> FeatureStage:
+        values = variant.params.model_dump(mode="json")
+        seed = self._seed + repeat
+        name = (str(values["backbone"]), str(values["weights"]), seed)
+        sha256 = self._weights.get(name, "")
+        network = Network(name[0], name[1], sha256, seed if name[1] == "random" else 0)
+        return self._stage(part, network, variant.image, tuple(values["layers"]))
+
+    def _stage(self, part: Part, network: Network, image: ImageConfig, layers: tuple[str, ...]) -> FeatureStage:
+        return self._features(part, network, image, layers, self._dtype)

@@ -1,0 +1,111 @@
+"""Run the searches of a prepared study, before its runs: the driver's part in tuning.
+
+Suggestions and records are written here; what is tried is tried by `adloc.tuning`, on train and validation parts alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adloc.driver import param_names, terminate_as_interrupt
+from adloc.errors import UserError
+from adloc.plan import walk
+from adloc.study import located, spec_yaml, with_winners
+from adloc.tuning.plots import is_drawn
+
+if TYPE_CHECKING:
+    from adloc.executor import Reporter
+    from adloc.stages import Stage
+    from adloc.study import Study
+    from adloc.tuning.state import SearchState
+    from adloc.tuning.trial import Reach
+
+
+def tune_study(
+    study: Study,
+    device_name: str,
+    reporter: Reporter,
+    *,
+    fresh: bool = False,
+    new_revision: bool = False,
+    storage: str | None = None,
+    batch_size: int | None = None,
+) -> Study:
+    """The study with what its searches found in its plan; trials that have a record are not repeated.
+
+    A study that tunes nothing, or whose searches are done, is given back without importing torch or optuna.
+
+    Args:
+        study: prepared.
+        device_name: auto, cpu or cuda.
+        reporter: hears of progress.
+        fresh: begin every search again.
+        new_revision: begin those again that are not what they were.
+        storage: URL of Optuna's database; None for the journal in the workspace.
+        batch_size: images a backbone pass.
+
+    Raises:
+        UserError: what is searched has changed since the trials were made; every difference is shown.
+        KeyboardInterrupt: on SIGINT and SIGTERM, with every trial that was finished recorded.
+    """
+    if not study.searches:
+        return study
+    changed = [state for state in study.searches if state.changed]
+    if changed and not (new_revision or fresh):
+        raise UserError(*(state.refusal() for state in changed))
+    folder = study.workspace.study_path(study.spec.study) / "tuning"
+    shown = storage is not None or study.workspace.journal_path(study.spec.study).exists()
+    if shown and not fresh and all(s.is_done and is_drawn(s.trials, folder / s.search.name) for s in study.searches):
+        return study
+    with study.workspace.lock(study.spec.study), terminate_as_interrupt():
+        return _tune(with_winners(study), device_name, reporter, fresh=fresh, storage=storage, batch_size=batch_size)
+
+
+def _tune(
+    study: Study, device_name: str, reporter: Reporter, *, fresh: bool, storage: str | None, batch_size: int | None
+) -> Study:
+    from adloc.compute import Extents
+    from adloc.environment import pick_device
+    from adloc.store import Store
+    from adloc.tracking import Tracking
+    from adloc.tuning.plots import draw_search
+    from adloc.tuning.suggestions import Suggestions, open_storage
+    from adloc.tuning.trial import Reach, TrialBench
+    from adloc.tuning.tuner import Tuner
+
+    for state in study.searches:
+        if fresh or state.changed or state.records.fingerprint() is None:
+            state.records.begin(state.fingerprint)
+    study = with_winners(study)
+    reach = Reach(Extents.of(study.plan))
+    bench = TrialBench(Store(study.workspace.store_path), reach.extents, pick_device(device_name), reporter, batch_size)
+    first = [stage for state in study.searches for stage in _first_stages(state, reach)]
+    with located(study.file):
+        bench.load_networks(first)
+    optuna_storage = open_storage(study.workspace.journal_path(study.spec.study), storage)
+    folder = study.workspace.study_path(study.spec.study)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
+    tracking = Tracking(study.workspace, study.spec, param_names(study))
+    tracking.begin([folder / "study.yaml"])
+    try:
+        for state in study.searches:
+            bench.allow(state.stages.calibration)
+            suggestions = Suggestions(state.search, state.records.revision, state.fingerprint, optuna_storage)
+            tuner = Tuner(state.search, state.stages, bench, reach, state.records)
+            trials = tuner.run(suggestions, tracking.log_trial, reporter)
+            figures = folder / "tuning" / state.search.name
+            draw_search(state.search, trials, suggestions.importances(), figures)
+            tracking.log_files(figures, f"tuning/{state.search.name}")
+    except BaseException:
+        tracking.end("KILLED", folder / "tables", {})
+        raise
+    return with_winners(study)
+
+
+def _first_stages(state: SearchState, reach: Reach) -> list[Stage]:
+    """All stages of a search's first trial, which reach as far as any of its trials."""
+    variant = state.search.variant(state.search.first)
+    stages = [s for c in state.stages.calibration for s in walk(state.stages.evaluation(variant, c))]
+    reach.extend(iter(stages), state.search)
+    return stages

@@ -1,0 +1,1 @@
+"""Tuning: hyperparameters chosen on train and validation parts, by code that no test image can reach."""

@@ -1,0 +1,209 @@
+"""One search: a method with a space, for all categories or for one. A study may have several. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from adloc.keys import content_key
+from adloc.methods import METHODS
+from adloc.metrics.registry import METRICS
+from adloc.tuning.checks import default_value
+from adloc.variants import TUNED, Variant, Winner, combinations, make_variant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from adloc.calibration import Calibration
+    from adloc.datasets.transform import ImageConfig
+    from adloc.spec import MethodEntry, StudySpec
+    from adloc.tuning.space import Dimension, TuningConfig
+    from adloc.tuning.trial_records import TrialRecord
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched, and what it is searched with.
+
+    Attributes:
+        study: name of the study.
+        name: unique in the study: "patchcore", "padim-n_features=50-carpet-repeat1".
+        entry: the method's entry in the study, which is number `index`.
+        combination: number of the grid's combination, whose values, with the params, are `fixed`.
+        repeat: whose parts are used.
+        category: None for one setting for all categories.
+        pooled: fit one model on all categories, as a study of nothing but the unified scope does.
+        space: dimensions by hyperparameter.
+        first: the untuned values of the space, the first trial.
+        config: metric, trials, sampler.
+        image: the study's preprocessing.
+    """
+
+    study: str
+    name: str
+    index: int
+    entry: MethodEntry
+    combination: int
+    fixed: dict[str, Any]
+    repeat: int
+    category: str | None
+    pooled: bool
+    space: Mapping[str, Dimension]
+    first: dict[str, Any]
+    config: TuningConfig
+    image: ImageConfig
+
+    @property
+    def seed(self) -> int:
+        """Of the suggestions."""
+        return self.config.seed + self.repeat
+
+    @property
+    def higher_is_better(self) -> tuple[bool, ...]:
+        """By objective."""
+        return tuple(METRICS[name].better == "higher" for name in self.config.objectives)
+
+    def variant(self, values: Mapping[str, Any]) -> Variant:
+        """The method with these values of the space.
+
+        Raises:
+            ValidationError: they do not fit together.
+        """
+        return make_variant(self.entry, self.fixed | dict(values), self.image)
+
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that a trial may read, so that an image passes the backbone once for all of them."""
+        dimension = self.space.get("layers")
+        if dimension is None or dimension.choices is None:
+            return ()
+        return tuple(sorted({str(layer) for choice in dimension.choices for layer in _items(choice)}))
+
+    def fingerprint(self, calibration: Mapping[str, Calibration], digest: str) -> dict[str, Any]:
+        """All that the figures of its trials and their sequence depend on, as plain values.
+
+        Args:
+            calibration: of the categories.
+            digest: of the first trial's stages: the data, the weights and the code behind the figures.
+        """
+        config = self.config.model_dump(mode="json", exclude={"trials", "timeout_s", "metric"})
+        parts = {c: [k.train.digest, k.validation.digest] for c, k in self.mine(calibration).items()}
+        return {
+            "metric": list(self.config.objectives),
+            "direction": ["higher" if up else "lower" for up in self.higher_is_better],
+            "space": {k: v.model_dump(mode="json", exclude_defaults=True) for k, v in self.space.items()},
+            "start": self.first,
+            "params": {k: v for k, v in self.fixed.items() if k != "weights"},  # a path: `digest` has their hash
+            "image": self.image.model_dump(mode="json"),
+            "categories": list(parts),
+            **{f"tuning.{k}": v for k, v in config.items()},
+            "seed of the repeat": self.seed,
+            "data": content_key(["data", parts]),
+            "stages": digest,
+        }
+
+    def mine(self, calibration: Mapping[str, Calibration]) -> dict[str, Calibration]:
+        """Of these categories, those that are tuned here."""
+        return {c: k for c, k in calibration.items() if self.category in (None, c)}
+
+    def is_done(self, records: Sequence[TrialRecord]) -> bool:
+        """Whether no further trial is begun: their number is reached, or their time is up."""
+        spent = sum(r.seconds for r in records)
+        late = self.config.timeout_s is not None and spent >= self.config.timeout_s
+        return len(records) >= self.config.trials or (late and bool(records))
+
+    def best(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """The best trial that keeps the constraints; for several objectives the Pareto set, in order of number.
+
+        Of equals the earlier one: a setting that is no better than the default's does not replace it.
+        """
+        good = [r for r in records if r.state == "complete" and self.is_feasible(r)]
+        unique = {content_key([r.params]): r for r in reversed(good)}
+        found = sorted(unique.values(), key=lambda r: r.number)
+        if len(self.config.objectives) == 1:
+            return sorted(found, key=lambda r: -self.gains(r)[0])[:1]
+        return [r for r in found if not any(_dominates(self.gains(o), self.gains(r)) for o in found)]
+
+    def is_feasible(self, record: TrialRecord) -> bool:
+        """Whether a trial keeps every constraint."""
+        limits = self.config.constraints.limits()
+        return all((record.figures.get(name) or 0.0) <= limit for name, limit in limits.items())
+
+    def gains(self, record: TrialRecord) -> tuple[float, ...]:
+        """The objectives of a complete trial, turned so that more is better."""
+        values = (float(record.figures[name] or 0.0) for name in self.config.objectives)
+        return tuple(v if up else -v for v, up in zip(values, self.higher_is_better, strict=True))
+
+    def winners(self, records: Sequence[TrialRecord]) -> list[Winner]:
+        """What the plan adds beside the default once the search is done; nothing when no trial is feasible."""
+        if not self.is_done(records):
+            return []
+        single = len(self.config.objectives) == 1
+        return [
+            Winner(
+                self.index,
+                self.combination,
+                self.repeat,
+                self.category,
+                TUNED if single else f"{TUNED}_{record.number}",
+                record.params,
+            )
+            for record in self.best(records)
+        ]
+
+
+def searches(spec: StudySpec, categories: Sequence[str]) -> list[Search]:
+    """Every search of a study, in the order in which they run."""
+    found: list[Search] = []
+    names: dict[str, int] = {}
+    wanted = [None] if spec.tuning.across == "macro" else sorted(categories)
+    for repeat in range(spec.repeats):
+        for index, entry in enumerate(spec.methods):
+            if entry.tune is None:
+                continue
+            method = METHODS[entry.method]
+            for number, fixed in enumerate(combinations(entry)):
+                space = entry.tune.dimensions(method, fixed)
+                first = {k: entry.tune.start.get(k, default_value(method, k, spec)) for k in space}
+                for category in wanted:
+                    varied = [f"{k}={_text(fixed[k])}" for k in entry.grid]
+                    parts = [entry.method, *varied, category or "", f"repeat{repeat}" if repeat else ""]
+                    name = re.sub(r"[^\w.=-]", "_", "-".join(p for p in parts if p))
+                    names[name] = names.get(name, 0) + 1
+                    found.append(
+                        Search(
+                            spec.study, name if names[name] == 1 else f"{name}-{names[name]}", index, entry, number,
+                            fixed, repeat, category, "category" not in spec.scopes, space, _plain(first),
+                            spec.tuning, spec.image,
+                        )
+                    )  # fmt: skip
+    return found
+
+
+def possible(spec: StudySpec) -> list[Variant]:
+    """A variant of each network that a trial may use, to find its weights before any work."""
+    found: list[Variant] = []
+    for search in searches(spec, ["any"]):
+        choices = {k: search.space[k].choices or () for k in ("backbone", "weights") if k in search.space}
+        found += [
+            search.variant(search.first | dict(zip(choices, values, strict=True)))
+            for values in itertools.product(*choices.values())
+        ]
+    return found
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(a >= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
+
+
+def _items(choice: object) -> Sequence[object]:
+    return choice if isinstance(choice, list | tuple) else [choice]
+
+
+def _text(value: object) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}

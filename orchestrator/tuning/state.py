@@ -1,0 +1,113 @@
+"""How far the searches of a study are, from their records. Pure but for reading them; imports no torch, no optuna."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from adloc.errors import Complaint
+from adloc.tuning.search import Search, searches
+from adloc.tuning.trial_records import TrialRecord, TrialRecords, differences
+from adloc.tuning.trial_stages import TrialStages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from adloc.calibration import Calibration
+    from adloc.spec import StudySpec
+    from adloc.stage_maker import StageMaker
+    from adloc.variants import Winner
+
+
+@dataclass(frozen=True)
+class SearchState:
+    """One search and what it has found.
+
+    Attributes:
+        search: what is searched.
+        stages: makes the stages of its trials.
+        records: where they are.
+        fingerprint: of what is searched today.
+        changed: what is different from what the records are of.
+        trials: of the present revision; none of a search that changed count.
+    """
+
+    search: Search
+    stages: TrialStages
+    records: TrialRecords
+    fingerprint: Mapping[str, Any]
+    changed: tuple[str, ...]
+    trials: tuple[TrialRecord, ...]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no further trial is begun."""
+        return self.search.is_done(self.trials)
+
+    @property
+    def winners(self) -> list[Winner]:
+        """What the plan adds beside the default."""
+        return self.search.winners(self.trials)
+
+    def refusal(self) -> Complaint:
+        """That the trials on disk are of another search, with every difference."""
+        lines = "\n  ".join(self.changed)
+        return Complaint(
+            f"{self.search.study}: what {self.search.name} searches has changed since its trials were made\n  {lines}",
+            "trials of different searches do not compare",
+            "undo the change, or start again beside the old trials: adloc study run FILE --new-revision",
+        )
+
+
+def search_states(
+    spec: StudySpec,
+    categories: Sequence[str],
+    parts: Callable[[int], Mapping[str, Calibration]],
+    maker: StageMaker,
+    study_path: Path,
+) -> list[SearchState]:
+    """Every search of a study, in the order in which they run.
+
+    Args:
+        spec: the study.
+        categories: all of them.
+        parts: train and validation parts of a repeat.
+        maker: makes stages on them.
+        study_path: the study's folder of the workspace.
+    """
+    found: list[SearchState] = []
+    for search in searches(spec, categories):
+        calibration = parts(search.repeat)
+        stages = TrialStages(search, maker, calibration, spec.thresholds)
+        fingerprint = json.loads(json.dumps(search.fingerprint(calibration, stages.digest())))
+        records = TrialRecords(study_path, search.name)
+        known = records.fingerprint()
+        changed = () if known is None else tuple(differences(known, fingerprint))
+        trials = () if changed else tuple(records.all())
+        found.append(SearchState(search, stages, records, fingerprint, changed, trials))
+    return found
+
+
+def progress(states: Sequence[SearchState]) -> list[dict[str, object]]:
+    """For people and programs: trials done and to do, and the best figures so far, by search."""
+    rows: list[dict[str, object]] = []
+    for state in states:
+        best = state.search.best(state.trials)
+        objectives = state.search.config.objectives
+        rows.append(
+            {
+                "search": state.search.name,
+                "trials": state.search.config.trials,
+                "done": len(state.trials),
+                "pruned": sum(t.state == "pruned" for t in state.trials),
+                "failed": sum(t.state == "failed" for t in state.trials),
+                "finished": state.is_done,
+                "changed": list(state.changed),
+                "default": {n: state.trials[0].figures.get(n) for n in objectives} if state.trials else None,
+                "best": [{"trial": t.number, **{n: t.figures.get(n) for n in objectives}, "params": t.params}
+                         for t in best],
+            }
+        )  # fmt: skip
+    return rows

@@ -1,0 +1,138 @@
+"""One trial: a setting fitted on train parts and looked at on validation parts. A test part is refused.
+
+Trials use the stages and the store of ordinary runs. A coreset is computed to the largest ratio of the space, a search
+to its largest number of neighbours, features for every layer of its choices: what later trials need is there already.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from adloc.compute import Extents, Workbench
+from adloc.errors import StageMismatchError
+from adloc.parts import TrainPart, ValidationPart
+from adloc.plan import find_bases, walk
+from adloc.recorder import costs, figures
+from adloc.stages import EvaluationStage, FeatureStage, StepStage, ThresholdStage, TruthStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from adloc.calibration import Calibration
+    from adloc.features import StoredFeatures
+    from adloc.methods.detector import Result
+    from adloc.parts import Part
+    from adloc.stages import Stage
+    from adloc.tuning.search import Search
+    from adloc.tuning.trial_stages import TrialStages
+    from adloc.variants import Variant
+
+TRIED = (TrainPart, ValidationPart)
+
+
+class Reach:
+    """How far shared stages reach: for the plan's runs, and for every trial that a space may bring."""
+
+    def __init__(self, plan: Extents) -> None:
+        """Start from what the plan's runs need."""
+        self._extents = dict(plan.extents)
+        self._layers = dict(plan.layers)
+        self._bases = dict(plan.bases)
+        self._steps: dict[str, StepStage] = {}
+        self.extents = Extents(self._extents, self._layers, self._bases)
+
+    def extend(self, stages: Iterator[Stage], search: Search) -> None:
+        """Let these stages reach as far as the largest values of the space."""
+        for stage in stages:
+            if isinstance(stage, StepStage) and stage.extent is not None:
+                dimension = search.space.get(str(stage.step.grows_with))
+                most = dimension.most(stage.extent) if dimension else stage.extent
+                self._extents[stage.key] = max(self._extents.get(stage.key, 0.0), most)
+            elif isinstance(stage, FeatureStage):
+                known = self._layers.get(stage.source, ())
+                self._layers[stage.source] = tuple(sorted({*known, *stage.layers, *search.layers()}))
+            if isinstance(stage, StepStage) and stage.family is not None:
+                self._steps.setdefault(stage.key, stage)  # a later trial goes on from the next smaller one's result
+        self._bases.update(find_bases(self._steps.values()))
+
+
+class TrialBench(Workbench):
+    """A workbench on which no stage of a test part, or of an image outside the given parts, is computed or read."""
+
+    def allow(self, calibration: Mapping[str, Calibration]) -> None:
+        """Say which images trials may see; none before."""
+        parts = [part for each in calibration.values() for part in (each.train, each.validation)]
+        self._allowed = {key for part in parts for key in part.image_keys}
+        self._checked: dict[int, Part] = {}  # an id is a part's own as long as the part lives
+
+    def result(self, stage: Stage) -> Result:
+        """See `Workbench.result`.
+
+        Raises:
+            StageMismatchError: the stage, or one that it needs, is of anything but the given parts.
+        """
+        for each in walk(stage):
+            for part in _parts(each):
+                self._check(part)
+        return super().result(stage)
+
+    def features(self, stage: FeatureStage) -> StoredFeatures:
+        """See `Workbench.features`; refuses like `result`."""
+        self._check(stage.part)
+        return super().features(stage)
+
+    def _check(self, part: Part) -> None:
+        if id(part) in self._checked:
+            return
+        if type(part) not in TRIED:
+            message = f"a trial takes train and validation parts and was given a {type(part).__name__}"
+            raise StageMismatchError(message)
+        if not self._allowed.issuperset(part.image_keys):
+            message = f"a trial was given a {type(part).__name__} with images that are not of its study's"
+            raise StageMismatchError(message)
+        self._checked[id(part)] = part
+
+
+def try_category(
+    stages: TrialStages, variant: Variant, category: str, bench: TrialBench, reach: Reach
+) -> dict[str, float | None]:
+    """Validation metrics and costs of a setting on one category, by result column.
+
+    Raises:
+        StageMismatchError: a stage is of anything but train and validation parts.
+        MethodError: the setting cannot be fitted on these images.
+    """
+    stage = stages.evaluation(variant, category)
+    reach.extend(walk(stage), stages.search)
+    evaluated = bench.result(stage)
+    threshold = bench.result(stages.threshold(stage.scores, category))
+    found = figures(stage, evaluated, float(threshold.facts["threshold"]))
+    named = {f"val_{name}": value for name, value in found.items() if not name.startswith("pixel_aupro")}
+    fit = tuple(s for s in stage.scores.before if s.step.part == "fit")
+    spent = costs(fit, stage, bench)
+    return named | {name: spent[name] for name in ("fit_s", "score_ms_per_image", "model_mb")}
+
+
+def mean_figures(categories: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | None]:
+    """The mean over categories of every figure; None where a category lacks it."""
+    first = next(iter(categories.values()))
+    found: dict[str, float | None] = {}
+    for name in first:
+        values = [figures[name] for figures in categories.values()]
+        known = [v for v in values if v is not None]
+        found[name] = fmean(known) if len(known) == len(values) else None
+    return found
+
+
+def _parts(stage: Stage) -> tuple[Part, ...]:
+    """The parts that a stage reads itself."""
+    match stage:
+        case FeatureStage() | TruthStage():
+            return (stage.part,)
+        case StepStage():
+            return (stage.features.part,)
+        case ThresholdStage():
+            return stage.parts
+        case EvaluationStage():
+            return (stage.truth.part,)

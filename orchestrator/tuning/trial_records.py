@@ -1,0 +1,126 @@
+"""The records of trials: the truth, from which MLflow and the Optuna study can be made again.
+
+`studies/<study>/trials/<search>/search.json` says what is searched, `<number>.json` what each trial found. When what
+is searched changes, a new revision begins and the old one is kept beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from adloc.records import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class TrialRecord(BaseModel):
+    """What one trial found on the validation part, or why it found nothing.
+
+    Attributes:
+        format: of this record.
+        search: its search.
+        revision: of the search.
+        number: from 0, the untuned setting.
+        state: complete; pruned: it could not become the best any more; failed: see `error`.
+        params: values of the space.
+        hyperparameters: all of them, defaults included.
+        figures: by result column, the mean over the categories that were tried.
+        categories: the same, by category.
+        started: ISO 8601, UTC.
+        seconds: wall time, which is short when other trials had computed its stages.
+        error: of a failed trial.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    study: str
+    search: str
+    method: str
+    revision: int
+    number: int
+    repeat: int
+    category: str | None
+    state: Literal["complete", "pruned", "failed"]
+    params: dict[str, JsonValue]
+    hyperparameters: dict[str, JsonValue]
+    figures: dict[str, float | None] = {}
+    categories: dict[str, dict[str, float | None]] = {}
+    started: str
+    seconds: float
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Readable, and unique in the study: "trial-patchcore-007"."""
+        revision = f"-r{self.revision}" if self.revision > 1 else ""
+        return f"trial-{self.search}{revision}-{self.number:03d}"
+
+
+class TrialRecords:
+    """The trial records of one search, on disk."""
+
+    def __init__(self, study_path: Path, search: str) -> None:
+        """Keep them under the study's folder of the workspace."""
+        self._root = study_path / "trials" / search
+        self._about = self._root / "search.json"
+
+    def fingerprint(self) -> dict[str, Any] | None:
+        """What the present revision searches; None before the first."""
+        found = self._read().get("fingerprint")
+        return found if isinstance(found, dict) else None
+
+    @property
+    def revision(self) -> int:
+        """Number of the present revision, from 1; 0 before the first."""
+        return int(self._read().get("revision", 0))
+
+    def begin(self, fingerprint: Mapping[str, Any]) -> None:
+        """Start the next revision; the records of the one before stay where they are."""
+        write_json(self._about, {"revision": self.revision + 1, "fingerprint": fingerprint})
+
+    def write(self, record: TrialRecord) -> None:
+        """Keep a record."""
+        write_json(self._path(record.number), record.model_dump(mode="json"))
+
+    def get(self, number: int) -> TrialRecord | None:
+        """A trial of the present revision, or None if there is none that can be read."""
+        try:
+            return TrialRecord.model_validate_json(self._path(number).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def all(self) -> list[TrialRecord]:
+        """The trials of the present revision, from number 0 to the first that is not there."""
+        found: list[TrialRecord] = []
+        while (record := self.get(len(found))) is not None:
+            found.append(record)
+        return found
+
+    def _path(self, number: int) -> Path:
+        return self._root / f"r{self.revision}" / f"{number:05d}.json"
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self._about.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
+    """Every value that differs, with its dotted key: "space.neighbours.high: 15 -> 20"."""
+    found: list[str] = []
+    for key in [*old, *(k for k in new if k not in old)]:
+        before, after = old.get(key, "nothing"), new.get(key, "nothing")
+        where = f"{path}{key}"
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{where}.")
+        elif before != after:
+            found.append(f"{where}: {before} -> {after}")
+    return found

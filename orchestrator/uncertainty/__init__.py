@@ -1,0 +1,1 @@
+"""How sure a figure is: bootstrap intervals, paired comparisons, corrections for many of them. Pure NumPy and SciPy."""

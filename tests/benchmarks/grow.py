@@ -1,0 +1,36 @@
+"""One size of item g: seconds and the peak memory of this process, as JSON."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+import torch
+
+from adloc.methods.patchcore.coreset import count_picks, pick_greedily
+
+
+def peak_mb() -> float:
+    """Largest resident memory so far, in 10^6 bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def main(n_points: int) -> None:
+    """Points of 128 values that lie near 12 dimensions, as patches do."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(n_points, 12, generator=generator) @ torch.randn(12, 128, generator=generator)
+    points += 0.1 * torch.randn(n_points, 128, generator=generator)
+    pick_greedily(points[:2000], 100)  # libraries are loaded
+    before = peak_mb()
+    start = time.perf_counter()
+    n_picks = count_picks(0.05, n_points)
+    pick_greedily(points, n_picks)
+    seconds = round(time.perf_counter() - start, 2)
+    row = {"n_points": n_points, "n_picks": n_picks, "seconds": seconds, "points_mb": round(4 * points.numel() / 1e6)}
+    sys.stdout.write(json.dumps(row | {"beyond_them_mb": round(peak_mb() - before), "process_mb": round(peak_mb())}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,146 @@
+"""Items a, d and g: the coreset and PRO by themselves, against anomalib's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from machine import alternate, ratio
+
+from adloc.datasets import load_samples
+from adloc.datasets.textures import TexturesConfig
+from adloc.datasets.transform import ImageConfig, prepare_image
+from adloc.methods.backbone import resolve_weights
+from adloc.methods.embedding import embed
+from adloc.methods.network import load_backbone
+from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix
+from adloc.methods.patchcore.params import PatchCoreParams
+from adloc.metrics.regions import aupro
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+os.environ["TQDM_DISABLE"] = "1"  # anomalib's progress bar
+PATCHES = 784  # an image of 224, 28 x 28
+# Training images of the fifteen MVTec AD categories (Bergmann et al. 2021, table 1).
+MVTEC_TRAIN = (209, 224, 219, 280, 264, 391, 245, 220, 267, 320, 230, 60, 213, 247, 240)
+
+
+def texture_points(n_images: int) -> Tensor:
+    """Projected patches float32 (n_images * 784, 128) of normal textures, by EfficientNet-Lite0."""
+    config = TexturesConfig(categories=("brick",), n_train=n_images)
+    samples = [s for s in load_samples(config) if s.origin == "train"]
+    params, image = PatchCoreParams(backbone="efficientnet_lite0"), ImageConfig()
+    file = resolve_weights("efficientnet_lite0", "default", seed=0, download=False)
+    network = load_backbone("efficientnet_lite0", file, params.layers, 0, torch.device("cpu"))
+    found: list[Tensor] = []
+    matrix: Tensor | None = None
+    for start in range(0, len(samples), 4):
+        images = np.stack([prepare_image(s.source.read().image, image) for s in samples[start : start + 4]])
+        patches = embed(network(torch.from_numpy(images)), params).flatten(0, 2)
+        matrix = projection_matrix(patches.shape[1], 128, 0) if matrix is None else matrix
+        found.append(patches if matrix is None else patches @ matrix)
+    return torch.cat(found)
+
+
+def covering_radius(points: Tensor, picks: list[int]) -> float:
+    """The largest distance of a point to its nearest pick, in float64."""
+    centres = points[picks].double()
+    blocks = (points[i : i + 4096].double() for i in range(0, len(points), 4096))
+    return float(max(torch.cdist(block, centres).amin(1).max() for block in blocks))
+
+
+def coreset(*, quick: bool) -> dict[str, Any]:
+    """a. Greedy coreset against anomalib's KCenterGreedy, on the same projected patches.
+
+    An iteration of anomalib's costs the same whichever it is, so some are timed and the rest is reckoned.
+    """
+    from anomalib.models.components import KCenterGreedy
+
+    points = texture_points(20 if quick else 200)
+    n_picks, some = count_picks(0.05, len(points)), 40 if quick else 100
+    picked: dict[str, list[int]] = {}
+
+    def ours() -> None:
+        picked["ours"] = pick_greedily(points, n_picks).order.tolist()
+
+    def peers() -> None:
+        torch.manual_seed(0)
+        greedy = KCenterGreedy(points[:, :, None], 0.05)  # three dimensions: taken as they are, not projected again
+        greedy.coreset_size = some
+        picked["anomalib"] = greedy.select_coreset_idxs()
+
+    times = alternate(3, anomalib=peers, adloc=ours)
+    iteration_s = times["anomalib"]["median_s"] / (some - 1)
+    return {
+        "n_points": len(points),
+        "n_picks": n_picks,
+        "adloc_s": times["adloc"]["median_s"],
+        "anomalib_ms_an_iteration": round(1000 * iteration_s, 2),
+        "anomalib_s_reckoned": round(iteration_s * n_picks, 1),
+        "times_faster": round(ratio(times, "anomalib", "adloc") * n_picks / (some - 1), 1),
+        "goal": "at least 40 at 156,800 points",
+        f"covering_radius_of_{some}_picks": {
+            name: round(covering_radius(points, order[:some]), 4) for name, order in picked.items()
+        },
+        "times": times,
+    }
+
+
+def pro(*, quick: bool) -> dict[str, Any]:
+    """d. PRO against anomalib's AUPRO, on 83 maps of 224 x 224."""
+    from anomalib.metrics.aupro import _AUPRO
+    from scipy import ndimage
+
+    rng = np.random.default_rng(0)
+    n = 20 if quick else 83
+    masks = np.stack([ndimage.gaussian_filter(rng.standard_normal((224, 224)), 12) > 0.05 for _ in range(n)])
+    masks[::4] = False
+    maps = ndimage.gaussian_filter(rng.standard_normal(masks.shape).astype(np.float32), (0, 4, 4)) + 0.05 * masks
+    maps = ((maps - maps.min()) / np.ptp(maps)).astype(np.float32)
+    found: dict[str, float] = {}
+
+    def ours() -> None:
+        found["adloc"] = aupro(maps, masks)
+
+    def peers() -> None:
+        metric = _AUPRO(fpr_limit=0.3)
+        metric.update(torch.from_numpy(maps), torch.from_numpy(masks.astype(np.float32)))
+        found["anomalib"] = float(metric.compute())
+
+    times = alternate(3 if quick else 7, anomalib=peers, adloc=ours)
+    return {
+        "n_maps": n,
+        "values": found,
+        "difference": abs(found["adloc"] - found["anomalib"]),
+        "adloc_s": times["adloc"]["median_s"],
+        "anomalib_s": times["anomalib"]["median_s"],
+        "times_faster": ratio(times, "anomalib", "adloc"),
+        "goal": "at least 3, equal to 1e-6",
+    }
+
+
+def growth(*, quick: bool) -> dict[str, Any]:
+    """g. Time and peak memory of the coreset at 5 %, each size in a process of its own."""
+    sizes = (25_000, 50_000) if quick else (25_000, 50_000, 100_000, 200_000, 400_000)
+    rows = []
+    for n in sizes:
+        command = [sys.executable, str(Path(__file__).with_name("grow.py")), str(n)]
+        rows.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    n, seconds = rows[-1]["n_points"], rows[-1]["seconds"]
+    return {
+        "rows": rows,
+        "exponent": round(float(np.polyfit(*np.log([[r["n_points"], r["seconds"]] for r in rows]).T, 1)[0]), 2),
+        "all_15_mvtec_categories_s": round(sum(seconds * (PATCHES * images / n) ** 2 for images in MVTEC_TRAIN), 1),
+        "reckoned": "the largest size's seconds times the square of the ratio of patches",
+    }
+
+
+KERNELS = {"a": partial(coreset), "d": partial(pro), "g": partial(growth)}

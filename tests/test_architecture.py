@@ -1,0 +1,142 @@
+"""The structure that the README promises: rooms that know nothing of each other, one importer a library, a true map."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from adloc.cli import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = {"orchestrator": "adloc", "methods": "adloc.methods", "datasets": "adloc.datasets"}
+FILES = {room: sorted((ROOT / room).rglob("*.py")) for room in ROOMS}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file names in an import, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("room", ["methods", "datasets"])
+def test_rooms_know_nothing_of_each_other(room: str) -> None:
+    """`datasets` and `methods` import neither each other nor the study around them."""
+    own = ROOMS[room]
+    for path in FILES[room]:
+        foreign = {n for n in imports(path) if n.split(".")[0] == "adloc" and not f"{n}.".startswith(f"{own}.")}
+        assert foreign - {"adloc"} == set(), path
+
+
+@pytest.mark.parametrize(
+    ("library", "importers"),
+    [
+        ("mlflow", {"orchestrator/tracking.py"}),
+        ("faiss", {"methods/patchcore/search.py", "orchestrator/environment.py", "orchestrator/doctor.py"}),
+        ("anomalib", {"methods/padim.py"}),
+        ("click", {"orchestrator/cli.py", "orchestrator/tables.py"}),
+        ("ray", set()),
+    ],
+)
+def test_a_library_has_one_home(library: str, importers: set[str]) -> None:
+    """A library whose interface changes costs one file (environment and doctor only set threads and look)."""
+    found = {
+        str(path.relative_to(ROOT))
+        for paths in FILES.values()
+        for path in paths
+        if any(name.split(".")[0] == library for name in imports(path))
+    }
+    assert found <= importers
+
+
+PURE = ["spec", "plan", "stages", "variants", "regimes", "keys", "comparisons"]
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_parts_import_nothing_heavy(name: str) -> None:
+    """What is asked and what is planned needs no torch, no tracking and no clock."""
+    named = {n.split(".")[0] for n in imports(ROOT / "orchestrator" / f"{name}.py")}
+    assert named.isdisjoint({"torch", "mlflow", "optuna", "faiss", "anomalib", "time", "datetime", "random"})
+
+
+def test_help_and_validate_import_nothing_heavy() -> None:
+    """`adloc --help` loads no Pydantic, and reading a study file no torch: both answer at once."""
+    code = (
+        "import sys; import adloc.cli; assert 'pydantic' not in sys.modules and 'numpy' not in sys.modules;"
+        "import adloc.validation; assert not {'torch', 'mlflow', 'numpy', 'cv2'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
+
+
+def modules_with_examples() -> list[str]:
+    """Import names of the modules whose docstrings hold examples."""
+    names = []
+    for room, package in ROOMS.items():
+        for path in FILES[room]:
+            if ">>>" in path.read_text(encoding="utf-8"):
+                parts = path.relative_to(ROOT / room).with_suffix("").parts
+                names.append(".".join([package, *(p for p in parts if p != "__init__")]))
+    return names
+
+
+@pytest.mark.parametrize("name", modules_with_examples())
+def test_examples_in_docstrings_run(name: str) -> None:
+    """An example that no longer holds fails here (doctests, by the modules' import names)."""
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def commands(group: click.Group, prefix: str = "adloc") -> Iterator[tuple[str, click.Command]]:
+    """Every verb of the command line with its full name."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}", command
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(cli)), ids=[name for name, _ in commands(cli)])
+def test_every_verb_is_documented(name: str, command: click.Command) -> None:
+    """A verb, and every option of it, has help; the README names the verb."""
+    assert command.help
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert name in readme
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not isinstance(parameter.type, click.Choice):
+            assert parameter.help, parameter.name
+
+
+def test_file_tree_of_the_readme_is_the_disks() -> None:
+    """Every file of the three rooms and of studies/ is in the README's tree, and nothing else."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```\nadloc/\n(.*?)```", readme, re.DOTALL)
+    assert block
+    named: set[str] = set()
+    folders: list[str] = []
+    for line in block[1].splitlines():
+        entry = line.split("#")[0].rstrip()
+        depth = (len(entry) - len(entry.lstrip())) // 2 - 1
+        for name in entry.split():
+            if name.endswith("/"):
+                folders[depth:] = [name]
+            else:
+                named.add("".join([*folders[:depth], name]))
+    files = {p for paths in FILES.values() for p in paths} | set((ROOT / "studies").glob("*.yaml"))
+    on_disk = {str(p.relative_to(ROOT)) for p in files if p.name != "__init__.py"}
+    assert {n for n in named if n.endswith((".py", ".yaml")) and "/" in n} == on_disk

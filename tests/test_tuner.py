@@ -1,0 +1,277 @@
+"""The loop of a search and its Optuna study, on a made-up objective: no image, no network."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adloc.errors import StageMismatchError, UserError
+from adloc.spec import StudySpec
+from adloc.tuning import tuner
+from adloc.tuning.search import Search, searches
+from adloc.tuning.suggestions import Suggestions, open_storage, repair
+from adloc.tuning.trial_records import TrialRecord, TrialRecords, differences
+from adloc.tuning.tuner import Tuner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+SPACE = {
+    "coreset_ratio": {"low": 0.01, "high": 0.25, "log": True},
+    "neighbours": {"low": 2, "high": 15, "type": "int"},
+    "layers": {"choices": [["layer2"], ["layer2", "layer3"], ["layer1", "layer2", "layer3"]]},
+    "image_score": {"choices": ["max", 1.0, 5.0]},
+}
+CATEGORIES = ("a", "b", "c")
+
+
+class Killed(BaseException):
+    """What SIGKILL would do, as far as this process can tell."""
+
+
+class Quiet:
+    """Hears and says nothing."""
+
+    def search_started(self, search: Search, records: Sequence[TrialRecord]) -> None:
+        """Nothing."""
+
+    def trial_done(self, search: Search, record: TrialRecord, best: Sequence[TrialRecord]) -> None:
+        """Nothing."""
+
+
+class Parts:
+    """Stands for the stages of a search: only its categories are asked for."""
+
+    calibration = dict.fromkeys(CATEGORIES)
+
+
+def search_of(**tuning: Any) -> Search:
+    """A search for all three categories."""
+    patchcore = {"method": "patchcore", "params": {"backbone": "resnet18"}, "tune": {"space": SPACE}}
+    values = {"study": "s", "dataset": {"kind": "textures"}, "methods": [patchcore], "tuning": tuning}
+    (search,) = searches(StudySpec.model_validate(values), CATEGORIES)
+    return search
+
+
+def objective(values: dict[str, Any], category: str) -> dict[str, float | None]:
+    """A smooth figure in [0, 1] with its best setting away from the default, and a cost that grows with the ratio."""
+    ratio = math.log(values["coreset_ratio"] / 0.02)
+    score = 1 - 0.05 * ratio**2 - 0.01 * abs(values["neighbours"] - 4) - 0.05 * len(values["layers"])
+    score -= 0.04 * CATEGORIES.index(category)
+    return {"val_image_auroc": max(score, 0.0), "val_pixel_auroc": 1 - 0.1 * ratio / 3, "val_image_f1": None,
+            "model_mb": 100 * values["coreset_ratio"], "score_ms_per_image": 5.0}  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[TrialRecord]]:
+    """Run a search in a folder; with `kill_at`, die in that trial."""
+
+    def run_search(search: Search, folder: str, kill_at: tuple[int, str] | None = None, url: str | None = None) -> Any:
+        count = iter(range(10_000))
+
+        def tried(stages: object, variant: Any, category: str, *_: object) -> dict[str, float | None]:
+            del stages
+            number = next(count) // len(CATEGORIES)
+            if kill_at == (number, category):
+                raise Killed
+            return objective(variant.hyperparameters(), category)
+
+        monkeypatch.setattr(tuner, "try_category", tried)
+        records = TrialRecords(tmp_path / folder, search.name)
+        if records.fingerprint() is None:
+            records.begin({"of": "a test"})
+        storage = open_storage(tmp_path / folder / "x.journal", url)
+        suggestions = Suggestions(search, records.revision, {"of": "a test"}, storage)
+        none: Any = None
+        return Tuner(search, Parts(), none, none, records).run(suggestions, lambda r: f"run-{r.number}", Quiet())
+
+    return run_search
+
+
+def asked(records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+    """The settings in the order in which they were suggested."""
+    return [record.params for record in records]
+
+
+def optuna_trials(tmp_path: Path, folder: str) -> list[Any]:
+    """What Optuna and its dashboard see."""
+    import optuna
+
+    storage = open_storage(tmp_path / folder / "x.journal", None)
+    return optuna.load_study(study_name="s.patchcore", storage=storage).get_trials()
+
+
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "random"])
+def test_killed_and_run_again_the_suggestions_are_the_same(run: Any, tmp_path: Path, sampler: str) -> None:
+    """Stopped twice, in the middle of a trial; the sequence equals that of a search that was left alone."""
+    search = search_of(trials=16, sampler=sampler, prune=False)
+    whole = run(search, "whole")
+    for kill_at in ((5, "b"), (7, "a")):
+        with pytest.raises(Killed):
+            run(search, "stopped", kill_at)
+    again = run(search, "stopped")
+    assert asked(again) == asked(whole)
+    assert [r.figures for r in again] == [r.figures for r in whole]
+    finished = [t for t in optuna_trials(tmp_path, "stopped") if t.state.name == "COMPLETE"]
+    assert [t.user_attrs["number"] for t in finished] == list(range(16))
+    assert finished[3].user_attrs["mlflow_run_id"] == "run-3"
+
+
+def test_wave_is_suggested_together_whatever_stops_it(run: Any) -> None:
+    """Four at a time; killed in the middle of a wave the rest of it keeps its settings."""
+    search = search_of(trials=18, wave=4, prune=False)
+    whole = run(search, "whole")
+    with pytest.raises(Killed):
+        run(search, "stopped", (13, "b"))
+    assert asked(run(search, "stopped")) == asked(whole)
+    assert asked(whole) != asked(run(search_of(trials=18, prune=False), "one by one"))
+
+
+def test_more_trials_go_on_from_those_there_are(run: Any) -> None:
+    """5 + 6 + 5 trials are the 16 of one go."""
+    whole = run(search_of(trials=16), "whole")
+    for trials in (5, 11, 16):
+        grown = run(search_of(trials=trials), "grown")
+    assert asked(grown) == asked(whole)
+
+
+def test_first_trial_is_the_default(run: Any) -> None:
+    """So the winner is never worse on validation."""
+    search = search_of(trials=12)
+    records = run(search, "w")
+    assert records[0].params == {"coreset_ratio": 0.05, "neighbours": 9, "layers": ["layer2", "layer3"],
+                                 "image_score": "max"}  # fmt: skip
+    (best,) = search.best(records)
+    assert best.figures["val_image_auroc"] > records[0].figures["val_image_auroc"]
+
+
+def test_pruning_never_stops_the_winner(run: Any) -> None:
+    """A trial is stopped when even perfect figures to come could not make it the best: the same winner, less work."""
+    tuned = {"trials": 30, "sampler": "random"}
+    every, pruned = (run(search_of(**tuned, prune=p), str(p)) for p in (False, True))
+    assert asked(every) == asked(pruned)
+    assert any(r.state == "pruned" for r in pruned)
+    search = search_of(**tuned)
+    assert search.best(every)[0].number == search.best(pruned)[0].number
+
+
+def test_constraint_keeps_what_costs_too_much_from_winning(run: Any, tmp_path: Path) -> None:
+    """The best of those that keep it; Optuna sees by how much the others are above."""
+    search = search_of(trials=20, constraints={"model_mb": 1.5}, prune=False)
+    records = run(search, "w")
+    (best,) = search.best(records)
+    assert best.figures["model_mb"] <= 1.5
+    good = [r.figures["val_image_auroc"] for r in records if r.figures["model_mb"] <= 1.5]
+    assert best.figures["val_image_auroc"] == max(good)
+    trial = optuna_trials(tmp_path, "w")[0]
+    assert trial.constraints["model_mb"] == pytest.approx(100 * 0.05 - 1.5)
+
+
+def test_no_winner_when_nothing_keeps_the_constraints(run: Any) -> None:
+    """Then the study has its default alone."""
+    search = search_of(trials=3, constraints={"model_mb": 0.001})
+    assert search.winners(run(search, "w")) == []
+
+
+def test_refused_setting_fails_and_the_search_goes_on(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting whose values do not fit together is recorded with its reason."""
+    monkeypatch.setitem(SPACE, "neighbours", {"low": 1, "high": 9, "type": "int"})
+    records = run(search_of(trials=25, sampler="random"), "w")
+    failed = [r for r in records if r.state == "failed"]
+    assert failed
+    assert all(r.params["neighbours"] == 1 and "neighbours of 2 or more" in str(r.error) for r in failed)
+    assert len(records) == 25
+
+
+def test_stage_of_a_test_part_ends_the_search(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a bug, and nothing may go on: no failed trial is made of it."""
+    search = search_of(trials=3)
+    run(search, "w")
+
+    def peep(*_: object) -> None:
+        raise StageMismatchError
+
+    monkeypatch.setattr(tuner, "try_category", peep)
+    with pytest.raises(StageMismatchError):
+        Tuner(search, Parts(), None, None, None)._try(0, search.first, [])  # type: ignore[arg-type]
+
+
+def test_lost_journal_is_made_again_from_the_records(run: Any, tmp_path: Path) -> None:
+    """Optuna's study is an index: without it the search goes on as if it were there."""
+    whole = run(search_of(trials=16, prune=True), "whole")
+    run(search_of(trials=9, prune=True), "lost")
+    (tmp_path / "lost" / "x.journal").unlink()
+    assert asked(run(search_of(trials=16, prune=True), "lost")) == asked(whole)
+
+
+def test_torn_journal_is_repaired_and_a_copy_kept(run: Any, tmp_path: Path) -> None:
+    """A half-written last line would brick the journal for ever; a sound one is left alone."""
+    whole = run(search_of(trials=12), "whole")
+    run(search_of(trials=6), "torn")
+    journal = tmp_path / "torn" / "x.journal"
+    assert repair(journal) is None
+    sound = journal.read_bytes()
+    journal.write_bytes(sound + b'{"op_code": 5, "worker')
+    copy = repair(journal)
+    assert copy is not None
+    assert copy.read_bytes().startswith(sound)
+    assert journal.read_bytes() == sound
+    journal.write_bytes(sound + b'{"op_code": 5, "worker')
+    assert asked(run(search_of(trials=12), "torn")) == asked(whole)
+
+
+def test_database_by_url_suggests_the_same(run: Any, tmp_path: Path) -> None:
+    """Where Optuna keeps its trials changes nothing."""
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    assert asked(run(search_of(trials=3), "url", None, url)) == asked(run(search_of(trials=3), "journal"))
+    with pytest.raises(UserError, match="--storage"):
+        open_storage(tmp_path / "x", "nosuchdatabase://x")
+
+
+def test_timeout_counts_the_time_of_all_trials(run: Any) -> None:
+    """Late is late, also after a restart; the default is always tried."""
+    search = search_of(trials=50, timeout_s=1e-9)
+    records = run(search, "w")
+    late = [r.model_copy(update={"seconds": 1.0}) for r in records[:1]]
+    assert search.is_done(late)
+    assert not search.is_done([])
+
+
+points = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12)
+
+
+@given(points)
+def test_pareto_set_is_what_nothing_beats(found: list[tuple[int, int]]) -> None:
+    """By its definition, over every pair."""
+    search = search_of(metric=["val_image_auroc", "val_image_fpr"])
+    records = [
+        TrialRecord(
+            study="s", search="x", method="patchcore", revision=1, number=i, repeat=0, category=None, state="complete",
+            params={"neighbours": i}, hyperparameters={}, figures={"val_image_auroc": a / 4, "val_image_fpr": b / 4},
+            started="", seconds=0,
+        )
+        for i, (a, b) in enumerate(found)
+    ]  # fmt: skip
+    beaten = {
+        i for i, (a, b) in enumerate(found) if any(x >= a and y <= b and (x > a or y < b) for x, y in found)
+    }  # the false-positive rate is better when it is lower
+    assert {r.number for r in search.best(records)} == set(range(len(found))) - beaten
+
+
+def test_differences_name_every_key() -> None:
+    """Down to the value that changed."""
+    old = {"space": {"neighbours": {"low": 2, "high": 15}}, "metric": ["val_image_auroc"]}
+    new = json.loads(json.dumps(old))
+    new["space"]["neighbours"]["high"] = 20
+    new["space"]["patch_size"] = {"choices": [1, 3]}
+    assert differences(old, new) == [
+        "space.neighbours.high: 15 -> 20",
+        "space.patch_size: nothing -> {'choices': [1, 3]}",
+    ]
+    assert differences(old, old) == []

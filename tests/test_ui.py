@@ -1,0 +1,104 @@
+"""`adloc ui`: both servers for real, on a workspace with a tuned study."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from adloc.cli import cli
+from adloc.ui import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_workspace_without_a_database_is_refused(tmp_path: Path) -> None:
+    """With what to do instead; nothing is started."""
+    result = CliRunner().invoke(cli, ["ui", "--workspace", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "no mlflow.db" in result.output
+    assert "run a study first" in result.output
+
+
+def test_port_in_use_is_passed_over() -> None:
+    """The next free one is taken, and none twice."""
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        assert free_port(port, set()) > port
+        first = free_port(port, set())
+        assert free_port(port, {first}) > first
+
+
+@pytest.mark.slow
+def test_both_answer_and_ctrl_c_ends_both(tmp_path: Path) -> None:
+    """Addresses are printed when they answer; after SIGINT nobody listens and no child is left."""
+    import optuna
+    from mlflow import MlflowClient
+
+    MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").create_experiment("made_up_experiment")
+    (tmp_path / "optuna").mkdir()
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "optuna" / "s.journal"))
+    study = optuna.create_study(storage=optuna.storages.JournalStorage(backend), study_name="made_up_study")
+    study.tell(study.ask(), 1.0)
+    with (tmp_path / "optuna" / "s.journal").open("a") as journal:
+        journal.write('{"op_code": 5, "torn')
+    command = [sys.executable, "-m", "adloc", "ui", "--workspace", str(tmp_path)]
+    process = subprocess.Popen(
+        command, env=os.environ | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}, text=True, cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        said = ""
+        assert process.stdout is not None
+        while "Ctrl-C" not in said and (line := process.stdout.readline()):
+            said += line
+        ports = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", said)]
+        assert len(ports) == 2, said
+        children = _children(process.pid)
+        assert len(children) >= 2
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/") as page:
+            assert b"MLflow" in page.read()
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports[1]}/api/studies") as page:
+            assert b"made_up_study" in page.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+    assert not any(answers(port) for port in ports)
+    deadline = time.monotonic() + 5
+    while any(_is_alive(child) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_is_alive(child) for child in children)
+
+
+def _children(pid: int) -> list[int]:
+    """Every process below this one."""
+    output = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in output.splitlines()]
+    found = [pid]
+    for parent in found:
+        found += [child for child, above in pairs if above == parent]
+    return found[1:]
+
+
+def _is_alive(pid: int) -> bool:
+    output = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(output.strip()) and not output.strip().startswith("Z")
