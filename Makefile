@@ -6,7 +6,7 @@ BIN := .venv/bin
 # At the root of this tree the folder datasets/ would shadow the package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test test-fast lint types env clean
+.PHONY: demo test test-fast lint types bench env clean
 
 demo: env
 	$(BIN)/adloc study run studies/quickstart.yaml
@@ -38,6 +38,10 @@ env: .venv/.ready
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --editable '.[dev]'
 	@touch $@
+
+# Some twenty minutes on two idle cores; `make bench ARGS=--quick` in two. JSON under .cache/benchmarks/.
+bench: env
+	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 clean:
 	rm -rf .venv .cache

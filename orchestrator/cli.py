@@ -285,14 +285,14 @@ def compare_command(a: str, b: str, workspace: str | None, as_json: bool) -> Non
 
     A and B are study files, folders of studies in a workspace, or run_ids; all of it comes from the records.
     """
-    from adloc.difference_tables import print_differences
+    from adloc.difference_tables import describe_differences
     from adloc.differences import compare
 
     found = compare(a, b, _workspace(workspace))
     if as_json:
         click.echo(json.dumps(_fields(found), indent=1))
     else:
-        print_differences(found, (a, b))
+        click.echo(describe_differences(found, (a, b)))
 
 
 @cli.group()

@@ -24,7 +24,7 @@ class StageMaker:
     """Makes each stage once, so that keys are computed once."""
 
     def __init__(self, spec: StudySpec, weights: Mapping[tuple[str, str, int], str]) -> None:
-        """Keep of the study its seed, dtype and kind of evaluation alone; `weights`: sha256 by (backbone, weights, seed)."""
+        """Keep seed, dtype and evaluation of the study alone; `weights`: sha256 by (backbone, weights, seed)."""
         self._seed = spec.seed
         self._evaluation = spec.evaluation
         self._dtype = spec.features.dtype

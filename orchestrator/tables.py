@@ -58,7 +58,7 @@ def print_answer(answer: Answer) -> None:
     if answer.repeats:
         _print_repeats(answer.repeats)
     if answer.tuning_gains:
-        _print_gains(answer.tuning_gains)
+        _print_gains([row for row in answer.tuning_gains if row["category"] == MACRO])
 
 
 def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:
@@ -104,10 +104,10 @@ def _print_repeats(rows: Sequence[Row]) -> None:
 
 def _print_gains(rows: Sequence[Row]) -> None:
     """Validation and test side by side: what was gained where it was looked for, and what is left of it."""
-    click.echo("\nWhat tuning gained over the untuned setting: sought on the validation part, told on the test part")
+    click.echo("\nWhat tuning gained, macro: sought on the validation part, told on the test part")
     names = [n.removeprefix("gain_") for n in rows[0] if n.startswith("gain_")]
     names = [n for n in names if any(row[f"gain_{n}"] is not None for row in rows)]
-    apart = [n for n in varying(rows) if not n.startswith("params.")]
+    apart = [n for n in varying(rows) if n != "category" and not n.startswith("params.")]
     table = Table(*apart, *names, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         cells = [f"{row[f'tuned_{n}']:.4f} ({row[f'gain_{n}']:+.4f})" if row[f"gain_{n}"] is not None else "-"
@@ -128,7 +128,8 @@ def print_searches(study: Study) -> None:
         for record in state.search.best(state.trials):
             figures = "  ".join(f"{n} {record.figures[n]:.4f}" for n in state.search.config.objectives)
             untuned = state.trials[0].figures.get(state.search.config.objectives[0])
-            against = f" (untuned {untuned:.4f})" if untuned is not None else ""
+            single = len(state.search.config.objectives) == 1
+            against = f" (untuned {untuned:.4f})" if single and untuned is not None else ""
             values = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
             click.echo(f"  trial {record.number}: {figures}{against}  {values}")
         if row["finished"] and not row["best"]:
@@ -154,8 +155,7 @@ def print_where(study: Study, outcome: Outcome) -> None:
     click.echo(f"Table:    {study.workspace.study_path(study.spec.study) / 'results.csv'}")
     click.echo(f"Report:   {study.workspace.study_path(study.spec.study) / 'report.html'}")
     click.echo(f"Heatmaps: {study.workspace.study_path(study.spec.study) / 'records'}")
-    click.echo(f"Compare:  mlflow ui --workers 1 --backend-store-uri sqlite:///{root / 'mlflow.db'}")
-    click.echo("          then open http://127.0.0.1:5000")
+    click.echo(f"Compare:  adloc ui --workspace {root}")
 
 
 def print_plan(study: Study, todo: Sequence[str]) -> None:

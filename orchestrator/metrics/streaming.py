@@ -152,7 +152,7 @@ def _divide(counts: _Counts, n_bins: int) -> NDArray[np.int64]:
     """
     root = np.sqrt(counts.normal * counts.weight)
     share = root / max(root.sum(), math.ulp(0))
-    return np.clip(np.floor(share * n_bins), 1, _COARSE).astype(np.int64)
+    return np.asarray(np.clip(np.floor(share * n_bins), 1, _COARSE), dtype=np.int64)
 
 
 def _measure(counts: _Counts, division: NDArray[np.int64], curve_points: int) -> StreamedMetrics:

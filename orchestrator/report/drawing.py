@@ -110,7 +110,7 @@ class Drawing:
         for shape in self._shapes:
             shape.paint(image)
         buffer = io.BytesIO()
-        image.convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(buffer, "PNG", compress_level=6)
+        image.save(buffer, "PNG", compress_level=6)
         return buffer.getvalue()
 
 

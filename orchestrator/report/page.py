@@ -100,6 +100,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
         version=adloc.__version__,
         css=Markup((source / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
         js=Markup((source / "page.js").read_text(encoding="utf-8")),  # noqa: S704  our own file
+        body=lambda table: Markup(table.html_body()),  # noqa: S704  escapes its words itself
         svg=lambda drawing: Markup(drawing.svg()),  # noqa: S704  escapes its words itself
     )
     page.parent.mkdir(parents=True, exist_ok=True)

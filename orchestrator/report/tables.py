@@ -7,6 +7,7 @@ import io
 import math
 import re
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 EMPTY = DASH
+LONGEST_UNBROKEN = 26  # letters of a cell that is not wrapped
 LONGEST_LATEX = 60  # rows; longer tables are for machines
 
 
@@ -86,6 +88,16 @@ class Table:
                 cells += [shown, cell.low, cell.high] if wide else [shown]
             writer.writerow(cells)
         return buffer.getvalue()
+
+    def html_body(self) -> str:
+        """The rows of the page's table: written here, for a template takes four times as long over 30,000 cells."""
+        numeric = [self.numeric(i) for i in range(len(self.heads))]
+        lines = []
+        for number, row in enumerate(self.rows):
+            kind = ' class="average"' if number in self.bold else ""
+            cells = "".join(_html_cell(cell, numeric=n) for cell, n in zip(row, numeric, strict=True))
+            lines.append(f"<tr{kind}>{cells}</tr>")
+        return "\n".join(lines)
 
     def latex(self) -> str:
         """A booktabs table, best figures bold; a long table is cut, and says so."""
@@ -167,6 +179,17 @@ def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it stands; letters beyond ASCII that plain LaTeX lacks become '?'."""
     escaped = re.sub("|".join(map(re.escape, _LATEX)), lambda m: _LATEX[m.group()], text)
     return escaped.encode("ascii", "replace").decode()
+
+
+def _html_cell(cell: Cell, *, numeric: bool) -> str:
+    kinds = ["n"] if numeric else [cell.tone]
+    kinds += ["best"] if cell.best else ["w"] if not numeric and len(cell.text) > LONGEST_UNBROKEN else []
+    kind = " ".join(k for k in kinds if k)
+    kind = f' class="{kind}"' if kind else ""
+    low, high = cell.low.replace("-", MINUS), cell.high.replace("-", MINUS)
+    between = f"<small>{low} … {high}</small>" if cell.low else ""
+    value = "" if cell.value is None else f' data-v="{cell.value!r}"'
+    return f"<td{kind}{value}>{escape(cell.text)}{between}</td>"
 
 
 def _latex_cell(cell: Cell) -> str:

@@ -93,8 +93,8 @@ def percentile_interval(
     tail = (1 - level) / 2
     if n_images is not None and n_images > 1:
         tail = float(ndtr(math.sqrt(n_images / (n_images - 1)) * stdtrit(n_images - 1, tail)))
-    low, high = np.quantile(replicates, [tail, 1 - tail])
-    return Interval(float(low), float(high))
+    ordered = np.sort(replicates)  # numpy's quantile takes ten times as long, and large studies have thousands
+    return Interval(_quantile(ordered, tail), _quantile(ordered, 1 - tail))
 
 
 def bootstrap_p(differences: NDArray[np.floating], n_images: int | None = None) -> float:
@@ -111,3 +111,11 @@ def bootstrap_p(differences: NDArray[np.floating], n_images: int | None = None) 
     if n_images is not None and n_images > 1:
         tail = float(stdtr(n_images - 1, ndtri(tail) * math.sqrt((n_images - 1) / n_images)))
     return min(1.0, 2 * tail)
+
+
+def _quantile(ordered: NDArray[np.floating], share: float) -> float:
+    """As numpy.quantile, linear between the two nearest."""
+    place = share * (ordered.size - 1)
+    below = min(int(place), ordered.size - 2) if ordered.size > 1 else 0
+    low, high = float(ordered[below]), float(ordered[min(below + 1, ordered.size - 1)])
+    return low + (high - low) * (place - below)

@@ -58,7 +58,7 @@ def covering_radius(points: Tensor, picks: list[int]) -> float:
 
 
 def coreset(*, quick: bool) -> dict[str, Any]:
-    """a. Greedy coreset against anomalib's KCenterGreedy, on the same projected patches.
+    """Item a: Greedy coreset against anomalib's KCenterGreedy, on the same projected patches.
 
     An iteration of anomalib's costs the same whichever it is, so some are timed and the rest is reckoned.
     """
@@ -95,7 +95,7 @@ def coreset(*, quick: bool) -> dict[str, Any]:
 
 
 def pro(*, quick: bool) -> dict[str, Any]:
-    """d. PRO against anomalib's AUPRO, on 83 maps of 224 x 224."""
+    """Item d: PRO against anomalib's AUPRO, on 83 maps of 224 x 224."""
     from anomalib.metrics.aupro import _AUPRO
     from scipy import ndimage
 
@@ -128,7 +128,7 @@ def pro(*, quick: bool) -> dict[str, Any]:
 
 
 def growth(*, quick: bool) -> dict[str, Any]:
-    """g. Time and peak memory of the coreset at 5 %, each size in a process of its own."""
+    """Item g: Time and peak memory of the coreset at 5 %, each size in a process of its own."""
     sizes = (25_000, 50_000) if quick else (25_000, 50_000, 100_000, 200_000, 400_000)
     rows = []
     for n in sizes:

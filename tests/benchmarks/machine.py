@@ -20,6 +20,7 @@ def machine_facts() -> dict[str, Any]:
     """Versions, processor, cores, load when asked, and matrix rates."""
     return {
         **environment(),
+        "threads": torch.get_num_threads(),
         "load": [round(each, 1) for each in os.getloadavg()],
         "gflops_float32": round(matrix_rate(torch.float32) / 1e9),
         "gflops_float64": round(matrix_rate(torch.float64) / 1e9),

@@ -26,11 +26,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes: does everything work?")
     parser.add_argument("--only", default="a,b,c,d,e,f,g", help="items, by letter")
+    parser.add_argument(
+        "--threads", type=int, help="of torch and FAISS, for all that is compared; fewer where others work"
+    )
     parser.add_argument("--output", type=Path, help="the JSON file")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     os.environ["TQDM_DISABLE"] = "1"
+    if options.threads:
+        for library in ("OMP", "MKL", "OPENBLAS"):  # before any of them is loaded; child processes obey too
+            os.environ[f"{library}_NUM_THREADS"] = str(options.threads)
 
     from kernels import KERNELS
     from machine import machine_facts

@@ -32,13 +32,13 @@ LAYERS = ("layer2", "layer3")
 
 
 def ratios(*, quick: bool) -> dict[str, Any]:
-    """b. Five coreset ratios against the single run at 20 %, each from an empty workspace."""
+    """Item b: Five coreset ratios against the single run at 20 %, each from an empty workspace."""
     dataset = {"n_train": 25 if quick else 150, "n_test_good": 10, "n_per_defect": 5}
     params = {"backbone": "resnet18", "weights": "random", "reweight": "none"}
     five = texture_study("five", dataset, {"method": "patchcore", "params": params, "grid": {"coreset_ratio": RATIOS}})
     one = texture_study("one", dataset, {"method": "patchcore", "params": params | {"coreset_ratio": RATIOS[-1]}})
     time_afresh(texture_study("warm", {"n_train": 4}, {"method": "patchcore", "params": params}))
-    rounds = [(time_afresh(one), time_afresh(five)) for _ in range(1 if quick else 3)]
+    rounds = [(time_afresh(one), time_afresh(five)) for _ in range(1 if quick else 2)]
     middle = sorted(rounds, key=lambda pair: pair[1].seconds / pair[0].seconds)[len(rounds) // 2]
     return {
         "n_train": dataset["n_train"],
@@ -53,13 +53,13 @@ def ratios(*, quick: bool) -> dict[str, Any]:
 
 
 def grid(*, quick: bool) -> dict[str, Any]:
-    """c. Twelve PatchCore variants on one category against anomalib's torch model called in a loop.
+    """Item c: Twelve PatchCore variants on one category against anomalib's torch model called in a loop.
 
     The same images, network and grid: ratios x neighbours x reweighting (anomalib's model has one, so it is called
     twice for each). The loop reads images and computes features for every variant, as anomalib's own benchmark
     pipeline does; scores are not evaluated, and nothing is recorded.
     """
-    small = {"n_train": 12 if quick else 30, "n_test_good": 6, "n_per_defect": 4}
+    small = {"n_train": 8 if quick else 20, "n_test_good": 6, "n_per_defect": 4}
     keys = {"coreset_ratio": [0.01, 0.05, 0.1], "neighbours": [3, 9], "reweight": ["none", "max_patch"]}
     params = {"backbone": "efficientnet_lite0", "layers": list(LAYERS)}
     study = texture_study("grid", small, {"method": "patchcore", "params": params, "grid": keys}, split=STANDARD)
@@ -81,7 +81,7 @@ def grid(*, quick: bool) -> dict[str, Any]:
 
 
 def again(*, quick: bool) -> dict[str, Any]:
-    """e. A finished study run again by the command line, and a grid extended by one value."""
+    """Item e: A finished study run again by the command line, and a grid extended by one value."""
     small = {"n_train": 15 if quick else 40, "n_test_good": 6, "n_per_defect": 4}
     params = {"backbone": "efficientnet_lite0", "reweight": "none"}
 
@@ -117,7 +117,7 @@ def again(*, quick: bool) -> dict[str, Any]:
 
 
 def floor(*, quick: bool) -> dict[str, Any]:
-    """f. Fit and score of a category of bottle's size, ResNet-50, against what cannot be saved.
+    """Item f: Fit and score of a category of bottle's size, ResNet-50, against what cannot be saved.
 
     That is the backbone's forward pass on all images, and the multiplications of projection, coreset (float64) and
     search (float32) at the rates of large matrix products, measured before and after.
