@@ -37,8 +37,8 @@ class RunRecord(BaseModel):
         started: ISO 8601, UTC.
         seconds: wall time of this run, which is short when others had computed its stages.
         environment: versions, device, commit.
-        facts: what the method says of its fitted model: the covering radius of a coreset; and the largest possible error
-            of figures that are not exact.
+        facts: what the method says of its fitted model: the covering radius of a coreset; and the largest possible
+            error of figures that are not exact.
         setting: of a method that is tuned: "default", "tuned", or "tuned_12" for a member of a Pareto set.
         error: of a failed run.
     """

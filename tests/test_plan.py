@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -217,6 +218,11 @@ def test_inputs_come_before_what_needs_them() -> None:
         seen.add(key)
 
 
+def short_sha256(text: str) -> str:
+    """The first 32 hexadecimal digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 def test_golden_keys() -> None:
     """Keys are part of every workspace: a change here means that all artifacts are computed again.
 
@@ -225,7 +231,11 @@ def test_golden_keys() -> None:
     run = plan_of(("a",)).runs[0]
     features = next(s for s in run.stages() if isinstance(s, FeatureStage))
     assert run.run_id == "a-patchcore-4537a61c9c15"
-    assert (features.key, run.fit[-1].key, run.key) == ("FEATURES", "FIT", "RUN")
+    assert run.fit[-1].key == "9a2593b4bf2e993aefd3ef67172532ec"
+    # the identity of one image's features, spelled out
+    source = short_sha256('["features",1,"resnet18","resnet18-default",{"crop":null,"size":224},"float32"]')
+    first = features.part.fingerprints[0].sha256
+    assert features.image_keys[0] == short_sha256(f'["{source}","{first}"]')
 
 
 def test_plan_of_a_thousand_runs_is_quick_enough_to_be_pure() -> None:
