@@ -37,7 +37,10 @@ def scope_drops(rows: Sequence[Row]) -> list[Row]:
 
 
 def repeat_statistics(rows: Sequence[Row]) -> list[Row]:
-    """Mean, standard deviation (n - 1) and 95 % t interval of the mean over the repeats, a row a metric."""
+    """Mean, standard deviation (n - 1) and 95 % t interval of the mean over the repeats, a row a metric.
+
+    The interval is cut at the ends of the metric's range, which few repeats of a good detector would cross.
+    """
     from scipy.stats import t
 
     groups: dict[tuple[Cell, ...], list[Row]] = {}
@@ -58,7 +61,7 @@ def repeat_statistics(rows: Sequence[Row]) -> list[Row]:
             del who["repeat"]
             found.append(
                 {**who, "metric": name, "n_repeats": len(values), "mean": mean, "std": spread}
-                | {"ci95_low": mean - half, "ci95_high": mean + half}
+                | {"ci95_low": max(mean - half, METRICS[name].low), "ci95_high": min(mean + half, METRICS[name].high)}
             )
     return found
 

@@ -78,6 +78,12 @@ def test_repeats_agree_with_scipy() -> None:
     assert (found["ci95_low"], found["ci95_high"]) == pytest.approx((low, high))
 
 
+def test_interval_stays_in_the_range_of_the_metric() -> None:
+    """Two repeats near 1 give no AUROC above 1."""
+    (found,) = repeat_statistics([row(repeat=i, image_auroc=v) for i, v in enumerate((0.99, 0.95))])
+    assert found["ci95_high"] == 1
+
+
 def test_one_repeat_has_no_interval() -> None:
     """Nothing is said of the spread of one value, nor of a metric that a repeat lacks."""
     assert repeat_statistics([row(image_auroc=0.9)]) == []
