@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -293,7 +294,15 @@ def test_stopped_study_goes_on_where_it_was(study_file: Path, finished: Path, tm
     """Killed after its first record and run again: nothing lost, nothing twice, the same figures."""
     command = [sys.executable, "-m", "adloc", "study", "run", str(study_file), "--workspace", str(tmp_path)]
     environment = os.environ | {"PYTHONSAFEPATH": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # a test run started in the background has SIGINT ignored, and children inherit that
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # one thread
+    )
     records = tmp_path / "studies" / "tiny" / "records"
     deadline = time.monotonic() + 120
     while not list(records.glob("[!.]*/record.json")) and process.poll() is None and time.monotonic() < deadline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
@@ -55,25 +54,29 @@ def ratios(*, quick: bool) -> dict[str, Any]:
 def grid(*, quick: bool) -> dict[str, Any]:
     """Item c: Twelve PatchCore variants on one category against anomalib's torch model called in a loop.
 
-    The same images, network and grid: ratios x neighbours x reweighting (anomalib's model has one, so it is called
-    twice for each). The loop reads images and computes features for every variant, as anomalib's own benchmark
-    pipeline does; scores are not evaluated, and nothing is recorded.
+    The same images, network and grid: ratios x neighbours x reweighting (anomalib's model has one, so it stands for
+    both). The loop reads images and computes features for every variant, as anomalib's own benchmark pipeline does;
+    scores are not evaluated, and nothing is recorded. Its time hangs on the ratio alone, so each ratio is timed once
+    and counted four times.
     """
-    small = {"n_train": 8 if quick else 40, "n_test_good": 6, "n_per_defect": 4}
+    small = {"n_train": 8 if quick else 60, "n_test_good": 6, "n_per_defect": 4}
     keys = {"coreset_ratio": [0.01, 0.05, 0.1], "neighbours": [3, 9], "reweight": ["none", "max_patch"]}
     params = {"backbone": "efficientnet_lite0", "layers": list(LAYERS)}
     study = texture_study("grid", small, {"method": "patchcore", "params": params, "grid": keys}, split=STANDARD)
     _warm_up()
     ours = time_afresh(study)
-    start = time.perf_counter()
-    for ratio, neighbours, _ in itertools.product(*keys.values()):
-        _anomalib_once(small, ratio, neighbours)
-    theirs = time.perf_counter() - start
+    each: dict[float, float] = {}
+    for ratio in keys["coreset_ratio"]:
+        start = time.perf_counter()
+        _anomalib_once(small, ratio, neighbours=9)
+        each[ratio] = round(time.perf_counter() - start, 2)
+    theirs = sum(each.values()) * 12 / len(each)
     return {
         **small,
         "variants": 12,
         "adloc_s": round(ours.seconds, 2),
-        "anomalib_s": round(theirs, 2),
+        "anomalib_s_by_ratio": each,
+        "anomalib_s_reckoned": round(theirs, 2),
         "times_faster": round(theirs / ours.seconds, 1),
         "goal": "at least 10 end to end",
         "adloc_does_beside": "metrics, records, heatmaps, MLflow, report",
