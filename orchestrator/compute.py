@@ -72,7 +72,7 @@ class Workbench:
         """Compute on `device`, `batch_size` images at a time through the backbone."""
         self._store = store
         self._reach = reach
-        self._device = device
+        self.device = device
         self._listener = listener
         self._extraction = FeatureExtraction(store, device, batch_size)
         self._detectors: dict[str, Detector] = {}
@@ -170,7 +170,7 @@ class Workbench:
             kind = type(getattr(params, stage.step.grows_with))
             params = params.model_copy(update={stage.step.grows_with: kind(extent)})
             facts["extent"] = extent
-        context = StepContext(params, self.features(stage.features), before, stage.seed, self._device, base)
+        context = StepContext(params, self.features(stage.features), before, stage.seed, self.device, base)
         result: Result = getattr(self.detector(stage.method), stage.step.name)(context)
         return replace(result, facts={**result.facts, **facts}, seconds=base.seconds if base else 0.0)
 

@@ -78,8 +78,8 @@ class LocalExecutor:
         except StageMismatchError:
             raise  # a bug that could put test images into a fit: nothing may go on
         except (UserError, DatasetError, MethodError) as error:
-            record = record_failure(run, self._records, started, str(error))
+            record = record_failure(run, self._bench, self._records, started, str(error))
         except Exception:  # noqa: BLE001  # the one boundary where a run's failure is recorded, with its traceback
-            record = record_failure(run, self._records, started, traceback.format_exc())
+            record = record_failure(run, self._bench, self._records, started, traceback.format_exc())
         self._records.write(record)
         return record

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.datasets.transform import resize_and_crop
-from adloc.environment import environment
+from adloc.environment import describe, environment
 from adloc.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
 from adloc.methods.detector import FitFacts
 from adloc.metrics.classification import confusion
@@ -72,16 +72,17 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     detector = bench.detector(run.variant.method)
     facts = dict(detector.fit_facts(fit, run.variant.params)) if isinstance(detector, FitFacts) else {}
     facts |= {name: float(value) for name, value in test.facts.items() if name.endswith("_error")}
-    return _record(run, started, status="done", threshold=threshold, metrics=metrics, facts=facts)
+    return _record(run, bench, started, status="done", threshold=threshold, metrics=metrics, facts=facts)
 
 
-def record_failure(run: Run, records: Records, started: datetime, error: str) -> RunRecord:
+def record_failure(run: Run, bench: Workbench, records: Records, started: datetime, error: str) -> RunRecord:
     """Write that a run failed, and why; the next `run` tries it again."""
     records.draft(run.run_id)
-    return _record(run, started, status="failed", error=error)
+    return _record(run, bench, started, status="failed", error=error)
 
 
-def _record(run: Run, started: datetime, **found: object) -> RunRecord:
+def _record(run: Run, bench: Workbench, started: datetime, **found: object) -> RunRecord:
+    made_with = {"device": describe(bench.device), "weights_sha256": run.fit[0].features.network.sha256}
     parts = {"train": run.train_part, "test": run.test.truth.part}
     if run.validation is not None:
         parts["validation"] = run.validation.truth.part
@@ -106,7 +107,7 @@ def _record(run: Run, started: datetime, **found: object) -> RunRecord:
             "datasets": {name: part.digest for name, part in parts.items()},
             "started": started.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
-            "environment": environment() | {"weights_sha256": run.fit[0].features.network.sha256},
+            "environment": environment() | made_with,
             **found,
         }
     )

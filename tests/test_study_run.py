@@ -96,6 +96,14 @@ def test_results_have_the_columns_of_the_contract(study_file: Path, finished: Pa
         assert list(row) == list(rows[0])
 
 
+def test_record_tells_what_it_was_made_with(study_file: Path, finished: Path) -> None:
+    """Versions, device, commit and the weights' hash stand in every record."""
+    for row in rows_of(study_file, finished)[:4]:
+        record = json.loads((finished / "studies" / "tiny" / "records" / row["run_id"] / "record.json").read_text())
+        assert {"adloc", "torch", "device", "commit", "weights_sha256"} <= set(record["environment"])
+        assert record["environment"]["device"]
+
+
 def test_macro_is_the_mean_over_categories(study_file: Path, finished: Path) -> None:
     """Metrics are averaged, sizes added up, and a threshold is nobody's."""
     rows = rows_of(study_file, finished)

@@ -134,6 +134,9 @@ def _compared(material: Material, comparisons: list[Comparison]) -> Section | No
         "averages and single categories apart. A setting is compared with the lead of its method and leads with each "
         f"other, at most {MOST_PAIRS} pairs; the lead is the setting with the best validation figure."
     ]
+    fewest = min(finding.n_resamples for finding in material.findings)
+    if fewest < N_RESAMPLES:
+        notes.append(f"With so many runs, pixel metrics have {fewest} resamples, and p no lower than {1 / fewest:g}.")
     for regime in material.regimes[:1]:
         for metric in METRICS_COMPARED:
             ranked = rank_leads(material, regime, metric)
