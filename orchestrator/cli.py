@@ -6,7 +6,7 @@ import json
 import sys
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -119,8 +119,18 @@ def plan(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json:
 @SET
 @WORKSPACE
 @AS_JSON
-@click.option("--executor", type=click.Choice(["local"]), default="local", help="Where stages run.", show_default=True)
-@click.option("--jobs", type=click.IntRange(min=1), help="CPU threads to use; default: all cores.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where stages are computed: in this process, or on the Ray cluster of $RAY_ADDRESS, else one started here.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="local: CPU threads, default all cores. ray: stages at a time, default one for four cores, at least two.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images a backbone pass; figures do not depend on it.")
 @click.option("--fresh", is_flag=True, help="Compute everything again; earlier records are set aside.")
@@ -132,7 +142,7 @@ def run(
     overrides: tuple[str, ...],
     workspace: str | None,
     as_json: bool,  # noqa: FBT001
-    executor: str,
+    executor: Literal["local", "ray"],
     jobs: int | None,
     device: str,
     batch_size: int | None,
@@ -145,27 +155,21 @@ def run(
     Exit code 0: all runs are done; 2: the file or its data is wrong and nothing was run; 3: some runs failed,
     the others are recorded; 130: interrupted.
     """
-    del executor  # the choice is checked by its type
     from adloc.answer import find_answer
     from adloc.driver import run_study
+    from adloc.executors.executor import Computing, OnDemand
     from adloc.progress import Progress
     from adloc.study import search_json
 
-    if jobs is not None:
-        from adloc.environment import limit_threads
-
-        limit_threads(jobs)
     prepared = _prepare(file, overrides, workspace, download=True)
     _warn_of_random_weights(prepared)
-    with Progress(quiet=as_json) as progress:
+    computing = Computing(executor, device, jobs, batch_size)
+    with OnDemand(computing) as computes, Progress(quiet=as_json) as progress:
         if prepared.searches:
             from adloc.tune import tune_study
 
-            prepared = tune_study(
-                prepared, device, progress, fresh=fresh, new_revision=new_revision, storage=storage,
-                batch_size=batch_size,
-            )  # fmt: skip
-        outcome = run_study(prepared, device, progress, fresh=fresh, batch_size=batch_size)
+            prepared = tune_study(prepared, computes, progress, fresh=fresh, new_revision=new_revision, storage=storage)
+        outcome = run_study(prepared, computes, progress, fresh=fresh)
     answer = find_answer(prepared.plan, prepared.records)
     if as_json:
         found = {"outcome": _fields(outcome), "results": answer.rows} | search_json(prepared)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,17 +12,19 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from adloc.datasets.transform import prepare_mask
+from adloc.environment import describe
 from adloc.features import FeatureExtraction, StoredFeatures
 from adloc.localisation import localise
 from adloc.methods import load_detector
 from adloc.methods.detector import Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
+from adloc.plan import walk
 from adloc.stages import EvaluationStage, FeatureStage, StepStage, ThresholdStage, TruthStage
 from adloc.thresholds import calibrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     import torch
 
@@ -44,6 +48,26 @@ class Listener(Protocol):
         """A stage was computed; `n_images` passed the backbone (0 for other kinds)."""
 
 
+class Helper(Protocol):
+    """Computes stages elsewhere, into the store of the workbench that asks.
+
+    Attributes:
+        device_name: "cpu", or the names of the GPUs that it computes on.
+        peak_bytes: the largest memory of a process that computed for it.
+    """
+
+    device_name: str
+    peak_bytes: int
+
+    def compute(self, stage: Stage, bench: Workbench) -> None:
+        """Return once the store has the stage.
+
+        Raises:
+            StageFailedError: it, or something that it needs, failed.
+            StageMismatchError: it was given a part that it must never see.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Extents:
     """How far shared stages reach for the whole plan, not for one run alone, and which go on from which."""
@@ -57,6 +81,16 @@ class Extents:
         """What the plan's runs need together."""
         return cls(plan.extents, plan.layers, plan.bases)
 
+    def around(self, stage: Stage) -> Extents:
+        """What computing this stage from its inputs needs to know: small enough to travel."""
+        base = self.bases.get(stage.key)
+        stages = [*walk(stage), *(() if base is None else walk(base))]
+        return Extents(
+            {each.key: self.extents[each.key] for each in stages if each.key in self.extents},
+            {each.source: self.layers[each.source] for each in stages if isinstance(each, FeatureStage)},
+            {} if base is None else {stage.key: base},
+        )
+
 
 class Workbench:
     """Computes stages into a store: only what is asked for and not there already."""
@@ -68,12 +102,14 @@ class Workbench:
         device: torch.device,
         listener: Listener,
         batch_size: int | None = None,
+        helper: Helper | None = None,
     ) -> None:
-        """Compute on `device`, `batch_size` images at a time through the backbone."""
-        self._store = store
-        self._reach = reach
+        """Compute on `device`, `batch_size` images at a time through the backbone; or let `helper` compute."""
+        self.reach = reach
         self.device = device
+        self._store = store
         self._listener = listener
+        self._helper = helper
         self._extraction = FeatureExtraction(store, device, batch_size)
         self._detectors: dict[str, Detector] = {}
 
@@ -83,25 +119,48 @@ class Workbench:
         Raises:
             MethodError: weights that do not fit, or a layer that is not there.
         """
-        wanted = {(s.network, self._reach.layers[s.source]) for s in stages if isinstance(s, FeatureStage)}
+        wanted = {(s.network, self.reach.layers[s.source]) for s in stages if isinstance(s, FeatureStage)}
         for network, layers in sorted(wanted, key=str):
             self._extraction.network(network, layers)
 
     def is_done(self, stage: Stage) -> bool:
         """Whether the store has the stage, as far as the plan needs it."""
         if isinstance(stage, FeatureStage):
-            return self._extraction.is_done(stage, self._reach.layers[stage.source])
+            return self._extraction.is_done(stage, self.reach.layers[stage.source])
         return self._kept(stage) is not None
 
+    @property
+    def device_name(self) -> str:
+        """ "cpu", or the name of the GPU; of whatever computes."""
+        return describe(self.device) if self._helper is None else self._helper.device_name
+
+    @property
+    def peak_bytes(self) -> int:
+        """The largest memory so far of this process, or of one that computed for it."""
+        return peak_bytes() if self._helper is None else self._helper.peak_bytes
+
     def result(self, stage: Stage) -> Result:
-        """The result of a stage, computed if need be, after its inputs. What is kept needs no inputs."""
+        """The result of a stage, computed if need be, after its inputs. What is kept needs no inputs.
+
+        Raises:
+            StageFailedError: it was computed in another process, and failed there.
+        """
         if isinstance(stage, FeatureStage):
             self._features(stage)
             return Result({})
         kept = self._kept(stage)
-        if kept is not None:
-            return kept
-        return self._compute(stage)
+        if kept is None and self._helper is not None:
+            self._helper.compute(stage, self)
+            kept = self._kept(stage)
+        return self._compute(stage) if kept is None else kept
+
+    def missing_images(self, stage: FeatureStage) -> list[int]:
+        """Numbers of the images that the store lacks, or of which it lacks a layer."""
+        return list(self._extraction.missing(stage, self.reach.layers[stage.source]))
+
+    def extract(self, stage: FeatureStage, images: Collection[int]) -> int:
+        """Compute the features of these images, where the store lacks them; how many passed the backbone."""
+        return self._extraction.run(stage, self.reach.layers[stage.source], lambda _done, _total: None, images)
 
     def features(self, stage: FeatureStage) -> StoredFeatures:
         """The features of a part, as steps read them."""
@@ -115,14 +174,17 @@ class Workbench:
 
     def _kept(self, stage: Stage) -> Result | None:
         kept = self._store.get(stage.kind, stage.key)
-        needed = self._reach.extents.get(stage.key)
+        needed = self.reach.extents.get(stage.key)
         if kept is not None and needed is not None and float(kept.facts["extent"]) < needed:
             return None
         return kept
 
     def _features(self, stage: FeatureStage) -> None:
-        layers = self._reach.layers[stage.source]
+        layers = self.reach.layers[stage.source]
         if self._extraction.is_done(stage, layers):
+            return
+        if self._helper is not None:
+            self._helper.compute(stage, self)
             return
         self._listener.stage_started(stage)
         start = time.perf_counter()
@@ -149,7 +211,7 @@ class Workbench:
             case StepStage():
                 self._features(stage.features)
                 before = {earlier.step.name: self.result(earlier) for earlier in stage.before}
-                base = self._reach.bases.get(stage.key)
+                base = self.reach.bases.get(stage.key)
                 self.detector(stage.method)  # importing a method's libraries is not its cost
                 return partial(self._step, stage, before, None if base is None else self.result(base))
             case ThresholdStage():
@@ -166,13 +228,19 @@ class Workbench:
             require(stage.features.part, TrainPart)
         params, facts = stage.params, {}
         if stage.step.grows_with is not None:
-            extent = self._reach.extents[stage.key]
+            extent = self.reach.extents[stage.key]
             kind = type(getattr(params, stage.step.grows_with))
             params = params.model_copy(update={stage.step.grows_with: kind(extent)})
             facts["extent"] = extent
         context = StepContext(params, self.features(stage.features), before, stage.seed, self.device, base)
         result: Result = getattr(self.detector(stage.method), stage.step.name)(context)
         return replace(result, facts={**result.facts, **facts}, seconds=base.seconds if base else 0.0)
+
+
+def peak_bytes() -> int:
+    """The largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
 def choose_threshold(stage: ThresholdStage, scores: list[Result]) -> Result:

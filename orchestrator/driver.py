@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from adloc.answer import find_answer, write_answer
 from adloc.comparisons import identity
+from adloc.plan import sources
 from adloc.records import write_json
 from adloc.report.page import is_report_current, write_report
 from adloc.results import MACRO
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from adloc.answer import Answer
-    from adloc.executor import Reporter
+    from adloc.executors.executor import OnDemand
     from adloc.plan import Run
+    from adloc.runner import Reporter
     from adloc.store import Store
     from adloc.study import Study
     from adloc.tracking import Tracking
@@ -46,22 +48,20 @@ class Outcome:
     n_stages: int
 
 
-def run_study(
-    study: Study, device_name: str, reporter: Reporter, *, fresh: bool = False, batch_size: int | None = None
-) -> Outcome:
+def run_study(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool = False) -> Outcome:
     """Compute and record every run that has no current record; keep MLflow and the tables in step.
 
     A study that is finished and tracked is told so without importing torch or mlflow.
 
     Args:
         study: prepared.
-        device_name: auto, cpu or cuda.
+        on_demand: where stages are computed.
         reporter: hears of progress.
         fresh: compute everything again.
-        batch_size: images a backbone pass; None for what is fastest on the device.
 
     Raises:
-        UserError: no such device, weights that do not fit, or another process runs this study.
+        UserError: no such device, weights that do not fit, a machine that cannot read what it must, or another
+            process runs this study.
         KeyboardInterrupt: on SIGINT and SIGTERM, with everything recorded so far safe.
     """
     folder = study.workspace.study_path(study.spec.study)
@@ -74,23 +74,23 @@ def run_study(
             if not is_report_current(study):
                 write_report(study)
             return Outcome(len(study.plan.runs), 0, 0, 0)
-        return _run(study, todo, device_name, reporter, fresh=fresh, batch_size=batch_size)
+        return _run(study, todo, on_demand, reporter, fresh=fresh)
 
 
-def _run(
-    study: Study, todo: list[Run], device_name: str, reporter: Reporter, *, fresh: bool, batch_size: int | None
-) -> Outcome:
+def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter, *, fresh: bool) -> Outcome:
     from adloc.compute import Extents, Workbench
-    from adloc.environment import pick_device
-    from adloc.executor import LocalExecutor
+    from adloc.runner import Runner
     from adloc.store import Store, cap_bytes
     from adloc.tracking import Tracking
 
     folder = study.workspace.study_path(study.spec.study)
-    store = Store(study.workspace.store_path)
-    bench = Workbench(store, Extents.of(study.plan), pick_device(device_name), reporter, batch_size)
+    executor, store = on_demand.executor, Store(study.workspace.store_path)
+    reach = Extents.of(study.plan)
+    bench = Workbench(store, reach, executor.device, reporter, executor.batch_size, executor.helper)
+    stages = [stage for run in todo for stage in run.stages()]
     with located(study.file):
-        bench.load_networks(stage for run in todo for stage in run.stages())
+        bench.load_networks(stages)
+    executor.begin(store, sources(stages), reporter)
     if fresh:
         _forget(study, store)
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def _run(
     status, answer, report = "KILLED", None, None
     try:
         known = {r.run_id: r for r in study.records.all()}
-        for record in LocalExecutor(study.plan, bench, study.records, reporter).run(known):
+        for record in Runner(study.plan, executor, bench, study.records, reporter).run(known):
             tracking.log(record, study.records.path(record.run_id))
         for trial in (trial for state in study.searches for trial in state.trials):
             tracking.log_trial(trial)

@@ -42,6 +42,10 @@ class StageMismatchError(Exception):
     """A stage was given a part that it must never see: a bug in the planner, never a user's mistake."""
 
 
+class StageFailedError(Exception):
+    """A stage failed in another process; the text is what a record of the failure holds."""
+
+
 def nearest(word: str, choices: Sequence[str]) -> str:
     """ "did you mean X?", or the list of choices."""
     close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)

@@ -17,7 +17,7 @@ from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -85,15 +85,24 @@ class FeatureExtraction:
                 found[index] = kept | set(layers)
         return found
 
-    def run(self, stage: FeatureStage, layers: Sequence[str], progress: Callable[[int, int], None]) -> int:
+    def run(
+        self,
+        stage: FeatureStage,
+        layers: Sequence[str],
+        progress: Callable[[int, int], None],
+        only: Collection[int] | None = None,
+    ) -> int:
         """Compute and keep what is missing; return how many images passed the backbone.
 
         Args:
             stage: the part, network and size.
             layers: all that the study reads of this network.
             progress: called with (images done, images to do).
+            only: numbers of the images to look at; None for all.
         """
         missing = self.missing(stage, layers)
+        if only is not None:
+            missing = {index: wanted for index, wanted in missing.items() if index in only}
         wanted = tuple(sorted(set().union(*missing.values()))) if missing else ()
         if not missing:
             return 0

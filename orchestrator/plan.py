@@ -193,6 +193,15 @@ def inputs(stage: Stage) -> tuple[Stage, ...]:
             return ()
 
 
+def sources(stages: Iterable[Stage]) -> list[FeatureStage]:
+    """One features stage for each category, domain and network: what it takes to see that all can be read."""
+    found: dict[tuple[object, ...], FeatureStage] = {}
+    for stage in stages:
+        if isinstance(stage, FeatureStage) and len(stage.part):
+            found.setdefault((stage.part.category, stage.part.domain, stage.network), stage)
+    return list(found.values())
+
+
 def make_plan(spec: StudySpec, inventory: Inventory, winners: Sequence[Winner] = ()) -> Plan:
     """Expand a study into runs: those of its variants, and of what its searches have found so far.
 

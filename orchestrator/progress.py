@@ -22,7 +22,7 @@ FIGURES = ("image_auroc", "pixel_auroc", "pixel_aupro")
 
 
 class Progress:
-    """Writes to stderr, so that what a program reads from stdout stays clean. See `adloc.executor.Reporter`."""
+    """Writes to stderr, so that what a program reads from stdout stays clean. See `adloc.runner.Reporter`."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         """Say nothing when `quiet`."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.datasets.transform import resize_and_crop
-from adloc.environment import describe, environment
+from adloc.environment import environment
 from adloc.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
 from adloc.methods.detector import FitFacts
 from adloc.metrics.classification import confusion
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from adloc.parts import Part
     from adloc.plan import Run
     from adloc.records import Records
-    from adloc.stages import EvaluationStage, StepStage
+    from adloc.stages import EvaluationStage, Stage, StepStage
 
 RANKING = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_aupro", "pixel_aupro_005")
 THRESHOLDED = {
@@ -41,6 +39,13 @@ THRESHOLDED = {
     "image_fpr": "false_positive_rate",
     "image_fnr": "false_negative_rate",
 }
+
+
+def needed(run: Run) -> tuple[Stage, ...]:
+    """The stages whose results a record is written from."""
+    scored = run.test.scores
+    found = (*run.fit, run.threshold, run.validation, run.test, *scored.before, scored, run.test.truth)
+    return tuple(stage for stage in found if stage is not None)
 
 
 def record_run(run: Run, bench: Workbench, records: Records, started: datetime) -> RunRecord:
@@ -82,7 +87,7 @@ def record_failure(run: Run, bench: Workbench, records: Records, started: dateti
 
 
 def _record(run: Run, bench: Workbench, started: datetime, **found: object) -> RunRecord:
-    made_with = {"device": describe(bench.device), "weights_sha256": run.fit[0].features.network.sha256}
+    made_with = {"device": bench.device_name, "weights_sha256": run.fit[0].features.network.sha256}
     parts = {"train": run.train_part, "test": run.test.truth.part}
     if run.validation is not None:
         parts["validation"] = run.validation.truth.part
@@ -133,12 +138,11 @@ def costs(fit_steps: Sequence[StepStage], evaluated: EvaluationStage, bench: Wor
     fit = {stage.step.name: bench.result(stage) for stage in fit_steps}
     steps = [bench.result(s).seconds for s in (*scored.before, scored) if s.step.part == "score"]
     seconds = bench.features(scored.features).seconds() + sum(steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "fit_s": bench.features(fit_steps[0].features).seconds() + detector.fit_seconds(fit, params),
         "score_ms_per_image": 1000 * seconds / max(1, len(evaluated.truth.part)),
         "model_mb": detector.model_bytes(fit, params) / 1e6,
-        "peak_memory_mb": peak / 1e6,
+        "peak_memory_mb": bench.peak_bytes / 1e6,
     }
 
 

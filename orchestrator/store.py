@@ -13,6 +13,7 @@ import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -92,7 +93,7 @@ class Store:
             "seconds": result.seconds,
             "crc32": {name: _checksum(array) for name, array in arrays.items()},
         }
-        aside = path.with_name(f".{key}.{os.getpid()}.tmp")
+        aside = path.with_name(f".{key}.{uuid4().hex}.tmp")  # two machines may have a process of one number
         try:
             save_file(arrays, aside, metadata={"adloc": json.dumps(facts)})
             with aside.open("rb+") as file:

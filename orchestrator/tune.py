@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from adloc.driver import param_names, terminate_as_interrupt
 from adloc.errors import UserError
-from adloc.plan import walk
+from adloc.plan import sources, walk
 from adloc.study import located, spec_yaml, with_winners
 from adloc.tuning.plots import is_drawn
 
 if TYPE_CHECKING:
-    from adloc.executor import Reporter
+    from adloc.executors.executor import OnDemand
+    from adloc.runner import Reporter
     from adloc.stages import Stage
     from adloc.study import Study
     from adloc.tuning.state import SearchState
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
 
 def tune_study(
     study: Study,
-    device_name: str,
+    on_demand: OnDemand,
     reporter: Reporter,
     *,
     fresh: bool = False,
     new_revision: bool = False,
     storage: str | None = None,
-    batch_size: int | None = None,
 ) -> Study:
     """The study with what its searches found in its plan; trials that have a record are not repeated.
 
@@ -37,12 +37,11 @@ def tune_study(
 
     Args:
         study: prepared.
-        device_name: auto, cpu or cuda.
+        on_demand: where stages are computed.
         reporter: hears of progress.
         fresh: begin every search again.
         new_revision: begin those again that are not what they were.
         storage: URL of Optuna's database; None for the journal in the workspace.
-        batch_size: images a backbone pass.
 
     Raises:
         UserError: what is searched has changed since the trials were made; every difference is shown.
@@ -58,14 +57,11 @@ def tune_study(
     if shown and not fresh and all(s.is_done and is_drawn(s.trials, folder / s.search.name) for s in study.searches):
         return study
     with study.workspace.lock(study.spec.study), terminate_as_interrupt():
-        return _tune(with_winners(study), device_name, reporter, fresh=fresh, storage=storage, batch_size=batch_size)
+        return _tune(with_winners(study), on_demand, reporter, fresh=fresh, storage=storage)
 
 
-def _tune(
-    study: Study, device_name: str, reporter: Reporter, *, fresh: bool, storage: str | None, batch_size: int | None
-) -> Study:
+def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool, storage: str | None) -> Study:
     from adloc.compute import Extents
-    from adloc.environment import pick_device
     from adloc.store import Store
     from adloc.tracking import Tracking
     from adloc.tuning.plots import draw_search
@@ -78,10 +74,12 @@ def _tune(
             state.records.begin(state.fingerprint)
     study = with_winners(study)
     reach = Reach(Extents.of(study.plan))
-    bench = TrialBench(Store(study.workspace.store_path), reach.extents, pick_device(device_name), reporter, batch_size)
+    executor, store = on_demand.executor, Store(study.workspace.store_path)
+    bench = TrialBench(store, reach.extents, executor.device, reporter, executor.batch_size, executor.helper)
     first = [stage for state in study.searches for stage in _first_stages(state, reach)]
     with located(study.file):
         bench.load_networks(first)
+    executor.begin(store, sources(first), reporter)
     optuna_storage = open_storage(study.workspace.journal_path(study.spec.study), storage)
     folder = study.workspace.study_path(study.spec.study)
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +90,7 @@ def _tune(
         for state in study.searches:
             bench.allow(state.stages.calibration)
             suggestions = Suggestions(state.search, state.records.revision, state.fingerprint, optuna_storage)
-            tuner = Tuner(state.search, state.stages, bench, reach, state.records)
+            tuner = Tuner(state.search, state.stages, bench, reach, state.records, executor.map)
             trials = tuner.run(suggestions, tracking.log_trial, reporter)
             figures = folder / "tuning" / state.search.name
             draw_search(state.search, trials, suggestions.importances(), figures)

@@ -199,7 +199,7 @@ def test_stage_of_a_test_part_ends_the_search(run: Any, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(tuner, "try_category", peep)
     with pytest.raises(StageMismatchError):
-        Tuner(search, Parts(), None, None, None)._try(0, search.first, [])  # type: ignore[arg-type]
+        Tuner(search, Parts(), None, None, None)._try((0, search.first), [])  # type: ignore[arg-type]
 
 
 def test_lost_journal_is_made_again_from_the_records(run: Any, tmp_path: Path) -> None:

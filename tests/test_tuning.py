@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from adloc.cli import cli
 from adloc.errors import StageMismatchError
+from adloc.executors.executor import Computing, OnDemand
 from adloc.parts import TestPart, ValidationPart
 from adloc.study import prepare
 from adloc.workspace import Workspace
@@ -134,7 +135,7 @@ def watched(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     workspace = Workspace(tmp_path_factory.mktemp("watched"))
     watcher = Watcher()
     study = prepare(study_file, ["tuning.trials=20", "dataset.categories=[gear]"], workspace, download=False)
-    return tune_study(study, "cpu", watcher, batch_size=8), watcher
+    return tune_study(study, OnDemand(Computing(device="cpu", batch_size=8)), watcher), watcher
 
 
 def test_twenty_trials_cost_one_backbone_pass_an_image_and_size(watched: tuple[Study, Watcher]) -> None:

@@ -7,6 +7,7 @@ to its largest number of neighbours, features for every layer of its choices: wh
 from __future__ import annotations
 
 from statistics import fmean
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from adloc.compute import Extents, Workbench
@@ -40,10 +41,15 @@ class Reach:
         self._layers = dict(plan.layers)
         self._bases = dict(plan.bases)
         self._steps: dict[str, StepStage] = {}
+        self._lock = Lock()
         self.extents = Extents(self._extents, self._layers, self._bases)
 
     def extend(self, stages: Iterator[Stage], search: Search) -> None:
-        """Let these stages reach as far as the largest values of the space."""
+        """Let these stages reach as far as the largest values of the space. Trials of a wave may call it at once."""
+        with self._lock:
+            self._extend(stages, search)
+
+    def _extend(self, stages: Iterator[Stage], search: Search) -> None:
         for stage in stages:
             if isinstance(stage, StepStage) and stage.extent is not None:
                 dimension = search.space.get(str(stage.step.grows_with))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import traceback
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import ValidationError
 
 from adloc.datasets.errors import DatasetError
-from adloc.errors import StageMismatchError, UserError
+from adloc.errors import StageFailedError, StageMismatchError, UserError
 from adloc.methods.errors import MethodError
 from adloc.metrics.registry import METRICS
 from adloc.tuning.trial import mean_figures, try_category
@@ -40,14 +41,21 @@ class Tuner:
     """Runs one search to its end. It is given train and validation parts alone, inside `stages`."""
 
     def __init__(
-        self, search: Search, stages: TrialStages, bench: TrialBench, reach: Reach, records: TrialRecords
+        self,
+        search: Search,
+        stages: TrialStages,
+        bench: TrialBench,
+        reach: Reach,
+        records: TrialRecords,
+        mapping: Callable[..., Iterator[TrialRecord]] = map,
     ) -> None:
-        """Prepare; nothing is suggested yet."""
+        """Prepare; nothing is suggested yet. `mapping` tries the trials of a wave: like map, or several at a time."""
         self._search = search
         self._stages = stages
         self._bench = bench
         self._reach = reach
         self._records = records
+        self._map = mapping
 
     def run(
         self, suggestions: Suggestions, track: Callable[[TrialRecord], str], reporter: TrialReporter
@@ -67,16 +75,22 @@ class Tuner:
             wave, trials = self._search.config.wave, self._search.config.trials
             end = min((len(records) // wave + 1) * wave, trials)
             asked = [(number, suggestions.ask(number)) for number in range(len(records), end)]
-            for number, values in asked:
-                record = self._try(number, values, records)
+            tried = partial(self._try, before=tuple(records))
+            for record in self._map(tried, asked):
                 self._records.write(record)
                 suggestions.tell(record, track(record))
                 records.append(record)
                 reporter.trial_done(self._search, record, self._search.best(records))
         return records
 
-    def _try(self, number: int, values: Mapping[str, object], before: Sequence[TrialRecord]) -> TrialRecord:
-        """One trial; what a setting cannot do is recorded, and the search goes on."""
+    def _try(self, asked: tuple[int, Mapping[str, object]], before: Sequence[TrialRecord]) -> TrialRecord:
+        """One trial; what a setting cannot do is recorded, and the search goes on.
+
+        Args:
+            asked: number and values.
+            before: trials of the waves before: what this one is, must not depend on how far its neighbours are.
+        """
+        number, values = asked
         started = datetime.now(UTC)
         categories: dict[str, dict[str, float | None]] = {}
         variant, state, error = None, "complete", None
@@ -92,7 +106,7 @@ class Tuner:
             raise  # a bug that would show test images to a trial: nothing may go on
         except ValidationError as refused:
             state, error = "failed", str(refused.errors()[0]["msg"])
-        except (UserError, DatasetError, MethodError) as refused:
+        except (UserError, DatasetError, MethodError, StageFailedError) as refused:
             state, error = "failed", str(refused)
         except Exception:  # noqa: BLE001  # the one boundary where a trial's failure is recorded, with its traceback
             state, error = "failed", traceback.format_exc()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from adloc.driver import run_study
+from adloc.executors.executor import Computing, OnDemand
 from adloc.progress import Progress
 from adloc.study import prepare
 from adloc.workspace import Workspace
@@ -70,7 +71,7 @@ def time_study(study: dict[str, Any], workspace: Path) -> Timed:
     start = time.perf_counter()
     prepared = prepare(path, [], Workspace(workspace), download=False)
     with Ear(timed) as ear:
-        outcome = run_study(prepared, "cpu", ear)
+        outcome = run_study(prepared, OnDemand(Computing(device="cpu")), ear)
     timed.seconds = time.perf_counter() - start
     if outcome.n_failed:
         message = f"{outcome.n_failed} runs failed; see {workspace}"

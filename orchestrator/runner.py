@@ -1,4 +1,4 @@
-"""The local executor: every run of a plan in this process, one after the other."""
+"""The runs of a plan: each recorded as soon as its stages are there, whoever computes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from adloc.compute import Listener
 from adloc.datasets.errors import DatasetError
-from adloc.errors import StageMismatchError, UserError
+from adloc.errors import StageFailedError, StageMismatchError, UserError
 from adloc.methods.errors import MethodError
 from adloc.recorder import record_failure, record_run
 from adloc.study import is_current
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from adloc.compute import Workbench
+    from adloc.executors.executor import Executor
     from adloc.plan import Plan, Run
     from adloc.records import Records, RunRecord
     from adloc.tuning.search import Search
@@ -44,12 +45,13 @@ class Reporter(Listener, Protocol):
         """A run was recorded, done or failed."""
 
 
-class LocalExecutor:
-    """Walks the plan's runs in order; a run that fails does not stop the others."""
+class Runner:
+    """Walks the plan's runs; a run that fails does not stop the others."""
 
-    def __init__(self, plan: Plan, bench: Workbench, records: Records, reporter: Reporter) -> None:
+    def __init__(self, plan: Plan, executor: Executor, bench: Workbench, records: Records, reporter: Reporter) -> None:
         """Prepare; nothing is computed yet."""
         self._plan = plan
+        self._executor = executor
         self._bench = bench
         self._records = records
         self._reporter = reporter
@@ -62,10 +64,9 @@ class LocalExecutor:
         """
         current = {run.run_id for run in self._plan.runs if is_current(known.get(run.run_id), run)}
         self._reporter.study_started(self._plan, len(current))
-        for run in self._plan.runs:
-            if run.run_id in current:
-                yield known[run.run_id]
-                continue
+        yield from (known[run.run_id] for run in self._plan.runs if run.run_id in current)
+        todo = [run for run in self._plan.runs if run.run_id not in current]
+        for run in self._executor.ready(todo, self._bench):
             self._reporter.run_started(run)
             record = self._attempt(run)
             self._reporter.run_done(run, record)
@@ -77,7 +78,7 @@ class LocalExecutor:
             record = record_run(run, self._bench, self._records, started)
         except StageMismatchError:
             raise  # a bug that could put test images into a fit: nothing may go on
-        except (UserError, DatasetError, MethodError) as error:
+        except (UserError, DatasetError, MethodError, StageFailedError) as error:
             record = record_failure(run, self._bench, self._records, started, str(error))
         except Exception:  # noqa: BLE001  # the one boundary where a run's failure is recorded, with its traceback
             record = record_failure(run, self._bench, self._records, started, traceback.format_exc())

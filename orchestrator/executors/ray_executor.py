@@ -1,0 +1,313 @@
+"""The Ray executor: stages on the cores, GPUs and machines of a cluster.
+
+A stage becomes a task that waits for the tasks of its inputs. Results go into the store, on a disk that all machines
+share; nothing but orders and outcomes travels. Runs are recorded, MLflow and Optuna spoken to, by the driver alone.
+A task whose worker or machine dies is started again elsewhere; one that fails fails whatever rests on it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import torch
+
+from adloc.environment import environment
+from adloc.errors import Complaint, StageFailedError, StageMismatchError, UserError
+from adloc.executors.cluster import Cluster
+from adloc.executors.worker import Order
+from adloc.plan import inputs
+from adloc.recorder import needed
+from adloc.stages import FeatureStage, StepStage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from adloc.compute import Helper, Listener, Workbench
+    from adloc.executors.cluster import Ref
+    from adloc.executors.executor import Computing, Found, Item
+    from adloc.executors.worker import Machine, Outcome
+    from adloc.plan import Run
+    from adloc.stages import Stage
+    from adloc.store import Store
+
+MOST_IMAGES = 64  # of one task: a lost worker costs no more
+AHEAD = 8  # orders for each that can be carried out at a time
+_POLL_S = 0.05
+_PATIENCE_S = 60.0  # a network disk may show a file this late
+
+
+class RayExecutor:
+    """Has stages computed on a cluster. See `adloc.executors.executor.Executor`."""
+
+    device = torch.device("cpu")  # of the driver, which computes nothing; workers have their own
+
+    def __init__(self, computing: Computing) -> None:
+        """Prepare; nothing is started yet."""
+        self.batch_size = computing.batch_size
+        self._computing = computing
+        self._ledger: Ledger | None = None
+
+    @cached_property
+    def _cluster(self) -> Cluster:
+        return Cluster(self._computing)
+
+    @property
+    def helper(self) -> Helper | None:
+        """The ledger of what is under way."""
+        if self._ledger is None:
+            self._ledger = Ledger(self._cluster, self.batch_size)
+        return self._ledger
+
+    def begin(self, store: Store, sources: Sequence[FeatureStage], listener: Listener) -> None:
+        """Let every machine look whether it has what the study needs; see `Executor.begin`."""
+        store.root.mkdir(parents=True, exist_ok=True)
+        probe = store.root / f".probe-{uuid4().hex}"
+        probe.touch()
+        try:
+            machines = self._cluster.look_around(probe, sources)
+        finally:
+            probe.unlink(missing_ok=True)
+        _require_alike(machines)
+        if self._ledger is not None:
+            self._ledger.begin(store, machines, listener)
+
+    def ready(self, runs: Sequence[Run], bench: Workbench) -> Iterator[Run]:
+        """Runs as their stages are done or have failed, in the plan's order among those."""
+        assert self._ledger is not None  # noqa: S101  # the workbench was given it as its helper
+        return self._ledger.ready(runs, bench)
+
+    def map(self, function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
+        """All at a time, in threads that do little but wait for the cluster; in the order of the items."""
+        every = list(items)
+        pool = ThreadPoolExecutor(max(1, len(every)))
+        try:
+            yield from pool.map(function, every)
+        except BaseException:
+            if self._ledger is not None:
+                self._ledger.stop()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """Let go of the cluster."""
+        if self._ledger is not None:
+            self._ledger.stop()
+        if "_cluster" in self.__dict__:
+            self._cluster.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a reference stands for, and how many images it computes."""
+
+    stage: Stage
+    n_images: int
+
+
+@dataclass(slots=True)
+class _Extracted:
+    """How far a features stage is: tasks of its own still under way, images and seconds so far."""
+
+    n_tasks: int
+    total: int
+    done: int = 0
+    seconds: float = 0.0
+
+
+class Ledger:
+    """What has been sent to the cluster and what has become of it. See `adloc.compute.Helper`.
+
+    Several threads may ask at a time; each stage, and each image, is sent out once.
+    """
+
+    def __init__(self, cluster: Cluster, batch_size: int | None) -> None:
+        """Nothing is under way."""
+        self.device_name = ""
+        self.peak_bytes = 0
+        self._cluster = cluster
+        self._batch_size = batch_size
+        self._store: Store | None = None
+        self._listener: Listener | None = None
+        self._lock = threading.RLock()
+        self._stopped = threading.Event()
+        self._running: dict[Ref, _Task] = {}
+        self._outcomes: dict[Ref, Outcome] = {}
+        self._stages: dict[tuple[object, ...], frozenset[Ref]] = {}  # by mark: the tasks that compute it
+        self._images: dict[tuple[object, ...], Ref] = {}  # by key and layers of an image: the task that computes it
+        self._extracted: dict[str, _Extracted] = {}
+
+    def begin(self, store: Store, machines: Sequence[Machine], listener: Listener) -> None:
+        """Send out for this store, and tell this listener."""
+        self.device_name = ", ".join(sorted({machine.device for machine in machines}))
+        self._store, self._listener = store, listener
+
+    def stop(self) -> None:
+        """Let no thread wait any longer."""
+        self._stopped.set()
+
+    def compute(self, stage: Stage, bench: Workbench) -> None:
+        """Return once the store has the stage; see `Helper.compute`."""
+        deadline = 0.0
+        while True:
+            with self._lock:
+                refs = self._submit(stage, bench)
+            self._wait(refs)
+            self._raise_failure(refs)
+            if bench.is_done(stage):
+                return
+            # It was written, but is not seen from here yet; or it is gone, and is computed again in the end.
+            deadline = deadline or time.monotonic() + _PATIENCE_S
+            if time.monotonic() > deadline:
+                deadline = 0.0
+                with self._lock:
+                    self._stages.pop(_mark(stage, bench), None)
+            time.sleep(_POLL_S)
+
+    def ready(self, runs: Sequence[Run], bench: Workbench) -> Iterator[Run]:
+        """See `Executor.ready`. No more orders are under way than keep the cluster busy."""
+        todo, waiting = deque(runs), dict[str, tuple["Run", frozenset["Ref"]]]()
+        most = AHEAD * self._cluster.shape.n_tasks
+        while todo or waiting:
+            while todo and len(self._running) < most:
+                run = todo.popleft()
+                with self._lock:
+                    waiting[run.run_id] = (run, self._submit_all(needed(run), bench))
+            with self._lock:
+                self._collect()
+            done = next((name for name, (_, refs) in waiting.items() if refs.isdisjoint(self._running)), None)
+            if done is None:
+                self._pause()
+            else:
+                yield waiting.pop(done)[0]  # to be recorded, which takes its time: then more is sent out first
+
+    def _submit_all(self, stages: Iterable[Stage], bench: Workbench) -> frozenset[Ref]:
+        """The tasks that compute these stages, those of before included; none for what the store has."""
+        return frozenset(ref for stage in stages for ref in self._submit(stage, bench))
+
+    def _submit(self, stage: Stage, bench: Workbench) -> frozenset[Ref]:
+        mark = _mark(stage, bench)
+        if mark not in self._stages:
+            self._stages[mark] = frozenset() if bench.is_done(stage) else self._send(stage, bench)
+        return self._stages[mark]
+
+    def _send(self, stage: Stage, bench: Workbench) -> frozenset[Ref]:
+        """Send out a stage after what it needs."""
+        if isinstance(stage, FeatureStage):
+            return self._send_images(stage, bench)
+        base = bench.reach.bases.get(stage.key)
+        before = self._submit_all((*inputs(stage), *(() if base is None else (base,))), bench)
+        return frozenset([self._order(stage, (), bench, before)])
+
+    def _send_images(self, stage: FeatureStage, bench: Workbench) -> frozenset[Ref]:
+        """Some images a task; those that another stage has sent out are not sent again."""
+        layers = bench.reach.layers[stage.source]
+        marks = {index: (stage.image_keys[index], layers) for index in bench.missing_images(stage)}
+        new = [index for index, mark in marks.items() if mark not in self._images]
+        size = min(MOST_IMAGES, max(8, -(-len(new) // (2 * self._cluster.shape.n_tasks))))
+        chunks = [tuple(new[start : start + size]) for start in range(0, len(new), size)]
+        if chunks:
+            self._extracted[stage.key] = _Extracted(len(chunks), len(new))
+        for chunk in chunks:
+            ref = self._order(stage, chunk, bench, frozenset())
+            self._images |= {marks[index]: ref for index in chunk}
+        return frozenset(self._images[mark] for mark in marks.values())
+
+    def _order(self, stage: Stage, images: tuple[int, ...], bench: Workbench, before: frozenset[Ref]) -> Ref:
+        assert self._store is not None  # noqa: S101  # begin() was called
+        shape = self._cluster.shape
+        on_gpu = shape.on_gpu and isinstance(stage, FeatureStage | StepStage)
+        reach = bench.reach.around(stage)
+        order = Order(stage, images, reach, self._store.root, on_gpu, shape.n_threads, self._batch_size)
+        # What has failed already fails this one too; what is done need not be waited for.
+        awaited = [ref for ref in before if ref in self._running or self._outcomes[ref].error]
+        ref = self._cluster.submit(order, awaited)
+        self._running[ref] = _Task(stage, len(images))
+        if self._listener:
+            self._listener.stage_started(stage)
+        return ref
+
+    def _wait(self, refs: frozenset[Ref]) -> None:
+        while not refs.isdisjoint(self._running):
+            if self._stopped.is_set():
+                raise KeyboardInterrupt
+            with self._lock:
+                self._collect()
+            if not refs.isdisjoint(self._running):
+                self._pause()
+
+    def _pause(self) -> None:
+        """Until something is done, but not for long: another thread may be waiting for something else."""
+        self._cluster.wait(list(self._running), _POLL_S)
+
+    def _collect(self) -> None:
+        """Take in what is done, and tell the listener."""
+        for ref in self._cluster.wait(list(self._running), 0):
+            outcome = self._outcomes[ref] = self._cluster.outcome(ref)
+            task = self._running.pop(ref)
+            self.peak_bytes = max(self.peak_bytes, outcome.peak_bytes)
+            if outcome.is_bug:
+                raise StageMismatchError(outcome.error)
+            if self._listener and not outcome.error:
+                self._tell(self._listener, task, outcome)
+
+    def _tell(self, listener: Listener, task: _Task, outcome: Outcome) -> None:
+        if not task.n_images:
+            listener.stage_done(task.stage, outcome.seconds, 0)
+            return
+        so_far = self._extracted[task.stage.key]
+        so_far.n_tasks -= 1
+        so_far.done += outcome.n_images
+        so_far.seconds += outcome.seconds
+        listener.stage_progress(task.stage, so_far.done, so_far.total)
+        if not so_far.n_tasks:
+            listener.stage_done(task.stage, so_far.seconds, so_far.done)
+
+    def _raise_failure(self, refs: frozenset[Ref]) -> None:
+        failed = next((self._outcomes[ref].error for ref in refs if self._outcomes[ref].error), "")
+        if failed:
+            raise StageFailedError(failed)
+
+
+def _mark(stage: Stage, bench: Workbench) -> tuple[object, ...]:
+    """A stage as far as it must reach."""
+    if isinstance(stage, FeatureStage):
+        return (stage.key, bench.reach.layers[stage.source])
+    return (stage.key, bench.reach.extents.get(stage.key))
+
+
+def _require_alike(machines: Sequence[Machine]) -> None:
+    """Refuse machines that lack something, or whose versions are not this one's: their figures could differ.
+
+    Raises:
+        UserError: every machine's problems.
+    """
+    here = environment()
+    lacks = [
+        Complaint(
+            f"{machine.host}: {problem}",
+            "every machine of the cluster must see the workspace, the images and the weights by the same paths",
+            "put them on a disk that all of them share, or use --executor local",
+        )
+        for machine in machines
+        for problem in machine.problems
+    ]
+    differs = [
+        Complaint(
+            f"{machine.host}: {name} {version}, but {here.get(name, 'none')} on this machine",
+            "all machines must have the same versions: figures of different ones do not compare",
+            "install the same versions on all of them",
+        )
+        for machine in machines
+        for name, version in machine.versions.items()
+        if version != here.get(name)
+    ]
+    if lacks or differs:
+        raise UserError(*lacks, *differs)

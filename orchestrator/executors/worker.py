@@ -1,0 +1,193 @@
+"""What a worker process does: one stage, or some images of one, into the store that all machines share.
+
+Nothing here knows how orders travel. A worker sees stages, never runs; it writes neither records nor MLflow.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adloc.errors import StageMismatchError, UserError
+from adloc.stages import FeatureStage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adloc.compute import Extents, Workbench
+    from adloc.stages import Network, Stage
+
+VERSIONS = ("adloc", "python", "torch", "torchvision", "timm", "numpy", "anomalib", "faiss-gpu", "faiss-cpu")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is to compute.
+
+    Attributes:
+        stage: its inputs are in the store already.
+        images: of a features stage, which of its images; not looked at for other stages.
+        reach: how far this stage and its inputs reach.
+        store_path: the store, by the same path on every machine.
+        on_gpu: compute on the GPU that the worker was given.
+        n_threads: of the CPU.
+        batch_size: images a backbone pass; None for what is fastest on the device.
+    """
+
+    stage: Stage
+    images: tuple[int, ...]
+    reach: Extents
+    store_path: Path
+    on_gpu: bool
+    n_threads: int
+    batch_size: int | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an order ended. A failure travels as text: not every exception survives a journey between processes.
+
+    Attributes:
+        seconds: wall time.
+        n_images: that passed the backbone.
+        error: why it failed, for the record; "" if it did not.
+        is_bug: whether a stage was given a part that it must never see.
+        peak_bytes: largest memory of the worker so far.
+    """
+
+    seconds: float = 0.0
+    n_images: int = 0
+    error: str = ""
+    is_bug: bool = False
+    peak_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a node of the cluster found when it looked around.
+
+    Attributes:
+        host: its name.
+        versions: of the packages that figures depend on.
+        device: "cpu", or the name of its GPU.
+        problems: what it cannot read, in words.
+    """
+
+    host: str
+    versions: dict[str, str]
+    device: str
+    problems: tuple[str, ...]
+
+
+def compute(order: Order) -> Outcome:
+    """Compute a stage; what goes wrong is told, not raised."""
+    from adloc.compute import peak_bytes
+    from adloc.datasets.errors import DatasetError
+    from adloc.methods.errors import MethodError
+
+    start = time.perf_counter()
+    n_images, error, is_bug = 0, "", False
+    try:
+        bench = _bench(order)
+        if isinstance(order.stage, FeatureStage):
+            n_images = bench.extract(order.stage, order.images)
+        else:
+            bench.result(order.stage)
+    except StageMismatchError as refused:
+        error, is_bug = str(refused), True
+    except (UserError, DatasetError, MethodError) as refused:
+        error = str(refused)
+    except Exception:  # noqa: BLE001  # the boundary of this process: the driver records it, with its traceback
+        error = f"on {socket.gethostname()}:\n{traceback.format_exc()}"
+    return Outcome(time.perf_counter() - start, n_images, error, is_bug, peak_bytes())
+
+
+def look_around(probe: Path, sources: Sequence[FeatureStage], *, on_gpu: bool) -> Machine:
+    """See whether this machine has what the study needs.
+
+    Args:
+        probe: a file that the driver has just written into the store.
+        sources: the first image of each must be readable, and the network's weights the same.
+        on_gpu: whether the device to name is the GPU.
+    """
+    _forget_working_directory()
+    from adloc.environment import describe, environment, pick_device
+
+    found = environment()
+    problems = []
+    os.scandir(probe.parent).close() if probe.parent.is_dir() else None  # lets a network disk look again
+    if not probe.is_file():
+        problems.append(f"{probe.parent} is not the folder that the driver writes to")
+    problems += [text for stage in sources if (text := _image_problem(stage))]
+    networks = {stage.network: None for stage in sources}
+    problems += [text for network in networks if (text := _weights_problem(network))]
+    versions = {name: found[name] for name in VERSIONS if name in found}
+    device = describe(pick_device("auto" if on_gpu else "cpu"))
+    return Machine(socket.gethostname(), versions, device, tuple(problems))
+
+
+def _image_problem(stage: FeatureStage) -> str:
+    try:
+        stage.part.read(0)
+    except Exception as error:  # noqa: BLE001  # whatever a file system or a decoder raises
+        return f"{stage.part.samples[0].identity}: {type(error).__name__}: {error}"
+    return ""
+
+
+def _weights_problem(network: Network) -> str:
+    from adloc.methods.backbone import hash_weights, resolve_weights
+    from adloc.methods.errors import MethodError
+
+    try:
+        found = hash_weights(network.backbone, resolve_weights(network.backbone, network.weights, seed=network.seed))
+    except MethodError as error:
+        return str(error).replace("\n ", ";")
+    same = found == network.sha256
+    return "" if same else f"{network.backbone}: its weights {network.weights} are not the driver's (sha256 {found})"
+
+
+class _Silent:
+    """Hears of stages and says nothing: the driver does."""
+
+    def stage_started(self, stage: Stage) -> None:
+        """Nothing."""
+
+    def stage_progress(self, stage: Stage, done: int, total: int) -> None:
+        """Nothing."""
+
+    def stage_done(self, stage: Stage, seconds: float, n_images: int) -> None:
+        """Nothing."""
+
+
+_benches: dict[tuple[object, ...], Workbench] = {}
+
+
+def _bench(order: Order) -> Workbench:
+    """This process's workbench for that store, which keeps the last network loaded, told how far stages reach."""
+    _forget_working_directory()
+    import torch
+
+    from adloc.compute import Workbench
+    from adloc.environment import limit_threads
+    from adloc.store import Store
+
+    key = (order.store_path, order.on_gpu, order.batch_size)
+    if key not in _benches:
+        _benches.clear()
+        device = torch.device("cuda" if order.on_gpu else "cpu")
+        _benches[key] = Workbench(Store(order.store_path), order.reach, device, _Silent(), order.batch_size)
+    limit_threads(order.n_threads)
+    _benches[key].reach = order.reach
+    return _benches[key]
+
+
+def _forget_working_directory() -> None:
+    """At the root of this project's tree the folder datasets/ would shadow the package of that name."""
+    here = Path.cwd()
+    sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != here]
