@@ -47,6 +47,9 @@ def _versions() -> Iterator[Finding]:
     for name in ("adloc", "python", "torch", "torchvision", "anomalib", "mlflow", "optuna", "pydantic"):
         yield _package(name, facts.get(name))
     yield _package("faiss", facts.get("faiss-gpu") or facts.get("faiss-cpu"))
+    ray = facts.get("ray")
+    remedy = "" if ray else "pip install -e '.[ray]' for --executor ray"
+    yield Finding("ray", ray or "not installed", ok=ray is not None, remedy=remedy, optional=True)
 
 
 def _package(name: str, version: str | None) -> Finding:

@@ -25,6 +25,7 @@ PACKAGES = (
     "anomalib",
     "mlflow",
     "optuna",
+    "ray",
     "numpy",
     "pydantic",
 )

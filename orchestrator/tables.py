@@ -57,8 +57,9 @@ def print_answer(answer: Answer) -> None:
         _print_shortcut(answer.identical_shortcut)
     if answer.repeats:
         _print_repeats(answer.repeats)
-    if answer.tuning_gains:
-        _print_gains([row for row in answer.tuning_gains if row["category"] == MACRO])
+    macro = [row for row in answer.tuning_gains if row["category"] == MACRO]
+    if macro:
+        _print_gains(macro)
 
 
 def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:

@@ -133,6 +133,17 @@ def test_wave_is_suggested_together_whatever_stops_it(run: Any) -> None:
     assert asked(whole) != asked(run(search_of(trials=18, prune=False), "one by one"))
 
 
+@pytest.mark.parametrize("number", [2, 4, 6])
+def test_wave_is_pruned_alike_whatever_stops_it(run: Any, number: int) -> None:
+    """What a trial is compared with are the waves before, not the neighbours that happen to be done."""
+    search = search_of(trials=24, wave=12, sampler="random")
+    whole = run(search, "whole")
+    with pytest.raises(Killed):
+        run(search, "stopped", (number, "a"))
+    assert [r.state for r in run(search, "stopped")] == [r.state for r in whole]
+    assert {r.state for r in whole} == {"complete", "pruned"}
+
+
 def test_more_trials_go_on_from_those_there_are(run: Any) -> None:
     """5 + 6 + 5 trials are the 16 of one go."""
     whole = run(search_of(trials=16), "whole")

@@ -73,9 +73,10 @@ class Tuner:
         while not self._search.is_done(records):
             # A wave begins at a multiple of its length, also when the one before was stopped in its middle.
             wave, trials = self._search.config.wave, self._search.config.trials
-            end = min((len(records) // wave + 1) * wave, trials)
+            begun = len(records) // wave * wave
+            end = min(begun + wave, trials)
             asked = [(number, suggestions.ask(number)) for number in range(len(records), end)]
-            tried = partial(self._try, before=tuple(records))
+            tried = partial(self._try, before=tuple(records[:begun]))
             for record in self._map(tried, asked):
                 self._records.write(record)
                 suggestions.tell(record, track(record))

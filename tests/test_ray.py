@@ -1,0 +1,497 @@
+"""The Ray executor: the same figures as in one process, whatever order, machine or failure a cluster comes up with."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from adloc.cli import cli
+from adloc.executors.executor import Computing
+from adloc.executors.worker import Outcome, compute
+from adloc.stages import TruthStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from adloc.executors.worker import Order
+
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+STUDY = """\
+study: spread
+description: Are they the same?
+dataset: {{kind: mvtec_ad, root: {root}, categories: [gear, strip]}}
+image: {{size: [48, 64]}}
+regimes: [clean, threshold_only]
+methods:
+  - method: patchcore
+    params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, smoothing_sigma: 1}}
+    grid: {{coreset_ratio: [0.1, 0.5]}}
+heatmaps: 2
+"""
+TUNED = """\
+study: spread
+description: Are the trials the same?
+dataset: {{kind: mvtec_ad, root: {root}, categories: [gear, strip]}}
+image: {{size: 48}}
+methods:
+  - method: patchcore
+    params: {{backbone: efficientnet_lite0, reweight: none}}
+    tune:
+      space:
+        coreset_ratio: {{low: 0.02, high: 0.5, log: true}}
+        neighbours: {{low: 1, high: 9, type: int}}
+        layers: {{choices: [[layer2], [layer2, layer3], [layer3]]}}
+tuning: {{metric: val_pixel_auroc, trials: 8, wave: 4}}
+heatmaps: 0
+"""
+N_RUNS = 8
+N_IMAGES = 2 * (10 + 6 + 10 + 6 + 10)  # train, validation, test, and the latter two shifted
+
+
+class OneProcess:
+    """Stands in for a cluster: carries orders out here, when it is waited for, in any order that they allow."""
+
+    def __init__(self, computing: Computing) -> None:
+        from adloc.executors.cluster import Shape
+
+        del computing
+        self.shape = Shape(on_gpu=False, n_tasks=2, n_threads=1)
+        self._random = random.Random(0)  # noqa: S311  # no secret
+        self._lock = threading.Lock()
+        self._waiting: dict[int, tuple[bytes, list[int]]] = {}
+        self._done: dict[int, Any] = {}
+        self.orders: list[Order] = []
+
+    @staticmethod
+    def is_lost(order: Order) -> bool:
+        """Whether the worker dies of it, again and again."""
+        del order
+        return False
+
+    def submit(self, order: Order, before: Iterable[int]) -> int:
+        """Keep it, as it would travel."""
+        self.orders.append(order)
+        number = len(self.orders)
+        self._waiting[number] = (pickle.dumps(order), list(before))
+        return number
+
+    def wait(self, refs: Sequence[int], timeout_s: float) -> list[int]:
+        """One more is done each time that somebody has time to wait."""
+        with self._lock:  # several trials may wait
+            self._carry_out(busy=bool(timeout_s))
+        return [ref for ref in refs if ref in self._done]
+
+    def _carry_out(self, *, busy: bool) -> None:
+        able = [n for n, (_, before) in self._waiting.items() if all(b in self._done for b in before)]
+        if busy and able:
+            number = self._random.choice(able)
+            order, before = self._waiting.pop(number)
+            if self.is_lost(pickle.loads(order)):  # noqa: S301  # our own
+                self._done[number] = Outcome(error="its worker died")
+                return
+            failed = next((self._done[b] for b in before if self._done[b].error), None)
+            self._done[number] = failed or compute(pickle.loads(order))  # noqa: S301  # our own
+
+    def outcome(self, ref: int) -> Any:
+        """Of an order that is done."""
+        return self._done[ref]
+
+    def look_around(self, probe: Path, sources: Sequence[Any]) -> list[Any]:
+        """This machine alone."""
+        from adloc.executors.worker import look_around
+
+        return [look_around(probe, pickle.loads(pickle.dumps(sources)), on_gpu=False)]  # noqa: S301
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> list[OneProcess]:
+    """Every cluster that is connected to is in this process, and in this list."""
+    from adloc import environment
+    from adloc.executors import ray_executor, worker
+
+    made: list[OneProcess] = []
+    monkeypatch.setattr(worker, "_benches", {})
+    monkeypatch.setattr(environment, "limit_threads", lambda _: None)  # of this process, which goes on with other tests
+
+    def connect(computing: Computing) -> OneProcess:
+        made.append(OneProcess(computing))
+        return made[-1]
+
+    monkeypatch.setattr(ray_executor, "Cluster", connect)
+    return made
+
+
+def adloc(*arguments: str | Path, expect: int = 0) -> Result:
+    """Run the command line in this process."""
+    result = CliRunner().invoke(cli, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == expect, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def study_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study, written down."""
+    path = tmp_path_factory.mktemp("study") / "spread.yaml"
+    path.write_text(STUDY.format(root=mvtec_tree))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tuned_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study that tunes, written down."""
+    path = tmp_path_factory.mktemp("tuned") / "spread.yaml"
+    path.write_text(TUNED.format(root=mvtec_tree))
+    return path
+
+
+@pytest.fixture(scope="module")
+def local(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the study has run in one process; to read only."""
+    workspace = tmp_path_factory.mktemp("local")
+    adloc("study", "run", study_file, "--workspace", workspace)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def tuned_local(tuned_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the study that tunes."""
+    workspace = tmp_path_factory.mktemp("tuned_local")
+    adloc("study", "run", tuned_file, "--workspace", workspace)
+    return workspace
+
+
+def recorded(workspace: Path) -> dict[str, list[Any]]:
+    """By run: everything that was found, costs left out, every score, and the bytes of curves and heatmaps."""
+    costs = ("fit_s", "score_ms_per_image", "peak_memory_mb")
+    found: dict[str, list[Any]] = {}
+    for path in (workspace / "studies" / "spread" / "records").glob("[!.]*/record.json"):
+        record = json.loads(path.read_text())
+        metrics = {name: value for name, value in record["metrics"].items() if name not in costs}
+        files = sorted(p for p in path.parent.rglob("*") if p.suffix in (".csv", ".png") or p.name == "curves.json")
+        found[record["run_id"]] = [record["status"], record["threshold"], metrics, [p.read_bytes() for p in files]]
+    return found
+
+
+def trials(workspace: Path) -> list[list[Any]]:
+    """Number, state, values and objective of every trial."""
+    folder = workspace / "studies" / "spread" / "trials" / "patchcore" / "r1"
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return [[r["number"], r["state"], r["params"], r["figures"].get("val_pixel_auroc")] for r in records]
+
+
+def test_figures_are_those_of_one_process(
+    cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path
+) -> None:
+    """To the last bit, in whatever order; each stage is sent out once and each image passes the backbone once."""
+    adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray")
+    assert recorded(tmp_path) == recorded(local)
+    assert len(recorded(tmp_path)) == N_RUNS
+    orders = cluster[0].orders
+    assert sum(len(order.images) for order in orders) == N_IMAGES
+    keys = [order.stage.key for order in orders if not order.images]
+    assert len(keys) == len(set(keys))
+    assert {order.stage.kind for order in orders} == {
+        "features", "patchcore.coreset", "patchcore.search", "patchcore.scores", "threshold", "truth", "evaluation"
+    }  # fmt: skip
+
+
+def test_finished_study_needs_no_cluster(
+    cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path
+) -> None:
+    """Run again, also by another executor, nothing is started."""
+    workspace = shutil.copytree(local, tmp_path / "workspace")
+    adloc("study", "run", study_file, "--workspace", workspace)  # mends what moving it has changed
+    outcome = adloc("study", "run", study_file, "--workspace", workspace, "--executor", "ray", "--json")
+    assert json.loads(outcome.stdout)["outcome"]["n_stages"] == 0
+    assert cluster == []
+
+
+def test_only_what_is_missing_is_sent_out(
+    cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path
+) -> None:
+    """With half of the store there, orders are for the other half; a base is computed before what builds on it."""
+    workspace = shutil.copytree(local, tmp_path / "workspace")
+    shutil.rmtree(workspace / "studies")
+    for kind in ("patchcore.search", "patchcore.scores", "evaluation"):
+        shutil.rmtree(workspace / "store" / kind)
+    adloc("study", "run", study_file, "--workspace", workspace, "--executor", "ray")
+    assert recorded(workspace) == recorded(local)
+    assert {o.stage.kind for o in cluster[0].orders} == {"patchcore.search", "patchcore.scores", "evaluation"}
+
+
+def test_failure_is_recorded_with_those_it_stops(
+    cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that need the failed stage fail with its words; the others are done; the next run mends it."""
+    from adloc.methods.patchcore.detector import PatchCore
+
+    whole = PatchCore.search
+
+    def broken(self: PatchCore, context: Any) -> Any:
+        if context.params.coreset_ratio == 0.5:
+            raise RuntimeError("out of luck")
+        return whole(self, context)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PatchCore, "search", broken)
+        adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=3)
+    states = [each[0] for each in recorded(tmp_path).values()]
+    assert sorted(states) == ["done"] * 4 + ["failed"] * 4
+    status = adloc("study", "status", study_file, "--workspace", tmp_path).stdout
+    assert "out of luck" in status
+    adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray")
+    assert recorded(tmp_path) == recorded(local)
+    assert len(cluster) == 2
+
+
+def test_lost_worker_fails_what_it_computed(
+    cluster: list[OneProcess], study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ray itself could not carry out is a failure with Ray's words, not the end of the study."""
+    del cluster
+
+    def is_lost(order: Order) -> bool:
+        return isinstance(order.stage, TruthStage) and order.stage.part.category == "gear"
+
+    monkeypatch.setattr(OneProcess, "is_lost", staticmethod(is_lost))
+    adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=3)
+    assert {run_id.split("-")[0]: each[0] for run_id, each in recorded(tmp_path).items()} == {
+        "gear": "failed",
+        "strip": "done",
+    }
+    assert "its worker died" in adloc("study", "status", study_file, "--workspace", tmp_path).stdout
+
+
+def test_failed_tuned_study_still_prints_its_table(
+    cluster: list[OneProcess], tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A category whose runs failed leaves no average, and no gain to tell of."""
+    del cluster
+
+    def is_lost(order: Order) -> bool:
+        return isinstance(order.stage, TruthStage) and len(order.stage.part) == 10
+
+    monkeypatch.setattr(OneProcess, "is_lost", staticmethod(is_lost))
+    result = adloc("study", "run", tuned_file, "--workspace", tmp_path, "--executor", "ray", expect=3)
+    assert "incomplete" in result.output
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"problems": ("/data/gear/000.png: FileNotFoundError",)}, "far-away: /data/gear/000.png: FileNotFoundError"),
+        ({"versions": {"torch": "2.13.0"}}, "far-away: torch 2.13.0, but"),
+    ],
+)
+def test_machine_that_is_not_fit_is_named_before_any_work(
+    cluster: list[OneProcess],
+    study_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    found: dict[str, Any],
+    words: str,
+) -> None:
+    """One that cannot read an image or has other versions ends it with exit code 2: which machine, what, the remedy."""
+    from adloc.executors.worker import Machine
+
+    machine = Machine(**({"host": "far-away", "versions": {}, "device": "cpu", "problems": ()} | found))
+    monkeypatch.setattr(OneProcess, "look_around", lambda *_: [machine])
+    assert words in adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=2).output
+    assert cluster[0].orders == []
+
+
+def test_worker_sees_what_is_not_there(study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another disk, a missing image and other weights are told in words."""
+    from dataclasses import replace
+
+    from adloc.executors.worker import look_around
+    from adloc.plan import sources
+    from adloc.study import prepare
+    from adloc.workspace import Workspace
+
+    study = prepare(study_file, [], Workspace(tmp_path), download=False)
+    (source, *_) = sources(study.plan.stages.values())
+    probe = tmp_path / "probe"
+    probe.touch()
+    assert look_around(probe, [source], on_gpu=False).problems == ()
+    other = replace(source, network=replace(source.network, sha256="0" * 64))
+    monkeypatch.setattr(type(source.part), "read", lambda *_: (_ for _ in ()).throw(FileNotFoundError("000.png")))
+    problems = "\n".join(look_around(tmp_path / "elsewhere" / "probe", [other], on_gpu=False).problems)
+    assert "is not the folder that the driver writes to" in problems
+    assert "FileNotFoundError: 000.png" in problems
+    assert "are not the driver's" in problems
+
+
+def test_trials_of_a_wave_are_those_of_one_process(
+    cluster: list[OneProcess], tuned_file: Path, tuned_local: Path, tmp_path: Path
+) -> None:
+    """Suggestions, figures, what is pruned and the winner's runs: the same, though a wave's trials run at a time."""
+    adloc("study", "run", tuned_file, "--workspace", tmp_path, "--executor", "ray")
+    assert trials(tmp_path) == trials(tuned_local)
+    assert len(trials(tmp_path)) == 8
+    assert recorded(tmp_path) == recorded(tuned_local)
+    images = [(o.stage.image_keys[i]) for o in cluster[0].orders if o.images for i in o.images]  # type: ignore[union-attr]
+    assert len(images) == len(set(images))
+
+
+def test_trial_cannot_have_a_test_image_computed(
+    cluster: list[OneProcess], tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that asks for a stage of a test part is refused before anything is sent out for it."""
+    from adloc.errors import StageMismatchError
+    from adloc.study import prepare
+    from adloc.tuning import tuner
+    from adloc.workspace import Workspace
+
+    study = prepare(tuned_file, [], Workspace(tmp_path), download=False)
+    test_stage = study.plan.runs[0].test
+
+    def peep(_stages: Any, _variant: Any, _category: str, bench: Any, _reach: Any) -> Any:
+        return bench.result(test_stage)
+
+    monkeypatch.setattr(tuner, "try_category", peep)
+    result = CliRunner().invoke(
+        cli, ["study", "run", str(tuned_file), "--workspace", str(tmp_path), "--executor", "ray"]
+    )
+    assert isinstance(result.exception, StageMismatchError)
+    assert cluster[0].orders == []
+
+
+@pytest.mark.parametrize(
+    ("machines", "jobs", "expected"),
+    [
+        ([{"CPU": 2}], None, (False, 2, 1)),
+        ([{"CPU": 16}], None, (False, 4, 4)),
+        ([{"CPU": 16}], 16, (False, 16, 1)),
+        ([{"CPU": 16}], 1, (False, 1, 16)),
+        ([{"CPU": 4}, {"CPU": 4}], None, (False, 2, 4)),
+        ([{"CPU": 4}, {"CPU": 16}], 2, (False, 5, 4)),  # no task is larger than the smallest machine
+        ([{"CPU": 16, "GPU": 2}], None, (True, 2, 8)),
+    ],
+)
+def test_cluster_is_divided_into_tasks(
+    machines: list[dict[str, float]], jobs: int | None, expected: tuple[bool, int, int]
+) -> None:
+    """(on GPUs, tasks at a time, threads of each)."""
+    from adloc.executors.cluster import _shape
+
+    shape = _shape(Computing("ray", jobs=jobs), machines)
+    assert (shape.on_gpu, shape.n_tasks, shape.n_threads) == expected
+
+
+def test_gpu_that_is_not_there_is_refused() -> None:
+    """By name of the option; and a cluster without a machine."""
+    from adloc.errors import UserError
+    from adloc.executors.cluster import _shape
+
+    with pytest.raises(UserError, match="--device cuda: the cluster has no GPU"):
+        _shape(Computing("ray", device="cuda"), [{"CPU": 4}])
+    with pytest.raises(UserError, match="no machine"):
+        _shape(Computing("ray"), [])
+
+
+def test_ray_that_is_not_installed_is_said(study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to install."""
+    for name in ("adloc.executors.ray_executor", "adloc.executors.cluster"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=2)
+    assert "pip install 'adloc[ray]'" in result.output
+
+
+def command(study_file: Path, workspace: Path) -> list[str]:
+    """The study by the command line, on Ray."""
+    return [sys.executable, "-m", "adloc", "study", "run", str(study_file), "--workspace", str(workspace),
+            "--executor", "ray"]  # fmt: skip
+
+
+def start(study_file: Path, workspace: Path, **environment: str) -> subprocess.Popen[str]:
+    """A driver in a process of its own."""
+    return subprocess.Popen(
+        command(study_file, workspace),
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"PYTHONSAFEPATH": "1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=workspace,
+        # a test run started in the background has SIGINT ignored, and children inherit that
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # one thread
+    )
+
+
+def wait_for(process: subprocess.Popen[str], folder: Path, pattern: str) -> None:
+    """Until a file is there, or the process has ended."""
+    deadline = time.monotonic() + 180
+    while not list(folder.glob(pattern)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+def test_machine_that_dies_is_done_without(study_file: Path, local: Path, tmp_path: Path) -> None:
+    """A cluster of two machines loses one while it works: its tasks run on the other, the figures are the same."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        process = start(study_file, tmp_path, RAY_ADDRESS=cluster.address)
+        wait_for(process, tmp_path / "store", "features/*/*.safetensors")
+        cluster.remove_node(second, allow_graceful=False)
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    finally:
+        cluster.shutdown()
+    assert recorded(tmp_path) == recorded(local)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
+def test_stopped_driver_goes_on_where_it_was(study_file: Path, local: Path, tmp_path: Path, name: str) -> None:
+    """Killed after its first record and run again: nothing lost, nothing twice, the same figures."""
+    process = start(study_file, tmp_path)
+    records = tmp_path / "studies" / "spread" / "records"
+    wait_for(process, records, "[!.]*/record.json")
+    process.send_signal(getattr(signal, name))
+    process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if name == "SIGKILL" else 130)
+    n_recorded = len(list(records.glob("[!.]*/record.json")))
+    assert 1 <= n_recorded < N_RUNS
+    again = adloc("study", "run", study_file, "--workspace", tmp_path, "--json")  # by the other executor
+    assert json.loads(again.stdout)["outcome"]["n_computed"] == N_RUNS - n_recorded
+    assert recorded(tmp_path) == recorded(local)
+
+
+@pytest.mark.slow
+def test_search_on_real_workers(tuned_file: Path, tuned_local: Path, tmp_path: Path) -> None:
+    """Killed in the middle of its waves and run again: the suggestions and figures of one process."""
+    process = start(tuned_file, tmp_path)
+    wait_for(process, tmp_path / "studies" / "spread" / "trials", "*/r1/*.json")
+    process.kill()
+    process.communicate(timeout=60)
+    assert len(trials(tmp_path)) < 8
+    process = start(tuned_file, tmp_path)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert trials(tmp_path) == trials(tuned_local)
+    assert recorded(tmp_path) == recorded(tuned_local)
