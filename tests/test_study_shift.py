@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from adloc.cli import cli
-from adloc.progress import Progress
+from adloc.cli.progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ def four_regimes(
             computed[stage.kind] += 1
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("adloc.progress.Progress", Counting)
+        patched.setattr("adloc.cli.progress.Progress", Counting)
         rows = run(study_file, workspace, "dataset.categories=[gear]")
     return workspace, {row["regime"]: row for row in rows if row["category"] == "gear"}
 

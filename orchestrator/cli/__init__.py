@@ -1,0 +1,74 @@
+"""The command line: a thin skin over the library. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+import adloc
+from adloc.cli.data import data
+from adloc.cli.options import AS_JSON, OK, STORAGE, WORKSPACE, WRONG, fields, find_workspace, user_errors
+from adloc.cli.store import store
+from adloc.cli.study import study
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(adloc.__version__, prog_name="adloc")
+def cli() -> None:
+    r"""Studies of industrial anomaly detection: which method, which settings, which threshold, and do they hold?
+
+    \b
+    adloc study run studies/quickstart.yaml     a first study, in minutes
+    adloc ui                                    its runs and trials, side by side
+    """
+
+
+cli.add_command(study)
+cli.add_command(data)
+cli.add_command(store)
+
+
+@cli.command()
+@user_errors
+def schema() -> None:
+    """Print the JSON Schema of a study file, method parameters included."""
+    from adloc.schema import study_schema
+
+    click.echo(json.dumps(study_schema(), indent=1))
+
+
+@cli.command()
+@WORKSPACE
+@STORAGE
+@click.option("--study", "study_name", metavar="NAME", help="Only this study's dashboard; default: all that tuned.")
+def ui(workspace: str | None, storage: str | None, study_name: str | None) -> None:
+    """Open the MLflow UI and the Optuna dashboard on this workspace, until Ctrl-C."""
+    from adloc.errors import UserError
+    from adloc.ui import serve
+
+    try:
+        serve(find_workspace(workspace), storage, study_name, click.echo)
+    except UserError as error:
+        click.echo(str(error), err=True)
+        sys.exit(WRONG)
+
+
+@cli.command()
+@WORKSPACE
+@AS_JSON
+@user_errors
+def doctor(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Check versions, devices, weights and the workspace; say what is missing and where to put it."""
+    from adloc.doctor import examine
+
+    findings = examine(find_workspace(workspace))
+    if as_json:
+        click.echo(json.dumps([fields(f) for f in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.ok else 'MISS'}  {finding.what}: {finding.found}")
+            if finding.remedy:
+                click.echo(f"      {finding.remedy}")
+    sys.exit(OK if all(f.ok or f.optional for f in findings) else WRONG)

@@ -1,0 +1,75 @@
+"""What the verbs of the command line share: arguments, exit codes, and how a user's mistake is shown."""
+
+from __future__ import annotations
+
+import sys
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adloc.study import Study
+
+OK, WRONG, FAILED, INTERRUPTED = 0, 2, 3, 130
+
+
+def user_errors(verb: Callable[..., None]) -> Callable[..., None]:
+    """Show a user's mistake in three lines and exit with 2; a bug keeps its traceback."""
+
+    @wraps(verb)
+    def wrapped(*args: object, **kwargs: object) -> None:
+        from adloc.datasets.errors import DatasetError
+        from adloc.errors import UserError
+        from adloc.methods.errors import MethodError
+
+        try:
+            verb(*args, **kwargs)
+        except (UserError, DatasetError, MethodError) as error:
+            click.echo(str(error), err=True)
+            sys.exit(WRONG)
+        except KeyboardInterrupt:
+            click.echo("interrupted; everything recorded is safe, run again to go on", err=True)
+            sys.exit(INTERRUPTED)
+
+    return wrapped
+
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+WORKSPACE = click.option(
+    "--workspace", metavar="DIR", help="Where everything is kept: $ADLOC_WORKSPACE, else ./mlruns."
+)
+SET = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a dotted key, the value in YAML."
+)
+STORAGE = click.option(
+    "--storage",
+    metavar="URL",
+    envvar="ADLOC_OPTUNA_STORAGE",
+    help="Optuna's database, for example sqlite:////data/optuna.db; default: a journal in the workspace.",
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def find_workspace(given: str | None) -> Any:  # noqa: ANN401  # Workspace, not imported here
+    """`--workspace`, or where else it is."""
+    from adloc.workspace import Workspace
+
+    return Workspace.find(given)
+
+
+def prepared_study(file: Path, overrides: tuple[str, ...], workspace: str | None, *, download: bool = False) -> Study:
+    """The study file with its data, ready to run."""
+    from adloc.study import prepare
+
+    return prepare(file, overrides, find_workspace(workspace), download=download)
+
+
+def fields(record: Any) -> dict[str, Any]:  # noqa: ANN401  # any dataclass
+    """A dataclass as plain values."""
+    from dataclasses import asdict
+
+    return asdict(record)

@@ -1,0 +1,264 @@
+"""`adloc study`: validate, plan and run a study file; see how far it is and what it found."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from adloc.cli.options import (
+    AS_JSON,
+    FAILED,
+    FILE,
+    OK,
+    SET,
+    STORAGE,
+    WORKSPACE,
+    fields,
+    find_workspace,
+    prepared_study,
+    user_errors,
+)
+
+if TYPE_CHECKING:
+    from adloc.study import Study
+
+
+@click.group()
+def study() -> None:
+    """Validate, plan and run a study file; see how far it is and what it found."""
+
+
+@study.command()
+@FILE
+@SET
+@AS_JSON
+@user_errors
+def validate(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
+    """Check a study file, without looking at its images; print it resolved with --json."""
+    from adloc.validation import load_study
+    from adloc.variants import variants
+
+    _, spec = load_study(file, overrides)
+    if as_json:
+        click.echo(json.dumps(spec.resolved(), indent=1))
+        return
+    n_variants = len(variants(spec))
+    click.echo(
+        f"{file}: a valid study: {n_variants} variant{'s' * (n_variants != 1)} x {len(spec.regimes)}"
+        f" regime{'s' * (len(spec.regimes) != 1)}, {spec.repeats} repeat{'s' * (spec.repeats != 1)}"
+    )
+
+
+@study.command()
+@FILE
+@SET
+@WORKSPACE
+@AS_JSON
+@user_errors
+def plan(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Show the runs that a study expands into and the stages that they share; compute nothing."""
+    from adloc.study import pending, plan_json, search_json
+
+    prepared = prepared_study(file, overrides, workspace)
+    todo = [run.run_id for run in pending(prepared)]
+    if as_json:
+        click.echo(json.dumps(plan_json(prepared.plan) | {"pending": todo} | search_json(prepared), indent=1))
+        return
+    from adloc.cli.tables import print_plan
+
+    print_plan(prepared, todo)
+
+
+@study.command()
+@FILE
+@SET
+@WORKSPACE
+@AS_JSON
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where stages are computed: in this process, or on the Ray cluster of $RAY_ADDRESS, else one started here.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="local: CPU threads, default all cores. ray: stages at a time, default one for four cores, at least two.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images a backbone pass; figures do not depend on it.")
+@click.option("--fresh", is_flag=True, help="Compute everything again; earlier records are set aside.")
+@click.option("--new-revision", is_flag=True, help="Tune again beside the old trials where the search has changed.")
+@STORAGE
+@user_errors
+def run(
+    file: Path,
+    overrides: tuple[str, ...],
+    workspace: str | None,
+    as_json: bool,  # noqa: FBT001
+    executor: Literal["local", "ray"],
+    jobs: int | None,
+    device: str,
+    batch_size: int | None,
+    fresh: bool,  # noqa: FBT001
+    new_revision: bool,  # noqa: FBT001
+    storage: str | None,
+) -> None:
+    """Run a study: what has a record is not computed again, so an interrupted study goes on.
+
+    Exit code 0: all runs are done; 2: the file or its data is wrong and nothing was run; 3: some runs failed,
+    the others are recorded; 130: interrupted.
+    """
+    from adloc.answer import find_answer
+    from adloc.cli.progress import Progress
+    from adloc.driver import run_study
+    from adloc.executors.executor import Computing, OnDemand
+    from adloc.study import search_json
+
+    prepared = prepared_study(file, overrides, workspace, download=True)
+    _warn_of_random_weights(prepared)
+    computing = Computing(executor, device, jobs, batch_size)
+    with OnDemand(computing) as computes, Progress(quiet=as_json) as progress:
+        if prepared.searches:
+            from adloc.tune import tune_study
+
+            prepared = tune_study(prepared, computes, progress, fresh=fresh, new_revision=new_revision, storage=storage)
+        outcome = run_study(prepared, computes, progress, fresh=fresh)
+    answer = find_answer(prepared.plan, prepared.records)
+    if as_json:
+        found = {"outcome": fields(outcome), "results": answer.rows} | search_json(prepared)
+        click.echo(json.dumps(found, indent=1))
+    else:
+        from adloc.cli.tables import print_answer, print_searches, print_where
+
+        print_answer(answer)
+        print_searches(prepared)
+        print_where(prepared, outcome)
+    sys.exit(FAILED if outcome.n_failed else OK)
+
+
+@study.command()
+@FILE
+@SET
+@WORKSPACE
+@AS_JSON
+@user_errors
+def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Say how many runs of a study are done, failed and still to come."""
+    from adloc.cli.tables import print_searches
+    from adloc.study import pending, search_json
+
+    prepared = prepared_study(file, overrides, workspace)
+    todo = pending(prepared)
+    records = [record for run in todo if (record := prepared.records.get(run.run_id)) and record.key == run.key]
+    failed = {record.run_id: (record.error or "").strip() for record in records if record.status == "failed"}
+    facts: dict[str, Any] = {
+        "study": prepared.spec.study,
+        "runs": len(prepared.plan.runs),
+        "done": len(prepared.plan.runs) - len(todo),
+        "failed": len(failed),
+        "pending": len(todo) - len(failed),
+        "running": prepared.workspace.is_locked(prepared.spec.study),
+    }
+    if as_json:
+        click.echo(json.dumps(facts | {"failed_runs": list(failed)} | search_json(prepared), indent=1))
+        return
+    click.echo("{study}: {done} of {runs} runs done, {failed} failed, {pending} to come".format(**facts))
+    print_searches(prepared)
+    click.echo("a process is running it now" if facts["running"] else "no process is running it now")
+    for run_id, error in failed.items():
+        click.echo(f"  {run_id}: {error.splitlines()[-1]}")
+
+
+@study.command()
+@FILE
+@SET
+@WORKSPACE
+@AS_JSON
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet", "latex"]),
+    default="table",
+    show_default=True,
+    help="parquet is written to --output.",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Write to this file and not to the terminal.")
+@user_errors
+def results(
+    file: Path,
+    overrides: tuple[str, ...],
+    workspace: str | None,
+    as_json: bool,  # noqa: FBT001
+    form: str,
+    output: Path | None,
+) -> None:
+    """Print one row a run, and a macro row for every average over categories."""
+    from adloc.answer import find_answer
+    from adloc.cli.tables import print_answer
+    from adloc.results import write, write_parquet
+
+    prepared = prepared_study(file, overrides, workspace)
+    answer = find_answer(prepared.plan, prepared.records)
+    rows = answer.rows
+    form = "json" if as_json else form
+    if form == "parquet":
+        if output is None:
+            raise click.UsageError("--format parquet needs --output FILE")
+        write_parquet(rows, output)
+    elif output is not None:
+        output.write_text(write(rows, "csv" if form == "table" else form), encoding="utf-8")
+    elif form == "table":
+        print_answer(answer)
+    else:
+        click.echo(write(rows, form), nl=False)
+
+
+@study.command()
+@FILE
+@SET
+@WORKSPACE
+@AS_JSON
+@click.option("--output", type=click.Path(path_type=Path), help="The page; default: report.html in the study's folder.")
+@user_errors
+def report(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool, output: Path | None) -> None:  # noqa: FBT001
+    """Write the report of what is recorded so far: one HTML file, figures as PNG and SVG, tables as CSV and LaTeX."""
+    from adloc.report.page import write_report
+
+    written = write_report(prepared_study(file, overrides, workspace), output, force=True)
+    if as_json:
+        click.echo(json.dumps({name: str(getattr(written, name)) for name in ("page", "figures", "tables")}, indent=1))
+        return
+    click.echo(f"{written.page} ({written.page.stat().st_size / 1e6:.1f} MB)")
+
+
+@study.command("compare")
+@click.argument("a")
+@click.argument("b")
+@WORKSPACE
+@AS_JSON
+@user_errors
+def compare_command(a: str, b: str, workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Say what two studies or two runs differ in: spec, data, environment, metrics, images judged another way.
+
+    A and B are study files, folders of studies in a workspace, or run_ids; all of it comes from the records.
+    """
+    from adloc.cli.difference_tables import describe_differences
+    from adloc.differences import compare
+
+    found = compare(a, b, find_workspace(workspace))
+    if as_json:
+        click.echo(json.dumps(fields(found), indent=1))
+    else:
+        click.echo(describe_differences(found, (a, b)))
+
+
+def _warn_of_random_weights(prepared: Study) -> None:
+    for (backbone, weights), place in prepared.weights.items():
+        if weights == "random":
+            click.echo(f"WARNING: {backbone} has {place} weights: its figures mean nothing", err=True)
