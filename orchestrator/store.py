@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 import zlib
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ class Store:
             "seconds": result.seconds,
             "crc32": {name: _checksum(array) for name, array in arrays.items()},
         }
-        aside = path.with_name(f".{key}.{os.getpid()}.tmp")
+        # Of this thread alone: equal images have one key, and may be kept at the same time.
+        aside = path.with_name(f".{key}.{os.getpid()}.{threading.get_ident()}.tmp")
         try:
             save_file(arrays, aside, metadata={"adloc": json.dumps(facts)})
             with aside.open("rb+") as file:
