@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import threading
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,7 +50,7 @@ class FeatureExtractor:
         self._network.to(memory_format=torch.channels_last)
         self._mean = torch.tensor(backbone.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(backbone.std, device=device).view(1, 3, 1, 1)
-        self._found: dict[str, Tensor] = {}
+        self._own = _OfThread()
         for layer in self.layers:
             _find_layer(network, backbone, layer).register_forward_hook(self._keep(layer))
 
@@ -68,7 +69,7 @@ class FeatureExtractor:
         Raises:
             MethodError: the pass does not reach a layer, or its output is no feature map.
         """
-        self._found = {}
+        self._own.found = {}
         with torch.inference_mode():
             pixels = (images.to(self.device) - self._mean) / self._std
             try:
@@ -76,13 +77,13 @@ class FeatureExtractor:
             except _AllFoundError:
                 pass
             else:
-                missed = next(layer for layer in self.layers if layer not in self._found)
+                missed = next(layer for layer in self.layers if layer not in self._own.found)
                 raise MethodError(
                     f"layer {missed} of the backbone is not reached",
                     "it must be a module that the network calls when it is given an image",
                     "name a module that it calls",
                 )
-        found, self._found = self._found, {}
+        found, self._own.found = self._own.found, {}
         return {layer: found[layer] for layer in self.layers}
 
     def probe(self) -> Pass:
@@ -108,13 +109,21 @@ class FeatureExtractor:
                     "it must give a feature map of shape (N, C, H, W)",
                     "name a convolutional layer or stage",
                 )
-            if layer not in self._found:
+            found = self._own.found
+            if layer not in found:
                 # A copy: the module that follows may work in place (ReLU does).
-                self._found[layer] = output.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-            if len(self._found) == len(self.layers):
+                found[layer] = output.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+            if len(found) == len(self.layers):
                 raise _AllFoundError
 
         return hook
+
+
+class _OfThread(threading.local):
+    """What a pass has found; several threads may make passes at the same time."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Tensor] = {}
 
 
 class _AllFoundError(Exception):

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from adloc.datasets.transform import prepare_image
-from adloc.methods.backbone import resolve_weights
+from adloc.methods.backbone import find_backbone, resolve_weights
 from adloc.methods.detector import Result
 from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone
+from adloc.methods.workers import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -26,9 +29,10 @@ if TYPE_CHECKING:
     from adloc.store import Store
 
 KIND = "features"
-# Images a forward pass: 4 to 8 are fastest on two cores (10 ms an image, ResNet-18; 33 ms at 16). The result
-# does not depend on it: torch's convolutions give an image the same bits in any batch on the CPU.
-BATCH_SIZE = {"cpu": 4, "cuda": 32}
+# Images a forward pass. On a CPU each worker has a pass of its own: larger ones only cost memory. The result does
+# not depend on it: torch's convolutions give an image the same bits in any batch on the CPU.
+BATCH_SIZE = {"cpu": 2, "cuda": 32}
+MOST_WORKERS = 16  # each holds the activations of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,21 @@ class StoredFeatures:
         """Wall time that all the images took: reading, preprocessing and the backbone."""
         results = (self.store.get(KIND, key) for key in self.keys)
         return sum(result.seconds for result in results if result is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    """Threads that read, pass and keep images at the same time.
+
+    Attributes:
+        count: how many.
+        n_threads: of torch, in each of them.
+        turn: held during a pass through the network.
+    """
+
+    count: int
+    n_threads: int
+    turn: AbstractContextManager[object]
 
 
 class FeatureExtraction:
@@ -107,18 +126,37 @@ class FeatureExtraction:
         if not missing:
             return 0
         network = self.network(stage.network, wanted)
-        done = 0
-        for indices, images, read_s in _read_ahead(stage, list(missing), self._batch_size):
+        indices = list(missing)
+        chunks = [indices[start : start + self._batch_size] for start in range(0, len(indices), self._batch_size)]
+        workers = self._workers(stage.network, len(chunks))
+
+        def extract(chunk: list[int]) -> int:
             start = time.perf_counter()
-            maps = network(torch.from_numpy(images).to(self._device))
+            images = np.stack([prepare_image(stage.part.read(index).image, stage.image) for index in chunk])
+            with workers.turn:
+                maps = network(torch.from_numpy(images).to(self._device))
             arrays = {layer: self._kept(array, stage) for layer, array in maps.items()}
-            seconds = (time.perf_counter() - start + read_s) / len(indices)
-            for row, index in enumerate(indices):
+            seconds = (time.perf_counter() - start) / len(chunk) / workers.count  # all work at the same time
+            for row, index in enumerate(chunk):
                 result = Result({layer: array[row] for layer, array in arrays.items()}, {}, seconds)
                 self._store.put(KIND, stage.image_keys[index], result)
-            done += len(indices)
+            return len(chunk)
+
+        done = 0
+        for n_images in spread(extract, chunks, workers.count, workers.n_threads):
+            done += n_images
             progress(done, len(missing))
         return done
+
+    def _workers(self, network: Network, n_chunks: int) -> _Workers:
+        """How images are shared out: passes of their own on a CPU, one pass at a time on a GPU.
+
+        A network that somebody's function returns may not bear two passes at a time either.
+        """
+        n_threads = torch.get_num_threads()
+        if self._device.type == "cpu" and find_backbone(network.backbone).source != "function":
+            return _Workers(min(n_threads, n_chunks, MOST_WORKERS), 1, nullcontext())
+        return _Workers(min(max(n_threads, 2), n_chunks, 4), n_threads, Lock())
 
     @staticmethod
     def _kept(maps: torch.Tensor, stage: FeatureStage) -> NDArray[np.floating]:
@@ -155,26 +193,3 @@ class FeatureExtraction:
                 load_backbone(network.backbone, file, layers, network.seed, self._device),
             )
         return self._loaded[1]
-
-
-def _read_ahead(
-    stage: FeatureStage, indices: Sequence[int], batch_size: int
-) -> Iterator[tuple[Sequence[int], NDArray[np.float32], float]]:
-    """Yield (indices, images float32 (n, 3, H, W), seconds of reading), the next batch read meanwhile.
-
-    Decoding and resizing let go of the interpreter, so they overlap the backbone; order is kept.
-    """
-    chunks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-
-    def read(chunk: Sequence[int]) -> tuple[NDArray[np.float32], float]:
-        start = time.perf_counter()
-        images = [prepare_image(stage.part.read(index).image, stage.image) for index in chunk]
-        return np.stack(images), time.perf_counter() - start
-
-    with ThreadPoolExecutor(1) as reader:
-        ahead = [reader.submit(read, chunk) for chunk in chunks[:2]]
-        for number, chunk in enumerate(chunks):
-            images, seconds = ahead.pop(0).result()
-            if number + 2 < len(chunks):
-                ahead.append(reader.submit(read, chunks[number + 2]))
-            yield chunk, images, seconds

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adloc.thresholds import ThresholdConfig
 
 # Raised when the code behind a kind of stage changes its results: artifacts of older versions are not used.
-FEATURES_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 1, 1, 1, 2
+FEATURES_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 2, 1, 1, 2
 
 
 @dataclass(frozen=True)

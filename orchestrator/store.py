@@ -93,7 +93,8 @@ class Store:
             "seconds": result.seconds,
             "crc32": {name: _checksum(array) for name, array in arrays.items()},
         }
-        aside = path.with_name(f".{key}.{uuid4().hex}.tmp")  # two machines may have a process of one number
+        # Of this writer alone: threads and machines may keep one key at the same time.
+        aside = path.with_name(f".{key}.{uuid4().hex}.tmp")
         try:
             save_file(arrays, aside, metadata={"adloc": json.dumps(facts)})
             with aside.open("rb+") as file:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def pick_plainly(points: Tensor, n_picks: int) -> NDArray[np.int64]:
+def pick_plainly(points: Tensor, n_picks: int, first: int | None = None) -> NDArray[np.int64]:
     """Greedy k-centre by its definition, every distance of every pick, in integers."""
     integers = to_grid(points)[0].numpy().astype(np.int64)
     mean = np.rint(integers.sum(0) / len(integers)).astype(np.int64)
-    order = [int(((integers - mean) ** 2).sum(1).argmax())]
+    order = [int(((integers - mean) ** 2).sum(1).argmax()) if first is None else first]
     nearest = np.full(len(points), np.iinfo(np.int64).max)
     while len(order) < n_picks:
         np.minimum(nearest, ((integers - integers[order[-1]]) ** 2).sum(1), out=nearest)
@@ -61,6 +61,17 @@ def test_picks_equal_the_definition(kind: str) -> None:
     """Many points, few of them candidates: the picks are those of the definition, ties by lowest index."""
     points = draw_points(kind, 6000, 8)
     np.testing.assert_array_equal(pick_greedily(points, 600).order, pick_plainly(points, 600))
+
+
+@pytest.mark.parametrize("first", [0, 17, 299])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_centre_can_be_named(kind: str, first: int) -> None:
+    """The named point is the first centre, whatever the mean, and all others follow from it by the definition."""
+    points = draw_points(kind, 300, 5)
+    picked = pick_greedily(points, 300, first)
+    np.testing.assert_array_equal(picked.order, pick_plainly(points, 300, first))
+    assert picked.order[0] == first
+    assert np.isfinite(picked.radius).all()
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,11 +8,13 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from adloc.methods.anomaly_map import expand_maps
-from adloc.methods.embedding import embed
+from adloc.methods.embedding import embed, embed_projected, embed_some
 from adloc.methods.patchcore.params import PatchCoreParams
 
 
@@ -117,3 +119,61 @@ def test_patch_maps_are_left_alone() -> None:
     patch_maps.flags.writeable = False
     expand_maps(patch_maps, (6, 10), 2.0)
     np.testing.assert_array_equal(patch_maps, before)
+
+
+@st.composite
+def embeddings(draw: st.DrawFn) -> tuple[dict[str, Tensor], PatchCoreParams]:
+    """Features of one to three layers of any shapes, and how they are embedded."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+    n_images, sides = draw(st.integers(1, 4)), st.integers(1, 15)
+    layers = ("layer1", "layer2", "layer3")[: draw(st.integers(1, 3))]
+    shapes = [(n_images, draw(st.integers(1, 40)), draw(sides), draw(sides)) for _ in layers]
+    params = PatchCoreParams(
+        layers=layers,
+        patch_size=draw(st.sampled_from([1, 3, 5])),
+        patch_stride=draw(st.integers(1, 4)),
+        metric=draw(st.sampled_from(["euclidean", "cosine"])),
+    )
+    maps = {layer: torch.randn(shape, generator=generator) for layer, shape in zip(layers, shapes, strict=True)}
+    return maps, params
+
+
+@settings(max_examples=200, deadline=None)
+@given(embeddings(), st.integers(1, 20))
+def test_projecting_first_is_projecting_afterwards(
+    case: tuple[dict[str, Tensor], PatchCoreParams], target: int
+) -> None:
+    """Whatever the shapes, layers projected at their own size give the projected embedding, to float32's rounding."""
+    maps, params = case
+    generator = torch.Generator().manual_seed(5)
+    matrix = torch.randn(sum(each.shape[1] for each in maps.values()), target, generator=generator)
+    found, expected = embed_projected(maps, params, matrix), embed(maps, params).double() @ matrix.double()
+    assert found.is_contiguous()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=2e-5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(embeddings(), st.data())
+def test_some_patches_have_the_bits_of_all(
+    case: tuple[dict[str, Tensor], PatchCoreParams], data: st.DataObject
+) -> None:
+    """Patches embedded by themselves have the very bits that they have among all."""
+    maps, params = case
+    every = embed(maps, params).flatten(0, 2)
+    places = torch.tensor(data.draw(st.lists(st.integers(0, len(every) - 1), max_size=30)), dtype=torch.int64)
+    assert torch.equal(embed_some(maps, params, places), every[places])
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_bits_of_a_network_s_shapes(metric: str) -> None:
+    """At ResNet-50's shapes too: some patches as all; a projection whatever else is in the batch."""
+    maps = draw(layer2=(3, 512, 28, 28), layer3=(3, 1024, 14, 14))
+    params = PatchCoreParams.model_validate({"metric": metric})
+    places = torch.arange(5, 3 * 784, 17)
+    assert torch.equal(embed_some(maps, params, places), embed(maps, params).flatten(0, 2)[places])
+    matrix = torch.randn(1536, 128, generator=torch.Generator().manual_seed(1))
+    whole = embed_projected(maps, params, matrix)
+    alone = [
+        embed_projected({layer: each[i : i + 1] for layer, each in maps.items()}, params, matrix) for i in range(3)
+    ]
+    assert torch.equal(whole, torch.cat(alone))

@@ -161,7 +161,7 @@ def test_features_are_streamed() -> None:
     """Features are asked for in small batches, in both passes of the fit and in the search."""
     train, test = draw_features(20, seed=1), draw_features(3, seed=2)
     take(PLAIN, train=train, test=test)
-    assert len(train.batch_sizes) == 2
+    assert len(train.batch_sizes) == 3  # and a look at the first image
     assert max(train.batch_sizes + test.batch_sizes) <= 16
 
 

@@ -90,10 +90,11 @@ def to_grid(points: Tensor) -> tuple[Tensor, float]:
     return (points / unit).round_(), unit
 
 
-def pick_greedily(points: Tensor, n_picks: int) -> Coreset:
+def pick_greedily(points: Tensor, n_picks: int, first: int | None = None) -> Coreset:
     """The exact greedy k-centre of the points, furthest first (Gonzalez 1985; Roth et al. 2022, algorithm 1).
 
-    The first centre is the point furthest from the mean: a deterministic choice, and part of the coreset.
+    The first centre is the point furthest from the mean, unless one is named: a deterministic choice, and part of
+    the coreset.
     Each next one is the point furthest from its nearest centre; the lowest index of several. Distances are
     those of the points rounded by `to_grid`, by about a millionth of the largest coordinate; on these the
     picks are exact.
@@ -107,6 +108,7 @@ def pick_greedily(points: Tensor, n_picks: int) -> Coreset:
     Args:
         points: float32 (n, d), on any device.
         n_picks: from 1 to n.
+        first: index of the first centre, from 0 to n - 1; None for the point furthest from the mean.
 
     Raises:
         MethodError: a point is not finite.
@@ -117,7 +119,7 @@ def pick_greedily(points: Tensor, n_picks: int) -> Coreset:
     elapsed_s = np.empty(n_picks, np.float32)
     # The distance of a pick to the centres before it is the covering radius before it is picked.
     radius = np.zeros(n_picks + 1, np.float32)
-    for number, (index, squared) in enumerate(_furthest_first(integers)):
+    for number, (index, squared) in enumerate(_furthest_first(integers, first)):
         radius[number] = unit * math.sqrt(squared)
         if number == n_picks:
             break
@@ -126,13 +128,14 @@ def pick_greedily(points: Tensor, n_picks: int) -> Coreset:
     return Coreset(order, radius[1:], elapsed_s)
 
 
-def _furthest_first(points: Tensor) -> Iterator[tuple[int, float]]:
+def _furthest_first(points: Tensor, first: int | None) -> Iterator[tuple[int, float]]:
     """All points of the integer grid in the order of picking, with the squared distance to those before."""
     norms = _squared_norms(points)
-    value, first = _distances_to_mean(points, norms).max(0)  # the lowest index of several, here and below
-    yield int(first), float(value)
+    if first is None:
+        first = int(_distances_to_mean(points, norms).argmax())  # the lowest index of several, here and below
+    yield first, math.inf  # no centre before it
     nearest = torch.full_like(norms, torch.inf)  # squared distance to the nearest centre
-    _apply(points, norms, nearest, first[None])
+    _apply(points, norms, nearest, torch.tensor([first], device=points.device))
     n_left = len(points) - 1
     n_candidates = _FEWEST
     while n_left:

@@ -137,6 +137,7 @@ PATCHCORE = Method(
             part="fit",
             params=("layers", "patch_size", "patch_stride", "projection_dim", "metric"),
             grows_with="coreset_ratio",
+            version=2,
         ),
         Step(
             name="search",

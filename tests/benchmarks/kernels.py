@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,39 +59,41 @@ def covering_radius(points: Tensor, picks: list[int]) -> float:
 
 
 def coreset(*, quick: bool) -> dict[str, Any]:
-    """Item a: Greedy coreset against anomalib's KCenterGreedy, on the same projected patches.
+    """Item a: Greedy coreset against anomalib's KCenterGreedy, both to the last pick, on the same projected patches.
 
-    An iteration of anomalib's costs the same whichever it is, so some are timed and the rest is reckoned.
+    Ours is timed before and after anomalib's one run, which takes minutes at the full size. Both algorithms are the
+    same greedy one; the covering radii tell whether ours is as good, from its own first centre and from anomalib's.
     """
     from anomalib.models.components import KCenterGreedy
 
     points = texture_points(20 if quick else 200)
-    n_picks, some = count_picks(0.05, len(points)), 40 if quick else 100
+    n_picks = count_picks(0.05, len(points))
     picked: dict[str, list[int]] = {}
+    times: dict[str, list[float]] = {"anomalib": [], "adloc": []}
 
-    def ours() -> None:
-        picked["ours"] = pick_greedily(points, n_picks).order.tolist()
+    def ours(name: str, first: int | None = None) -> None:
+        picked[name] = pick_greedily(points, n_picks, first).order.tolist()
 
     def peers() -> None:
         torch.manual_seed(0)
-        greedy = KCenterGreedy(points[:, :, None], 0.05)  # three dimensions: taken as they are, not projected again
-        greedy.coreset_size = some
-        picked["anomalib"] = greedy.select_coreset_idxs()
+        # Three dimensions: taken as they are, not projected again.
+        picked["anomalib"] = KCenterGreedy(points[:, :, None], 0.05).select_coreset_idxs()
 
-    times = alternate(3, anomalib=peers, adloc=ours)
-    iteration_s = times["anomalib"]["median_s"] / (some - 1)
+    for name, function in (("adloc", partial(ours, "adloc")), ("anomalib", peers), ("adloc", partial(ours, "adloc"))):
+        start = time.perf_counter()
+        function()
+        times[name].append(round(time.perf_counter() - start, 2))
+    ours("adloc_from_anomalibs_first_centre", picked["anomalib"][0])
+    same = set(picked["anomalib"]) & set(picked["adloc_from_anomalibs_first_centre"])
     return {
         "n_points": len(points),
         "n_picks": n_picks,
-        "adloc_s": times["adloc"]["median_s"],
-        "anomalib_ms_an_iteration": round(1000 * iteration_s, 2),
-        "anomalib_s_reckoned": round(iteration_s * n_picks, 1),
-        "times_faster": round(ratio(times, "anomalib", "adloc") * n_picks / (some - 1), 1),
-        "goal": "at least 40 at 156,800 points",
-        f"covering_radius_of_{some}_picks": {
-            name: round(covering_radius(points, order[:some]), 4) for name, order in picked.items()
-        },
-        "times": times,
+        "adloc_s": times["adloc"],
+        "anomalib_s": times["anomalib"],
+        "times_faster": round(2 * times["anomalib"][0] / sum(times["adloc"]), 1),
+        "goal": "at least 40 at 156,800 points, with as small a covering radius",
+        "covering_radius": {name: round(covering_radius(points, order), 6) for name, order in picked.items()},
+        "picks_in_common_from_the_same_first_centre": len(same),
     }
 
 
