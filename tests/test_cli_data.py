@@ -1,0 +1,91 @@
+"""`adloc data` and `adloc store` through the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from adloc.cli import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+STUDY = """\
+study: look
+dataset: {{kind: mvtec_ad, root: {root}, categories: [gear, strip]}}
+image: {{size: 48}}
+methods: [{{method: patchcore, params: {{backbone: efficientnet_lite0}}}}]
+"""
+
+
+def adloc(*arguments: str | Path) -> Result:
+    """Run the command line in this process."""
+    result = CliRunner().invoke(cli, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def study_file(mvtec_copy: Path, tmp_path: Path) -> Path:
+    """A study of images that the test may change."""
+    path = tmp_path / "look.yaml"
+    path.write_text(STUDY.format(root=mvtec_copy))
+    return path
+
+
+def test_check_counts_images_by_part(study_file: Path, tmp_path: Path) -> None:
+    """12 train images and 4 + 10 test images a category are divided 10 / 6 / 10; as a table and as JSON."""
+    result = adloc("data", "check", study_file, "--workspace", tmp_path / "w")
+    assert result.exit_code == 0
+    rows = [line.split()[:5] for line in result.stdout.splitlines() if line.startswith(("gear", "strip"))]
+    assert rows == [
+        [category, *counts]
+        for category in ("gear", "strip")
+        for counts in (["train", "10", "10", "0"], ["validation", "6", "2", "4"], ["test", "10", "4", "6"])
+    ]
+    assert json.loads(adloc("data", "check", study_file, "--workspace", tmp_path / "w", "--json").stdout)
+
+
+def test_check_names_what_is_broken(study_file: Path, mvtec_copy: Path, tmp_path: Path) -> None:
+    """Exit code 2, and the file."""
+    (mvtec_copy / "gear" / "train" / "good" / "003.png").write_bytes(b"no image")
+    result = adloc("data", "check", study_file, "--workspace", tmp_path / "w")
+    assert result.exit_code == 2
+    assert "gear/train/good/003.png" in result.output
+
+
+def test_preview_is_a_picture(study_file: Path, tmp_path: Path) -> None:
+    """Written where it says."""
+    result = adloc("data", "preview", study_file, "--workspace", tmp_path / "w", "--images", "2")
+    assert result.exit_code == 0
+    path = tmp_path / "w" / "studies" / "look" / "preview.png"
+    assert result.stdout.strip() == str(path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_store_is_listed_verified_and_emptied(tmp_path: Path) -> None:
+    """By kind; a damaged file is set aside with exit code 3; `gc --max-gb 0` leaves nothing."""
+    import numpy as np
+
+    from adloc.methods.detector import Result as StageResult
+    from adloc.store import Store
+
+    store = Store(tmp_path / "store")
+    for key in ("aa", "bb"):
+        store.put("truth", key, StageResult({"x": np.ones(1000)}))
+    assert json.loads(adloc("store", "ls", "--workspace", tmp_path, "--json").stdout)["truth"]["files"] == 2
+    path = store.path("truth", "aa")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    damaged = adloc("store", "verify", "--workspace", tmp_path)
+    assert damaged.exit_code == 3
+    assert "1 damaged" in damaged.stdout
+    assert "deleted 1 files" in adloc("store", "gc", "--workspace", tmp_path, "--max-gb", "0").stdout
+    assert json.loads(adloc("store", "ls", "--workspace", tmp_path, "--json").stdout) == {}
