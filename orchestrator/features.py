@@ -94,11 +94,19 @@ class FeatureExtraction:
         """Whether the store has every image with these layers."""
         return not self.missing(stage, layers)
 
-    def missing(self, stage: FeatureStage, layers: Sequence[str]) -> dict[int, set[str]]:
-        """By number of the image: the layers to compute, those that the store has of it included."""
+    def missing(
+        self, stage: FeatureStage, layers: Sequence[str], only: Collection[int] | None = None
+    ) -> dict[int, set[str]]:
+        """By number of the image: the layers to compute, those that the store has of it included.
+
+        Args:
+            stage: the part, network and size.
+            layers: that are needed.
+            only: numbers of the images to look at; None for all.
+        """
         found: dict[int, set[str]] = {}
-        for index, key in enumerate(stage.image_keys):
-            result = self._store.get(KIND, key)
+        for index in range(len(stage.image_keys)) if only is None else sorted(only):
+            result = self._store.get(KIND, stage.image_keys[index])
             kept = set(result.arrays) if result else set()
             if not kept.issuperset(layers):
                 found[index] = kept | set(layers)
@@ -119,9 +127,7 @@ class FeatureExtraction:
             progress: called with (images done, images to do).
             only: numbers of the images to look at; None for all.
         """
-        missing = self.missing(stage, layers)
-        if only is not None:
-            missing = {index: wanted for index, wanted in missing.items() if index in only}
+        missing = self.missing(stage, layers, only)
         wanted = tuple(sorted(set().union(*missing.values()))) if missing else ()
         if not missing:
             return 0

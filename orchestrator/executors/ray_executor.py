@@ -145,7 +145,9 @@ class Ledger:
         self._extracted: dict[str, _Extracted] = {}
 
     def begin(self, store: Store, machines: Sequence[Machine], listener: Listener) -> None:
-        """Send out for this store, and tell this listener."""
+        """Send out for this store, and tell this listener; what was there before may be gone by now."""
+        self._stages.clear()
+        self._images.clear()
         self.device_name = ", ".join(sorted({machine.device for machine in machines}))
         self._store, self._listener = store, listener
 
