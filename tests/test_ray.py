@@ -410,6 +410,14 @@ def test_gpu_that_is_not_there_is_refused() -> None:
         _shape(Computing("ray"), [])
 
 
+def test_cluster_that_is_not_there_is_said(study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, with the address and what to do about it."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # the port of discard, where nothing listens
+    result = adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=2)
+    assert "127.0.0.1:9" in result.output
+    assert "unset $RAY_ADDRESS" in result.output
+
+
 def test_ray_that_is_not_installed_is_said(study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to install."""
     for name in ("adloc.executors.ray_executor", "adloc.executors.cluster"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 ADDRESS = "RAY_ADDRESS"
 RETRIES = 2  # of a task whose worker died; a failure that the task itself reports is final
+_KNOCK_S = 10.0
 _STORE_BYTES = 100 << 20  # of Ray's own object store on this machine: orders and outcomes are small
 
 
@@ -132,15 +134,17 @@ def _connect(address: str | None) -> None:
     )
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
+        _knock(address)
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             Complaint(
-                f"--executor ray: {str(error).strip().splitlines()[0]}",
+                f"--executor ray: {address or 'a cluster of this machine'}: {str(error).strip().splitlines()[0]}",
                 f"${ADDRESS} must be the address of a Ray cluster that runs"
                 if address
                 else "Ray must be able to start on this machine",
-                f"start one with `ray start --head`, unset ${ADDRESS}, or use --executor local"
+                "start it (`ray start --head`); if it wants a token (Ray 2.59 and later), `export RAY_AUTH_MODE=token`"
+                f" beside the token of its head; unset ${ADDRESS} for a cluster here; or use --executor local"
                 if address
                 else "use --executor local",
             )
@@ -150,6 +154,17 @@ def _connect(address: str | None) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _knock(address: str | None) -> None:
+    """See whether anything listens at "host:port"; Ray itself waits for minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), _KNOCK_S).close()
 
 
 def _nodes() -> list[dict[str, Any]]:
