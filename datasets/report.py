@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adloc.datasets.errors import DatasetError
-
 if TYPE_CHECKING:
     from adloc.datasets.errors import Problem
 
@@ -31,12 +29,3 @@ class Report:
     def ok(self) -> bool:
         """True when there are no errors; there may be warnings."""
         return not self.errors
-
-    def raise_errors(self) -> None:
-        """Do nothing when there are no errors.
-
-        Raises:
-            DatasetError: naming every error.
-        """
-        if self.errors:
-            raise DatasetError(*self.errors)

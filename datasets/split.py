@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
 from collections import defaultdict
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
@@ -86,29 +84,6 @@ class Split:
         yield "test", self.test
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestRow:
-    """One image of a split: where it went, what it is, and what its content was.
-
-    Attributes:
-        part: train, validation or test.
-        category: "bottle".
-        path: inside the category, with forward slashes: "test/crack/003.png".
-        label: 1 for an anomalous image.
-        defect: "good", or the defect type.
-        sha256: of the image.
-        mask_sha256: of the mask; empty for a normal image.
-    """
-
-    part: Part
-    category: str
-    path: str
-    label: Literal[0, 1]
-    defect: str
-    sha256: str
-    mask_sha256: str
-
-
 def split(samples: Iterable[Sample], config: SplitConfig) -> Split:
     """Return the three parts of one category.
 
@@ -171,39 +146,6 @@ def check_disjoint(split: Split, fingerprints: Mapping[str, Fingerprint]) -> Non
         remedy = "keep one of them and delete the others"
         found = [" = ".join(f"{location} ({part})" for part, location in held) for held in overlaps]
         raise DatasetError(*(Problem(f"{same}: the same content", rule, remedy) for same in found))
-
-
-def manifest(splits: Iterable[Split], fingerprints: Mapping[str, Fingerprint]) -> list[ManifestRow]:
-    """Return one row an image: split by split, in each train, validation, test."""
-    rows = []
-    for one in splits:
-        for part, samples in one.parts():
-            for sample in samples:
-                known = fingerprints[sample.identity]
-                identity = (sample.category, sample.name, sample.label, sample.defect)
-                rows.append(ManifestRow(part, *identity, known.sha256, known.mask_sha256))
-    return rows
-
-
-def manifest_csv(rows: Iterable[ManifestRow]) -> str:
-    r"""Return the rows as CSV with a header line, lines ended by \n."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(ManifestRow))
-    writer.writerows(astuple(row) for row in rows)
-    return text.getvalue()
-
-
-def digest(part: Iterable[Sample], fingerprints: Mapping[str, Fingerprint]) -> str:
-    """Return 32 hexadecimal digits that change with any name or content in a part, not with the order.
-
-    Short enough for MLflow, whose dataset digests have at most 36 characters.
-    """
-    lines = sorted(
-        f"{sample.identity}\0{fingerprints[sample.identity].sha256}\0{fingerprints[sample.identity].mask_sha256}"
-        for sample in part
-    )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
 def _take(group: list[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -23,11 +21,9 @@ from adloc.datasets.split import (
     SplitConfig,
     check_disjoint,
     counts,
-    digest,
-    manifest,
-    manifest_csv,
     split,
 )
+from adloc.parts import make_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -265,39 +261,20 @@ def test_the_same_content_twice_in_one_part_is_no_overlap() -> None:
     check_disjoint(parts, known)
 
 
-def test_the_manifest_lists_every_image_once() -> None:
-    """One row an image: part, category, path, label, defect type and hashes; the CSV reads back the same."""
+def test_a_parts_digest_changes_with_its_content() -> None:
+    """Another image, mask or label in a part is another digest of that part alone; MLflow takes 36 characters."""
     samples = made_up()
     known = contents(samples)
-    parts = split(samples, SplitConfig())
-    rows = manifest([parts], known)
-    assert [(r.part, r.path) for r in rows] == [(part, s.name) for part, held in parts.parts() for s in held]
-    for row in rows:
-        fingerprint = known[f"{row.category}/{row.path}"]
-        assert (row.sha256, row.mask_sha256) == (fingerprint.sha256, fingerprint.mask_sha256)
-        assert row.label == (row.defect != "good")
-    read = list(csv.DictReader(io.StringIO(manifest_csv(rows))))
-    assert [list(r.values()) for r in read] == [[str(getattr(row, name)) for name in read[0]] for row in rows]
-    assert list(read[0])[:6] == ["part", "category", "path", "label", "defect", "sha256"]
-
-
-def test_a_digest_changes_with_content_and_not_with_order() -> None:
-    """Another image, another mask or one image fewer is another digest; another order is the same."""
-    samples = made_up()
-    known = contents(samples)
-    whole = digest(samples, known)
-    anomalous = samples[-1].identity
+    whole = make_parts(samples, known, SplitConfig(), None)
+    anomalous = next(s.identity for s in whole.test.samples if s.label)
     image, mask = known[anomalous].sha256, known[anomalous].mask_sha256
-    assert digest(samples[::-1], known) == whole
-    others = {
-        digest(samples[1:], known),
-        digest(samples, known | {anomalous: Fingerprint("0", mask, 64, 64)}),
-        digest(samples, known | {anomalous: Fingerprint(image, "0", 64, 64)}),
-        digest([], known),
-        whole,
-    }
-    assert len(others) == 5
-    assert len(whole) <= 36
+    others = [
+        make_parts(samples, known | {anomalous: changed}, SplitConfig(), None)
+        for changed in (Fingerprint("0", mask, 64, 64), Fingerprint(image, "0", 64, 64))
+    ]
+    assert len({parts.test.digest for parts in (whole, *others)}) == 3
+    assert {parts.train.digest for parts in others} == {whole.train.digest}
+    assert len(whole.test.digest) <= 36
 
 
 def test_parts_of_several_categories_can_be_joined() -> None:
