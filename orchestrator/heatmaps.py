@@ -59,7 +59,7 @@ _NARROWEST = 640  # room for the caption
 
 @dataclass(frozen=True, slots=True)
 class ColourScale:
-    """A piecewise linear map of scores to [0, 1], the same for all strips of a category and method.
+    """A piecewise linear map of scores to [0, 1], the same for all strips of a model and its threshold.
 
     Attributes:
         low: the score of an ordinary normal pixel; this and less is the coldest colour, 0.
@@ -83,7 +83,7 @@ class ColourScale:
 
     @classmethod
     def around(cls, *, low: float, high: float, threshold: float | None) -> ColourScale:
-        """The scale of a category and method, anchored at the threshold, or half-way without one.
+        """The scale of a model's scores, anchored at the threshold, or half-way without one.
 
         Where the three do not rise (a threshold below the normal median, say), the anchor stays and the end
         that is wrong is mirrored at it. The threshold is one of image scores: it fits the maps of methods
@@ -150,7 +150,7 @@ def render(
         image: uint8 (height, width, 3), RGB.
         anomaly_map: raw scores of the same field of view, of any size.
         mask: True on defect pixels, of any size; all False for a normal image.
-        scale: of the category and method.
+        scale: of the model's scores; written into the picture's `info` too, as "low anchor high".
         caption: what to write above.
     """
     width, height = _panel_size(image.shape[1], image.shape[0])
@@ -175,7 +175,7 @@ def render(
     for left, (_, panel) in zip(lefts, panels, strict=True):
         strip[_HEAD + _TITLE : _HEAD + _TITLE + height, left : left + width] = panel
     result = Image.fromarray(strip)
-    result.info["panel_width"] = str(width)
+    result.info |= {"panel_width": str(width), "scale": f"{scale.low!r} {scale.anchor!r} {scale.high!r}"}
     draw = ImageDraw.Draw(result)
     for left, (title, _) in zip(lefts, panels, strict=True):
         draw.text((left, _HEAD + _TITLE - 5), _fitted(title, width, 12), _FAINT, _font(12), anchor="ls")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from adloc.spec import Regime, Scope, StudySpec
 
 
+RECORD_VERSION = 2  # raised when a record looks different for the same stages: it is written anew
+
+
 @dataclass(frozen=True)
 class Inventory:
     """What the plan needs to know of the world.
@@ -82,7 +85,7 @@ class Run:
     def key(self) -> str:
         """Identity of the run's result: a record with another key is of other data, weights or code."""
         stages = [self.fit[-1], self.threshold, self.validation, self.test]
-        return content_key([self.run_id, self.heatmaps, [s.key if s else None for s in stages]])
+        return content_key([RECORD_VERSION, self.run_id, self.heatmaps, [s.key if s else None for s in stages]])
 
     @property
     def group(self) -> str:

@@ -193,16 +193,19 @@ def _write_pixels(path: Path, test: Result) -> None:
 
 
 def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, threshold: float | None) -> None:
-    """Input, map, overlay and mask of some images, on one colour scale anchored at the threshold.
+    """Input, map, overlay and mask of some images, on a colour scale anchored at the threshold.
 
-    Half of them are the same in every run on the category, the others are this run's own extremes.
+    The scale is of the validation part that the threshold is from: where a model and its threshold meet shifted
+    images, the same score keeps its colour, and what the shift does shows. Half of the images are the same in
+    every run on the category, the others are this run's own extremes.
     """
     if not run.heatmaps:
         return
     folder.mkdir()
     part, scores = run.test.truth.part, test.arrays["image_scores"]
     labels = np.array([s.label for s in part.samples], dtype=bool)
-    low, high = test.arrays["map_levels"].tolist()
+    judged_by = bench.result(run.validation) if run.validation is not None else test
+    low, high = judged_by.arrays["map_levels"].tolist()
     scale = ColourScale.around(low=low, high=high, threshold=threshold)
     common = choose_common([s.identity for s in part.samples], [s.defect for s in part.samples], run.heatmaps // 2)
     chosen = choose_images(scores, labels, threshold, run.heatmaps, common)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from adloc.cli import cli
 from adloc.cli.progress import Progress
@@ -99,6 +100,22 @@ def test_regimes_differ_where_the_protocol_says(four_regimes: Any) -> None:
     assert [carried[m] for m in MODEL] != [clean[m] for m in MODEL]
     assert [full[m] for m in MODEL] != [carried[m] for m in MODEL]
     assert len({row["n_test"] for row in rows.values()}) == 1
+
+
+def test_a_score_keeps_its_colour_where_the_threshold_is_carried_over(four_regimes: Any) -> None:
+    """Shifted images are coloured as clean ones were, so that the shift's effect shows; a new threshold moves it."""
+    workspace, rows = four_regimes
+    scales = {}
+    for regime, row in rows.items():
+        folder = workspace / "studies" / "tiny_shift" / "records" / row["run_id"] / "heatmaps"
+        (path,) = folder.glob("*.png")
+        with Image.open(path) as strip:
+            scales[regime] = tuple(float(v) for v in strip.info["scale"].split())
+    assert scales["no_adaptation"] == scales["clean"]
+    assert {regime: scale[1] for regime, scale in scales.items()} == {
+        regime: pytest.approx(row["threshold"]) for regime, row in rows.items()
+    }
+    assert len(set(scales.values())) == 3
 
 
 def test_manifest_tells_what_was_done_to_each_image(four_regimes: Any) -> None:

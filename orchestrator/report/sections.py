@@ -232,12 +232,11 @@ def _gallery(gallery: Gallery) -> Section | None:
     if not gallery.cards:
         return None
     text = (
-        "The same images across settings and regimes: first those that every run has a picture of, the most "
-        "often misjudged "
-        "at the front, then each run's own extremes. Each view shows the "
-        "anomaly map, and the image with the map's contour at the threshold; in every map the colour turns from "
-        "cold to "
-        "warm at the run's own threshold, so colours compare between methods whose raw scores do not."
+        "The same images across settings and regimes: first those that every run has a picture of, the most often "
+        "misjudged at the front, then each run's own extremes. Each view shows the anomaly map, and the image with the "
+        "map's contour at the threshold. In every map the colour turns from cold to warm at the run's own threshold: "
+        "colours compare between methods whose raw scores do not. Runs that share a model and its threshold share the "
+        "scale, so what a shift does to the scores can be seen."
     )
     thinned = gallery.n_recorded - gallery.n_shown
     left = (
