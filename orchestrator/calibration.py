@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from adloc.datasets.sample import Sample
     from adloc.parts import TrainPart, ValidationPart
     from adloc.plan import Inventory
-    from adloc.spec import StudySpec
+    from adloc.study_file.spec import StudySpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adloc.answer import find_answer, write_answer
-from adloc.comparisons import identity
+from adloc.answer.answer import find_answer, write_answer
+from adloc.answer.comparisons import identity
+from adloc.answer.results import MACRO
 from adloc.plan import sources
-from adloc.records import write_json
+from adloc.record.records import write_json
 from adloc.report.page import is_report_current, write_report
-from adloc.results import MACRO
 from adloc.stages import FeatureStage
 from adloc.study import located, pending, plan_json, spec_yaml
+from adloc.study_file.variants import SETTING, variants
 from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
-from adloc.variants import SETTING, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adloc.answer import Answer
+    from adloc.answer.answer import Answer
     from adloc.executors.executor import OnDemand
     from adloc.plan import Run
     from adloc.runner import Reporter

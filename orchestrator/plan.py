@@ -14,14 +14,14 @@ from adloc.parts import Parts, TrainPart, make_parts, pool
 from adloc.regimes import REGIMES
 from adloc.stage_maker import StageMaker
 from adloc.stages import EvaluationStage, FeatureStage, Stage, StepStage, ThresholdStage
-from adloc.variants import SETTING, Variant, Winner, variants
+from adloc.study_file.variants import SETTING, Variant, Winner, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from adloc.datasets.sample import Fingerprint, Sample
     from adloc.parts import Domain, Part
-    from adloc.spec import Regime, Scope, StudySpec
+    from adloc.study_file.spec import Regime, Scope, StudySpec
 
 
 RECORD_VERSION = 2  # raised when a record looks different for the same stages: it is written anew

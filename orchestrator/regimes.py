@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from adloc.parts import Domain
-    from adloc.spec import Regime
+    from adloc.study_file.spec import Regime
 
 
 @dataclass(frozen=True, slots=True)

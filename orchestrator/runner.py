@@ -10,7 +10,7 @@ from adloc.compute import Listener
 from adloc.datasets.errors import DatasetError
 from adloc.errors import StageFailedError, StageMismatchError, UserError
 from adloc.methods.errors import MethodError
-from adloc.recorder import record_failure, record_run
+from adloc.record.recorder import record_failure, record_run
 from adloc.study import is_current
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from adloc.compute import Workbench
     from adloc.executors.executor import Executor
     from adloc.plan import Plan, Run
-    from adloc.records import Records, RunRecord
+    from adloc.record.records import Records, RunRecord
     from adloc.tuning.search import Search
     from adloc.tuning.trial_records import TrialRecord
 

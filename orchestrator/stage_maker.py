@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from adloc.datasets.transform import ImageConfig
     from adloc.parts import Part
-    from adloc.spec import StudySpec
-    from adloc.variants import Variant
+    from adloc.study_file.spec import StudySpec
+    from adloc.study_file.variants import Variant
 
 
 class StageMaker:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from adloc.datasets.transform import ImageConfig
     from adloc.methods.method import Method, Step
     from adloc.parts import Part, ValidationPart
-    from adloc.spec import EvaluationMode, FeatureDtype
+    from adloc.study_file.spec import EvaluationMode, FeatureDtype
     from adloc.thresholds import ThresholdConfig
 
 # Raised when the code behind a kind of stage changes its results: artifacts of older versions are not used.

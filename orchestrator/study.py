@@ -21,21 +21,21 @@ from adloc.errors import Complaint, UserError
 from adloc.methods.backbone import hash_weights, resolve_weights
 from adloc.methods.errors import MethodError
 from adloc.plan import Inventory, Plan, make_plan
-from adloc.records import Records
+from adloc.record.records import Records
 from adloc.stage_maker import StageMaker
+from adloc.study_file.validation import load_study
+from adloc.study_file.variants import variants
 from adloc.tuning.search import possible
 from adloc.tuning.state import progress, search_states
-from adloc.validation import load_study
-from adloc.variants import variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from adloc.plan import Run
-    from adloc.records import RunRecord
-    from adloc.spec import StudySpec
-    from adloc.study_file import StudyFile
+    from adloc.record.records import RunRecord
+    from adloc.study_file.reader import StudyFile
+    from adloc.study_file.spec import StudySpec
     from adloc.tuning.state import SearchState
     from adloc.workspace import Workspace
 

@@ -28,16 +28,16 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from adloc.metrics.registry import METRICS
+from adloc.study_file.variants import SETTING
 from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
-from adloc.variants import SETTING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from adloc.records import RunRecord
-    from adloc.results import Row
-    from adloc.spec import StudySpec
+    from adloc.answer.results import Row
+    from adloc.record.records import RunRecord
+    from adloc.study_file.spec import StudySpec
     from adloc.tuning.trial_records import TrialRecord
     from adloc.workspace import Workspace
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from adloc.records import RunRecord
-    from adloc.results import Row
+    from adloc.answer.results import Row
+    from adloc.record.records import RunRecord
     from adloc.tuning.trial_records import TrialRecord
     from adloc.workspace import Workspace
 

@@ -67,7 +67,7 @@ def test_a_library_has_one_home(library: str, importers: set[str]) -> None:
     assert found <= importers
 
 
-PURE = ["spec", "plan", "stages", "variants", "regimes", "keys", "comparisons"]
+PURE = ["study_file/spec", "study_file/variants", "plan", "stages", "regimes", "keys", "answer/comparisons"]
 
 
 @pytest.mark.parametrize("name", PURE)
@@ -81,7 +81,7 @@ def test_help_and_validate_import_nothing_heavy() -> None:
     """`adloc --help` loads no Pydantic, and reading a study file no torch: both answer at once."""
     code = (
         "import sys; import adloc.cli; assert 'pydantic' not in sys.modules and 'numpy' not in sys.modules;"
-        "import adloc.validation; assert not {'torch', 'mlflow', 'numpy', 'cv2'} & set(sys.modules)"
+        "import adloc.study_file.validation; assert not {'torch', 'mlflow', 'numpy', 'cv2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from adloc.comparisons import identical_shortcut, regime_drops, repeat_statistics, scope_drops
+from adloc.answer.comparisons import identical_shortcut, regime_drops, repeat_statistics, scope_drops
 from adloc.metrics.registry import METRICS
 
 

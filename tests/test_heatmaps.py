@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from adloc.heatmaps import Caption, ColourScale, choose_images, png_bytes, render
+from adloc.record.heatmaps import Caption, ColourScale, choose_images, png_bytes, render
 
 Array = NDArray[Any]
 

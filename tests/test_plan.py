@@ -12,8 +12,8 @@ from adloc.datasets.sample import Fingerprint, Picture, Sample
 from adloc.errors import StageMismatchError, UserError
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
 from adloc.plan import Inventory, Plan, Run, make_plan
-from adloc.spec import StudySpec
 from adloc.stages import FeatureStage, StepStage
+from adloc.study_file.spec import StudySpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

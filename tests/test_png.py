@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from adloc.png import encode_png
+from adloc.record.png import encode_png
 
 
 @settings(max_examples=40, deadline=None)

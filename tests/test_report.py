@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 from adloc.cli import cli
-from adloc.records import RunRecord
+from adloc.record.records import RunRecord
 from adloc.report.charts import Mark, pareto_front
 from adloc.report.drawing import Drawing
 from adloc.report.page import write_report
@@ -333,7 +333,7 @@ def test_compare_says_what_is_not_there(finished: Path) -> None:
 
 def synthetic_records(study: Any, folder: Path) -> None:
     """A record for every run of a plan, with made-up scores and one real picture strip each."""
-    from adloc.heatmaps import Caption, ColourScale, png_bytes, render
+    from adloc.record.heatmaps import Caption, ColourScale, png_bytes, render
 
     rng = np.random.default_rng(0)
     image = (rng.uniform(60, 200, (64, 64, 1)) + np.zeros(3)).astype(np.uint8)

@@ -17,7 +17,7 @@ from adloc.methods.patchcore.detector import PatchCore
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.methods.patchcore.search import MemoryBank
 from adloc.plan import Inventory, make_plan
-from adloc.spec import StudySpec
+from adloc.study_file.spec import StudySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adloc.errors import UserError
-from adloc.study_file import StudyFile
-from adloc.validation import load_study
+from adloc.study_file.reader import StudyFile
+from adloc.study_file.validation import load_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable

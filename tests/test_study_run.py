@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
+from adloc.answer.results import SIZES, WHO
 from adloc.cli import cli
-from adloc.results import SIZES, WHO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,7 +203,7 @@ def test_batch_size_and_order_of_categories_change_nothing(study_file: Path, fin
 
 def test_failed_run_is_recorded_and_the_others_go_on(study_file: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Exit code 3, the failure with its traceback in the record, the other runs done; the next run mends it."""
-    from adloc import recorder
+    from adloc.record import recorder
 
     whole = recorder._write_heatmaps
 

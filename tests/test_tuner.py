@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adloc.errors import StageMismatchError, UserError
-from adloc.spec import StudySpec
+from adloc.study_file.spec import StudySpec
 from adloc.tuning import tuner
 from adloc.tuning.search import Search, searches
 from adloc.tuning.suggestions import Suggestions, open_storage, repair

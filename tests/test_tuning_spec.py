@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adloc.errors import UserError
+from adloc.study_file.validation import load_study
 from adloc.tuning.search import searches
-from adloc.validation import load_study
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from adloc.heatmaps import choose_common, choose_images
 from adloc.metrics.classification import confusion
 from adloc.metrics.ranking import auroc, average_precision
 from adloc.metrics.regions import pixel_metrics
+from adloc.record.heatmaps import choose_common, choose_images
 from adloc.uncertainty.delong import compare_aurocs
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.multiple import critical_difference, holm, rank_methods, wilcoxon_p

@@ -34,7 +34,7 @@ cli.add_command(store)
 @user_errors
 def schema() -> None:
     """Print the JSON Schema of a study file, method parameters included."""
-    from adloc.schema import study_schema
+    from adloc.study_file.schema import study_schema
 
     click.echo(json.dumps(study_schema(), indent=1))
 

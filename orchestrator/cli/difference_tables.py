@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adloc.differences import Differences, RunPair
+    from adloc.answer.differences import Differences, RunPair
 
 MOST_IMAGES = 10
 BRIEF = ("threshold", "image_auroc", "image_f1", "pixel_auroc", "pixel_aupro")

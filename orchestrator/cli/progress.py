@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adloc.plan import Plan, Run
-    from adloc.records import RunRecord
+    from adloc.record.records import RunRecord
     from adloc.stages import Stage
     from adloc.tuning.search import Search
     from adloc.tuning.trial_records import TrialRecord

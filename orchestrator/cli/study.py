@@ -39,8 +39,8 @@ def study() -> None:
 @user_errors
 def validate(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     """Check a study file, without looking at its images; print it resolved with --json."""
-    from adloc.validation import load_study
-    from adloc.variants import variants
+    from adloc.study_file.validation import load_study
+    from adloc.study_file.variants import variants
 
     _, spec = load_study(file, overrides)
     if as_json:
@@ -114,7 +114,7 @@ def run(
     Exit code 0: all runs are done; 2: the file or its data is wrong and nothing was run; 3: some runs failed,
     the others are recorded; 130: interrupted.
     """
-    from adloc.answer import find_answer
+    from adloc.answer.answer import find_answer
     from adloc.cli.progress import Progress
     from adloc.driver import run_study
     from adloc.executors.executor import Computing, OnDemand
@@ -199,9 +199,9 @@ def results(
     output: Path | None,
 ) -> None:
     """Print one row a run, and a macro row for every average over categories."""
-    from adloc.answer import find_answer
+    from adloc.answer.answer import find_answer
+    from adloc.answer.results import write, write_parquet
     from adloc.cli.tables import print_answer
-    from adloc.results import write, write_parquet
 
     prepared = prepared_study(file, overrides, workspace)
     answer = find_answer(prepared.plan, prepared.records)
@@ -248,8 +248,8 @@ def compare_command(a: str, b: str, workspace: str | None, as_json: bool) -> Non
 
     A and B are study files, folders of studies in a workspace, or run_ids; all of it comes from the records.
     """
+    from adloc.answer.differences import compare
     from adloc.cli.difference_tables import describe_differences
-    from adloc.differences import compare
 
     found = compare(a, b, find_workspace(workspace))
     if as_json:

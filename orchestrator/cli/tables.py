@@ -10,18 +10,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from adloc.comparisons import HEADLINE
+from adloc.answer.comparisons import HEADLINE
+from adloc.answer.results import MACRO, brief, varying
 from adloc.datasets.split import counts
-from adloc.results import MACRO, brief, varying
 from adloc.tuning.state import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adloc.answer import Answer
+    from adloc.answer.answer import Answer
+    from adloc.answer.results import Cell, Row
     from adloc.driver import Outcome
     from adloc.plan import Plan
-    from adloc.results import Cell, Row
     from adloc.study import DataCheck, Study
 
 

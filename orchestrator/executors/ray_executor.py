@@ -23,7 +23,7 @@ from adloc.errors import Complaint, StageFailedError, StageMismatchError, UserEr
 from adloc.executors.cluster import Cluster
 from adloc.executors.worker import Order
 from adloc.plan import inputs
-from adloc.recorder import needed
+from adloc.record.recorder import needed
 from adloc.stages import FeatureStage, StepStage
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.answer.results import MACRO
 from adloc.report.compared import compare_macro
 from adloc.report.material import REGIME_TITLES, title_of
 from adloc.report.tables import MINUS
-from adloc.results import MACRO
 from adloc.uncertainty.resampling import percentile_interval
 
 if TYPE_CHECKING:

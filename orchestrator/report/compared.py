@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.results import MACRO
+from adloc.answer.results import MACRO
 from adloc.uncertainty.delong import compare_aurocs
 from adloc.uncertainty.multiple import Ranks, holm, rank_methods
 from adloc.uncertainty.resampling import Interval, bootstrap_p, percentile_interval

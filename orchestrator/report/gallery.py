@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from adloc.heatmaps import Caption, read_panels
+from adloc.record.heatmaps import Caption, read_panels
 from adloc.regimes import REGIMES
 from adloc.report.material import REGIME_TITLES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.heatmaps import Panels
+    from adloc.record.heatmaps import Panels
     from adloc.report.material import Finding, Material
 
 MOST_PICTURES = 360  # strips; about 9 kB each
@@ -159,7 +159,7 @@ def _strips(finding: Finding) -> list[_Strip]:
 
 
 def _slug(name: str) -> str:
-    """As `adloc.recorder` names the file of an image "bottle/test/broken_large/003.png"."""
+    """As `adloc.record.recorder` names the file of an image "bottle/test/broken_large/003.png"."""
     return name.partition("/")[2].removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.answer.results import varying
 from adloc.metrics.registry import METRICS
-from adloc.results import varying
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 from adloc.uncertainty.resampling import N_RESAMPLES, Interval, draw_weights, percentile_interval, seed_of
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from adloc.answer import Answer
+    from adloc.answer.answer import Answer
+    from adloc.answer.results import Row
     from adloc.plan import Plan
-    from adloc.records import Records, RunRecord
-    from adloc.results import Row
+    from adloc.record.records import Records, RunRecord
 
 REGIME_ORDER = ("clean", "no_adaptation", "threshold_only", "full_adaptation")
 REGIME_TITLES = {
@@ -292,7 +292,7 @@ def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRe
 
 
 def read_images(path: Path) -> dict[str, Images]:
-    """Scores by part, as `adloc.recorder` writes them."""
+    """Scores by part, as `adloc.record.recorder` writes them."""
     rows: dict[str, list[list[str]]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)

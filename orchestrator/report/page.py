@@ -8,16 +8,16 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import adloc
-from adloc.answer import find_answer, write_answer
+from adloc.answer.answer import find_answer, write_answer
+from adloc.answer.results import current
 from adloc.keys import content_key
-from adloc.records import write_json
-from adloc.results import current
+from adloc.record.records import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from adloc.records import RunRecord
+    from adloc.record.records import RunRecord
     from adloc.report.section import Section
     from adloc.study import Study
 

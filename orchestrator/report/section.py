@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adloc.comparisons import identity
+from adloc.answer.comparisons import identity
 
 if TYPE_CHECKING:
+    from adloc.answer.results import Row
     from adloc.report.figures import Figure
     from adloc.report.tables import Table
-    from adloc.results import Row
 
 SHOWN = ("image_auroc", "image_auprc", "image_f1", "pixel_auroc", "pixel_aupro")
 COSTS = ("fit_s", "score_ms_per_image", "model_mb")

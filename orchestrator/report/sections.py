@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from adloc.answer.results import MACRO
 from adloc.report import figures as charts
 from adloc.report.boards import defect_types, hardest, leaderboard
 from adloc.report.claims import answer_in_three, recalibration
@@ -16,7 +17,6 @@ from adloc.report.provenance import provenance
 from adloc.report.section import NOISE, OBJECTIVES, SHOWN, Section, who
 from adloc.report.tables import Table, count, figure, words
 from adloc.report.tuned import tuning
-from adloc.results import MACRO
 from adloc.uncertainty.multiple import wilcoxon_p
 from adloc.uncertainty.resampling import N_RESAMPLES
 

@@ -6,12 +6,12 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from adloc.answer.results import MACRO
 from adloc.metrics.registry import METRICS
 from adloc.report.charts import Axis, Series, line_chart
 from adloc.report.figures import Figure
 from adloc.report.grids import bar_chart
 from adloc.report.tables import Table, count, figure, words
-from adloc.results import MACRO
 
 if TYPE_CHECKING:
     from collections.abc import Callable

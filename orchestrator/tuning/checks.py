@@ -6,13 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from adloc.methods import METHODS
-from adloc.variants import IMAGE_KEYS, MethodProblem, check_value
+from adloc.study_file.variants import IMAGE_KEYS, MethodProblem, check_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from adloc.methods.method import Method
-    from adloc.spec import MethodEntry, StudySpec
+    from adloc.study_file.spec import MethodEntry, StudySpec
     from adloc.tuning.space import Dimension, TuneConfig
 
     Loc = tuple[str | int, ...]

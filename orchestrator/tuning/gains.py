@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.comparisons import HEADLINE, identity
+from adloc.answer.comparisons import HEADLINE, identity
 from adloc.metrics.registry import METRICS
+from adloc.study_file.variants import DEFAULT, SETTING, TUNED
 from adloc.tuning.space import OBJECTIVES
-from adloc.variants import DEFAULT, SETTING, TUNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from adloc.results import Row
-    from adloc.spec import StudySpec
+    from adloc.answer.results import Row
+    from adloc.study_file.spec import StudySpec
 
 WHO = ("category", "method", "regime", "scope", "threshold_scope", "repeat", SETTING)
 

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from adloc.metrics.registry import METRICS
-from adloc.records import write_json
+from adloc.record.records import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adloc.calibration import Calibration
-    from adloc.spec import StudySpec
     from adloc.stage_maker import StageMaker
-    from adloc.variants import Winner
+    from adloc.study_file.spec import StudySpec
+    from adloc.study_file.variants import Winner
 
 
 @dataclass(frozen=True)

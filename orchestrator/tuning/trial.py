@@ -14,7 +14,7 @@ from adloc.compute import Extents, Workbench
 from adloc.errors import StageMismatchError
 from adloc.parts import TrainPart, ValidationPart
 from adloc.plan import find_bases, walk
-from adloc.recorder import costs, figures
+from adloc.record.recorder import costs, figures
 from adloc.stages import EvaluationStage, FeatureStage, StepStage, ThresholdStage, TruthStage
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from adloc.methods.detector import Result
     from adloc.parts import Part
     from adloc.stages import Stage
+    from adloc.study_file.variants import Variant
     from adloc.tuning.search import Search
     from adloc.tuning.trial_stages import TrialStages
-    from adloc.variants import Variant
 
 TRIED = (TrainPart, ValidationPart)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from adloc.records import write_json
+from adloc.record.records import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

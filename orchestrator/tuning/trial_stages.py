@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from adloc.calibration import Calibration
     from adloc.stage_maker import StageMaker
     from adloc.stages import EvaluationStage, StepStage
+    from adloc.study_file.variants import Variant
     from adloc.thresholds import ThresholdConfig
     from adloc.tuning.search import Search
-    from adloc.variants import Variant
 
 
 class TrialStages:

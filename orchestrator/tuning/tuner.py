@@ -19,12 +19,12 @@ from adloc.tuning.trial_records import TrialRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from adloc.study_file.variants import Variant
     from adloc.tuning.search import Search
     from adloc.tuning.suggestions import Suggestions
     from adloc.tuning.trial import Reach, TrialBench
     from adloc.tuning.trial_records import TrialRecords
     from adloc.tuning.trial_stages import TrialStages
-    from adloc.variants import Variant
 
 
 class TrialReporter(Protocol):

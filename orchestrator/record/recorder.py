@@ -13,10 +13,10 @@ import numpy as np
 
 from adloc.datasets.transform import resize_and_crop
 from adloc.environment import environment
-from adloc.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
 from adloc.methods.detector import FitFacts
 from adloc.metrics.classification import confusion
-from adloc.records import RunRecord
+from adloc.record.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
+from adloc.record.records import RunRecord
 from adloc.uncertainty.pixel_bootstrap import PixelCounts
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from adloc.methods.detector import Result
     from adloc.parts import Part
     from adloc.plan import Run
-    from adloc.records import Records
+    from adloc.record.records import Records
     from adloc.stages import EvaluationStage, Stage, StepStage
 
 RANKING = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_aupro", "pixel_aupro_005")

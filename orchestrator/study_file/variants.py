@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from adloc.methods.method import Method
-    from adloc.spec import MethodEntry, StudySpec
+    from adloc.study_file.spec import MethodEntry, StudySpec
 
 IMAGE_KEYS = {f"image.{name}": name for name in ImageConfig.model_fields}
 SETTING, DEFAULT, TUNED = "setting", "default", "tuned"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adloc.plan import Plan
-    from adloc.records import RunRecord
+    from adloc.record.records import RunRecord
 
 Cell = str | int | float | None
 Row = dict[str, Cell]

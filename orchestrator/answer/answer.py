@@ -7,17 +7,17 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from adloc.comparisons import HEADLINE, identical_shortcut, regime_drops, repeat_statistics, scope_drops
-from adloc.records import write_json
-from adloc.results import MACRO, current, table, varying, write
+from adloc.answer.comparisons import HEADLINE, identical_shortcut, regime_drops, repeat_statistics, scope_drops
+from adloc.answer.results import MACRO, current, table, varying, write
+from adloc.record.records import write_json
 from adloc.tuning.gains import masked, searched, tuning_gains
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from adloc.answer.results import Row
     from adloc.plan import Plan
-    from adloc.records import Records
-    from adloc.results import Row
+    from adloc.record.records import Records
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from adloc.png import encode_png
+from adloc.record.png import encode_png
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from adloc.errors import Complaint, UserError, nearest
-from adloc.spec import StudySpec
-from adloc.study_file import Loc, StudyFile
+from adloc.study_file.reader import Loc, StudyFile
+from adloc.study_file.spec import StudySpec
+from adloc.study_file.variants import check_methods
 from adloc.tuning.checks import check_tuning
-from adloc.variants import check_methods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

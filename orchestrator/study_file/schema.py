@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from adloc.methods import METHODS
-from adloc.spec import StudySpec
+from adloc.study_file.spec import StudySpec
+from adloc.study_file.variants import IMAGE_KEYS
 from adloc.tuning.space import Dimension, TuneConfig
-from adloc.variants import IMAGE_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

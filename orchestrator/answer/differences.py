@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from adloc.errors import Complaint, UserError
 from adloc.metrics.registry import METRICS
-from adloc.records import Records
-from adloc.validation import load_study
+from adloc.record.records import Records
+from adloc.study_file.validation import load_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from adloc.records import ImageScore, RunRecord
+    from adloc.record.records import ImageScore, RunRecord
     from adloc.workspace import Workspace
 
 

@@ -10,8 +10,8 @@ import math
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from adloc.answer.results import MACRO, SIZES, WHO, Cell, Row
 from adloc.metrics.registry import METRICS
-from adloc.results import MACRO, SIZES, WHO, Cell, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
