@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import HEADLINE, identical_shortcut, regime_drops, repeat_statistics, scope_drops
+from adloc.answer.gains import masked, searched, tuning_gains
 from adloc.answer.results import MACRO, current, table, varying, write
 from adloc.record.records import write_json
-from adloc.tuning.gains import masked, searched, tuning_gains
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from adloc.methods import METHODS
 from adloc.study_file.spec import StudySpec
+from adloc.study_file.tuning import Dimension, TuneConfig
 from adloc.study_file.variants import IMAGE_KEYS
-from adloc.tuning.space import Dimension, TuneConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ from adloc.datasets import DatasetConfig
 from adloc.datasets.shift import ShiftConfig
 from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
+from adloc.study_file.tuning import TuneConfig, TuningConfig
 from adloc.thresholds import ThresholdConfig
-from adloc.tuning.space import TuneConfig, TuningConfig
 
 Regime = Literal["clean", "no_adaptation", "threshold_only", "full_adaptation"]
 Scope = Literal["category", "unified"]

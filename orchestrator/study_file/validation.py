@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from adloc.errors import Complaint, UserError, nearest
 from adloc.study_file.reader import Loc, StudyFile
 from adloc.study_file.spec import StudySpec
+from adloc.study_file.tuning_checks import check_tuning
 from adloc.study_file.variants import check_methods
-from adloc.tuning.checks import check_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

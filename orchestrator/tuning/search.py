@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from adloc.keys import content_key
 from adloc.methods import METHODS
 from adloc.metrics.registry import METRICS
+from adloc.study_file.tuning_checks import default_value
 from adloc.study_file.variants import TUNED, Variant, Winner, combinations, make_variant
-from adloc.tuning.checks import default_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from adloc.calibration import Calibration
     from adloc.datasets.transform import ImageConfig
     from adloc.study_file.spec import MethodEntry, StudySpec
-    from adloc.tuning.space import Dimension, TuningConfig
+    from adloc.study_file.tuning import Dimension, TuningConfig
     from adloc.tuning.trial_records import TrialRecord
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
+    from adloc.study_file.tuning import Dimension
     from adloc.tuning.search import Search
-    from adloc.tuning.space import Dimension
     from adloc.tuning.trial_records import TrialRecord
 
 NUMBER, MLFLOW_RUN, FINGERPRINT = "number", "mlflow_run_id", "fingerprint"

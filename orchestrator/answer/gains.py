@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import HEADLINE, identity
 from adloc.metrics.registry import METRICS
+from adloc.study_file.tuning import OBJECTIVES
 from adloc.study_file.variants import DEFAULT, SETTING, TUNED
-from adloc.tuning.space import OBJECTIVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from adloc.methods.method import Method
     from adloc.study_file.spec import MethodEntry, StudySpec
-    from adloc.tuning.space import Dimension, TuneConfig
+    from adloc.study_file.tuning import Dimension, TuneConfig
 
     Loc = tuple[str | int, ...]
 
