@@ -8,7 +8,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -162,12 +164,23 @@ def load_backbone(
 
 
 def hash_function_weights(backbone: str) -> str:
-    """SHA-256 of the weights that the function "package.module:function" returns its network with.
+    """SHA-256 of the network that the function "package.module:function" returns: its weights, and the code it runs.
+
+    The code is that of the files that define the function and the classes of the network's layers, torch's own
+    apart; what these files import is not looked at.
 
     Raises:
         MethodError: the function cannot be called.
     """
-    return hash_state_dict(_build(find_backbone(backbone), seed=0))
+    found = find_backbone(backbone)
+    network = _build(found, seed=0)
+    digest = hashlib.sha256(hash_state_dict(network).encode())
+    digest.update(repr(network).encode())
+    names = {found.name.partition(":")[0], *(type(layer).__module__ for layer in network.modules())}
+    for name in sorted(n for n in names if n.partition(".")[0] not in {"torch", "torchvision"}):
+        path = getattr(sys.modules.get(name), "__file__", None)
+        digest.update(Path(path).read_bytes() if path else b"")
+    return digest.hexdigest()
 
 
 def _build(backbone: Backbone, seed: int) -> nn.Module:

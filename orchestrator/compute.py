@@ -112,6 +112,7 @@ class Workbench:
         self._helper = helper
         self._extraction = FeatureExtraction(store, device, batch_size)
         self._detectors: dict[str, Detector] = {}
+        self._spent: dict[str, float] = {}
 
     def load_networks(self, stages: Iterable[Stage]) -> None:
         """Load every network that these stages read, to find what is wrong with weights and layers before any work.
@@ -156,7 +157,7 @@ class Workbench:
 
     def missing_images(self, stage: FeatureStage) -> list[int]:
         """Numbers of the images that the store lacks, or of which it lacks a layer."""
-        return list(self._extraction.missing(stage, self.reach.layers[stage.source]))
+        return self._extraction.missing(stage, self.reach.layers[stage.source])
 
     def extract(self, stage: FeatureStage, images: Collection[int]) -> int:
         """Compute the features of these images, where the store lacks them; how many passed the backbone."""
@@ -171,6 +172,12 @@ class Workbench:
         if method.name not in self._detectors:
             self._detectors[method.name] = load_detector(method)
         return self._detectors[method.name]
+
+    def _feature_seconds(self, stage: FeatureStage) -> float:
+        """What the features of a part took. Kept with each step's result: features may leave the store before it."""
+        if stage.key not in self._spent:
+            self._spent[stage.key] = self.features(stage).seconds()
+        return self._spent[stage.key]
 
     def _kept(self, stage: Stage) -> Result | None:
         kept = self._store.get(stage.kind, stage.key)
@@ -209,11 +216,13 @@ class Workbench:
         """Everything that a stage needs, done; and the stage itself, to be called and timed."""
         match stage:
             case StepStage():
+                # Read before the base is: trials beside this one may raise both, and the base must reach as far.
+                extent = self.reach.extents.get(stage.key)
                 self._features(stage.features)
                 before = {earlier.step.name: self.result(earlier) for earlier in stage.before}
                 base = self.reach.bases.get(stage.key)
                 self.detector(stage.method)  # importing a method's libraries is not its cost
-                return partial(self._step, stage, before, None if base is None else self.result(base))
+                return partial(self._step, stage, before, extent, None if base is None else self.result(base))
             case ThresholdStage():
                 return partial(choose_threshold, stage, [self.result(s) for s in stage.scores])
             case TruthStage():
@@ -222,13 +231,14 @@ class Workbench:
                 scores, truth = self.result(stage.scores), self.result(stage.truth)
                 return partial(evaluate, stage, scores, truth, self.detector(stage.scores.method))
 
-    def _step(self, stage: StepStage, before: Mapping[str, Result], base: Result | None) -> Result:
+    def _step(
+        self, stage: StepStage, before: Mapping[str, Result], extent: float | None, base: Result | None
+    ) -> Result:
         """One step of a method, for the largest extent that any run of the plan needs, going on from `base`."""
         if stage.step.part == "fit":
             require(stage.features.part, TrainPart)
-        params, facts = stage.params, {}
-        if stage.step.grows_with is not None:
-            extent = self.reach.extents[stage.key]
+        params, facts = stage.params, {"features_s": self._feature_seconds(stage.features)}
+        if stage.step.grows_with is not None and extent is not None:
             kind = type(getattr(params, stage.step.grows_with))
             params = params.model_copy(update={stage.step.grows_with: kind(extent)})
             facts["extent"] = extent

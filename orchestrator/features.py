@@ -61,7 +61,9 @@ class StoredFeatures:
 
     def seconds(self) -> float:
         """Wall time that all the images took: reading, preprocessing and the backbone."""
-        results = (self.store.get(KIND, key) for key in self.keys)
+        results = [self.store.get(KIND, key) for key in self.keys]
+        if any(result is None for result in results):
+            raise FileNotFoundError(self.store.path(KIND, self.keys[0]))
         return sum(result.seconds for result in results if result is not None)
 
 
@@ -94,22 +96,19 @@ class FeatureExtraction:
         """Whether the store has every image with these layers."""
         return not self.missing(stage, layers)
 
-    def missing(
-        self, stage: FeatureStage, layers: Sequence[str], only: Collection[int] | None = None
-    ) -> dict[int, set[str]]:
-        """By number of the image: the layers to compute, those that the store has of it included.
+    def missing(self, stage: FeatureStage, layers: Sequence[str], only: Collection[int] | None = None) -> list[int]:
+        """Numbers of the images of which the store lacks a layer.
 
         Args:
             stage: the part, network and size.
             layers: that are needed.
             only: numbers of the images to look at; None for all.
         """
-        found: dict[int, set[str]] = {}
+        found = []
         for index in range(len(stage.image_keys)) if only is None else sorted(only):
             result = self._store.get(KIND, stage.image_keys[index])
-            kept = set(result.arrays) if result else set()
-            if not kept.issuperset(layers):
-                found[index] = kept | set(layers)
+            if result is None or not result.arrays.keys() >= set(layers):
+                found.append(index)
         return found
 
     def run(
@@ -127,12 +126,10 @@ class FeatureExtraction:
             progress: called with (images done, images to do).
             only: numbers of the images to look at; None for all.
         """
-        missing = self.missing(stage, layers, only)
-        wanted = tuple(sorted(set().union(*missing.values()))) if missing else ()
-        if not missing:
+        indices = self.missing(stage, layers, only)
+        if not indices:
             return 0
-        network = self.network(stage.network, wanted)
-        indices = list(missing)
+        network = self.network(stage.network, tuple(sorted(layers)))
         chunks = [indices[start : start + self._batch_size] for start in range(0, len(indices), self._batch_size)]
         workers = self._workers(stage.network, len(chunks))
 
@@ -145,13 +142,13 @@ class FeatureExtraction:
             seconds = (time.perf_counter() - start) / len(chunk) / workers.count  # all work at the same time
             for row, index in enumerate(chunk):
                 result = Result({layer: array[row] for layer, array in arrays.items()}, {}, seconds)
-                self._store.put(KIND, stage.image_keys[index], result)
+                self._store.add(KIND, stage.image_keys[index], result)
             return len(chunk)
 
         done = 0
         for n_images in spread(extract, chunks, workers.count, workers.n_threads):
             done += n_images
-            progress(done, len(missing))
+            progress(done, len(indices))
         return done
 
     def _workers(self, network: Network, n_chunks: int) -> _Workers:

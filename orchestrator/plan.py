@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adloc.errors import Complaint, UserError
 from adloc.keys import content_key
@@ -60,6 +60,7 @@ class Run:
         validation: None when the validation part is empty.
         test: final figures.
         heatmaps: how many are logged.
+        group: identity of what is averaged over categories into one macro row.
     """
 
     study: str
@@ -75,6 +76,7 @@ class Run:
     validation: EvaluationStage | None
     test: EvaluationStage
     heatmaps: int
+    group: str
 
     @property
     def train_part(self) -> Part:
@@ -85,17 +87,10 @@ class Run:
     def key(self) -> str:
         """Identity of the run's result: a record with another key is of other data, weights or code."""
         stages = [self.fit[-1], self.threshold, self.validation, self.test]
-        return content_key([RECORD_VERSION, self.run_id, self.heatmaps, [s.key if s else None for s in stages]])
-
-    @property
-    def group(self) -> str:
-        """Identity of what is averaged over categories into one macro row."""
-        values = self.variant.untuned or self.variant.hyperparameters()
-        if self.variant.setting:
-            values = values | {SETTING: self.variant.setting}
-        return content_key(
-            [self.variant.method.name, values, self.regime, self.scope, self.threshold_scope, self.repeat]
-        )
+        evaluated = [stage.truth.part for stage in (self.validation, self.test) if stage]
+        # No figure depends on them, but the record names them for every image.
+        names = [[[sample.identity, sample.defect] for sample in part.samples] for part in evaluated]
+        return content_key([RECORD_VERSION, self.run_id, self.heatmaps, [s.key if s else None for s in stages], names])
 
     def stages(self) -> Iterator[Stage]:
         """Every stage of the run, inputs first; one that two branches need comes twice."""
@@ -135,9 +130,7 @@ class Plan:
             for stage in run.stages():
                 if isinstance(stage, StepStage) and stage.extent is not None:
                     found[stage.key] = max(found.get(stage.key, 0.0), stage.extent)
-        for key, base in reversed(self.bases.items()):  # from the largest value down
-            if key in found:
-                found[base.key] = max(found[base.key], found[key])
+        deepen(found, self.bases)
         return found
 
     @cached_property
@@ -174,6 +167,20 @@ def find_bases(stages: Iterable[StepStage]) -> dict[str, StepStage]:
         for family in families.values()
         for smaller, larger in pairwise(sorted(family))
     }
+
+
+def deepen(extents: dict[str, float], bases: Mapping[str, StepStage]) -> None:
+    """Let every step reach at least as far as all that goes on from its result, at any remove.
+
+    Args:
+        extents: by key; raised where needed.
+        bases: see `find_bases`.
+    """
+    for key in bases:
+        extent, base = extents.get(key), bases.get(key)
+        while extent is not None and base is not None:
+            extents[base.key] = max(extents.get(base.key, 0.0), extent)
+            base = bases.get(base.key)
 
 
 def walk(stage: Stage) -> Iterator[Stage]:
@@ -260,13 +267,13 @@ class _Builder:
             self._check_calibration(threshold)
             validation = self._maker.evaluation(variant, fit, calibrated, repeat)
         test = self._maker.evaluation(variant, fit, self.parts(category, domains.evaluation, repeat).test, repeat)
+        where = (regime, scope, threshold_scope, repeat)
         values = variant.hyperparameters()
-        values["weights"] = fit[0].features.network.sha256
-        if variant.setting:
-            values[SETTING] = variant.setting
-        identity = content_key(
-            [self._spec.study, category, variant.method.name, values, regime, scope, threshold_scope, repeat]
+        own, shared = (
+            [variant.method.name, self._by_content(each, variant.setting, repeat), *where]
+            for each in (values, variant.untuned or values)
         )
+        identity = content_key([self._spec.study, category, *own])
         return Run(
             self._spec.study,
             f"{category}-{variant.method.name}-{identity[:12]}",
@@ -281,7 +288,14 @@ class _Builder:
             validation,
             test,
             self._spec.heatmaps,
+            content_key(shared),
         )
+
+    def _by_content(self, values: dict[str, Any], setting: str, repeat: int) -> dict[str, Any]:
+        """Hyperparameters with the hash of the weights in place of their path; and the setting, if it has a name."""
+        name = (str(values["backbone"]), str(values["weights"]), self._spec.seed + repeat)
+        named = {SETTING: setting} if setting else {}
+        return values | {"weights": self._inventory.weights.get(name, "")} | named
 
     def _parts(self, category: str, domain: Domain, repeat: int) -> Parts:
         split = self._spec.split.model_copy(update={"seed": self._spec.split.seed + repeat})

@@ -56,6 +56,11 @@ class StageMaker:
         truth = TruthStage(part, variant.image, (height, width))
         return EvaluationStage(self.score(variant, fit, part, repeat), truth, self._evaluation.mode)
 
+    def weights_hash(self, variant: Variant, repeat: int) -> str:
+        """SHA-256 of the variant's weights; empty in a plan that is made to look at data alone."""
+        values = variant.params.model_dump(mode="json")
+        return self._weights.get((str(values["backbone"]), str(values["weights"]), self._seed + repeat), "")
+
     def _step(
         self, variant: Variant, name: str, features: FeatureStage, before: tuple[StepStage, ...], repeat: int
     ) -> StepStage:
@@ -66,10 +71,9 @@ class StageMaker:
 
     def _read(self, variant: Variant, part: Part, repeat: int) -> FeatureStage:
         values = variant.params.model_dump(mode="json")
-        seed = self._seed + repeat
-        name = (str(values["backbone"]), str(values["weights"]), seed)
-        sha256 = self._weights.get(name, "")
-        network = Network(name[0], name[1], sha256, seed if name[1] == "random" else 0)
+        backbone, weights = str(values["backbone"]), str(values["weights"])
+        seed = self._seed + repeat if weights == "random" else 0
+        network = Network(backbone, weights, self.weights_hash(variant, repeat), seed)
         return self._stage(part, network, variant.image, tuple(values["layers"]))
 
     def _stage(self, part: Part, network: Network, image: ImageConfig, layers: tuple[str, ...]) -> FeatureStage:

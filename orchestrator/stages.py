@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adloc.thresholds import ThresholdConfig
 
 # Raised when the code behind a kind of stage changes its results: artifacts of older versions are not used.
-FEATURES_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 2, 1, 1, 2
+FEATURES_VERSION, STEP_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 2, 2, 1, 1, 2
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ class StepStage:
         return content_key(
             [
                 self.kind,
+                STEP_VERSION,
                 self.step.version,
                 {name: values[name] for name in names},
                 self.features.key,

@@ -7,12 +7,14 @@ read for longest go first when the store grows over its cap.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
 import numpy as np
@@ -60,15 +62,6 @@ class Store:
         """Where a result is, or would be."""
         return self.root / kind / key[:2] / f"{key}{SUFFIX}"
 
-    def has(self, kind: str, key: str) -> bool:
-        """Whether a result of any extent is there; its content is not looked at."""
-        return self.path(kind, key).is_file()
-
-    def facts(self, kind: str, key: str) -> dict[str, str | int | float | bool] | None:
-        """The result's small values alone, or None."""
-        result = self.get(kind, key)
-        return None if result is None else dict(result.facts)
-
     def get(self, kind: str, key: str) -> Result | None:
         """The result, its arrays memory-mapped and read-only; None if absent or found damaged."""
         path = self.path(kind, key)
@@ -80,8 +73,24 @@ class Store:
             self._set_aside(path)
             return None
         self._verified.add(path)
-        os.utime(path)  # when it was last used; many systems keep no access times
+        with suppress(FileNotFoundError):  # collected meanwhile: what is mapped can be read on
+            os.utime(path)  # when it was last used; many systems keep no access times
         return result
+
+    def add(self, kind: str, key: str, result: Result) -> None:
+        """Keep arrays beside those that are kept under the key, by whatever process; a new one replaces its like.
+
+        The seconds are those of the longer of the two.
+        """
+        path = self.path(kind, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (path.parent / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it if this process dies
+            kept = self.get(kind, key)
+            if kept is not None:
+                both = {**kept.arrays, **result.arrays}
+                result = replace(result, arrays=both, seconds=max(kept.seconds, result.seconds))
+            self.put(kind, key, result)
 
     def put(self, kind: str, key: str, result: Result) -> None:
         """Keep a result, replacing one of a smaller extent."""
@@ -113,7 +122,10 @@ class Store:
     def entries(self) -> Iterator[Entry]:
         """Every result kept."""
         for path in sorted(self.root.glob(f"*/*/*{SUFFIX}")):
-            stat = path.stat()
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # another process collects
+                continue
             yield Entry(path, path.parent.parent.name, path.stem, stat.st_size, stat.st_mtime)
 
     def verify(self) -> list[Path]:
@@ -122,6 +134,8 @@ class Store:
         for entry in list(self.entries()):
             try:
                 _read(entry.path, verify=True)
+            except FileNotFoundError:
+                continue
             except DamagedError:
                 self._set_aside(entry.path)
                 damaged.append(entry.path)
@@ -133,8 +147,9 @@ class Store:
         Those used within the last `unused_since_s` seconds stay, and leftovers of killed writers go.
         """
         for leftover in self.root.glob("*/*/.*.tmp"):
-            if time.time() - leftover.stat().st_mtime > LONGEST_WRITE_S:
-                leftover.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # written to its end, or collected by another process
+                if time.time() - leftover.stat().st_mtime > LONGEST_WRITE_S:
+                    leftover.unlink()
         entries = sorted(self.entries(), key=lambda e: e.used_s)
         total, gone = sum(e.n_bytes for e in entries), []
         for entry in entries:
@@ -148,7 +163,8 @@ class Store:
     def _set_aside(self, path: Path) -> None:
         damaged = self.root / "damaged"
         damaged.mkdir(parents=True, exist_ok=True)
-        path.replace(damaged / f"{path.parent.parent.name}-{path.stem}-{time.time_ns()}{SUFFIX}")
+        with suppress(FileNotFoundError):  # another process has done it
+            path.replace(damaged / f"{path.parent.parent.name}-{path.stem}-{time.time_ns()}{SUFFIX}")
 
 
 def cap_bytes() -> float:
@@ -157,19 +173,22 @@ def cap_bytes() -> float:
 
 
 def _read(path: Path, *, verify: bool) -> Result:
-    """Parse the header and map the arrays; the format is 8 bytes of header length, JSON, then the data."""
-    size = path.stat().st_size
+    """Parse the header and map the arrays; the format is 8 bytes of header length, JSON, then the data.
+
+    All through one open file: another process may put a larger result in its place.
+    """
     try:
         with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= size - 8:
                 raise DamagedError(path)
             header = json.loads(file.read(length))
-        meta = json.loads(header.pop("__metadata__")["adloc"])
-        start = 8 + length
-        if max([start, *(start + spec["data_offsets"][1] for spec in header.values())]) != size:
-            raise DamagedError(path)
-        arrays = {name: _map(path, start, spec) for name, spec in header.items()}
+            meta = json.loads(header.pop("__metadata__")["adloc"])
+            start = 8 + length
+            if max([start, *(start + spec["data_offsets"][1] for spec in header.values())]) != size:
+                raise DamagedError(path)
+            arrays = {name: _map(file, start, spec) for name, spec in header.items()}
         if verify and {n: _checksum(a) for n, a in arrays.items()} != meta["crc32"]:
             raise DamagedError(path)
         return Result(arrays, meta["facts"], meta["seconds"])
@@ -177,12 +196,12 @@ def _read(path: Path, *, verify: bool) -> Result:
         raise DamagedError(path) from error
 
 
-def _map(path: Path, start: int, spec: dict[str, object]) -> np.ndarray:
+def _map(file: BinaryIO, start: int, spec: dict[str, object]) -> np.ndarray:
     dtype, shape = np.dtype(DTYPES[str(spec["dtype"])]), tuple(spec["shape"])  # type: ignore[arg-type, var-annotated]
     if 0 in shape:
         return np.zeros(shape, dtype)
     offset = start + spec["data_offsets"][0]  # type: ignore[index]
-    return np.memmap(path, dtype, "r", offset, shape)
+    return np.memmap(file, dtype, "r", offset, shape)
 
 
 def _checksum(array: np.ndarray) -> int:

@@ -62,12 +62,13 @@ class Tracking:
             logging.getLogger(name).setLevel(logging.WARNING)
         if not event.contains(Engine, "connect", _write_ahead):
             event.listen(Engine, "connect", _write_ahead)
-        self._client = MlflowClient(f"sqlite:///{workspace.tracking_path}")
         self._spec = spec
         self._param_names = sorted(param_names)
         self._varied = sorted({key for entry in spec.methods for key in entry.grid})
         self._index = TrackingIndex(index_path(workspace, spec.study))
-        self.experiment_id = self._experiment(workspace)
+        with workspace.turn("mlflow"):  # a new database is migrated step by step, which bears no company
+            self._client = MlflowClient(f"sqlite:///{workspace.tracking_path}")
+            self.experiment_id = self._experiment(workspace)
         self._check_index()
         self._index.location, self._index.ended = artifact_location(workspace, spec.study), ""
         self.parent_id = self._index.parent or self._create_parent()
@@ -138,7 +139,8 @@ class Tracking:
         self._delete(record.name)
         started = int(datetime.fromisoformat(record.started).timestamp() * 1000)
         scope = record.category or "macro"
-        tags = self._tags("trial", record.name, scope, record.method, "clean", "category")
+        model = "category" if "category" in self._spec.scopes else "unified"
+        tags = self._tags("trial", record.name, scope, record.method, "clean", model)
         tags |= {"adloc.search": record.search, "adloc.trial": str(record.number), "adloc.state": record.state}
         if record.error:
             tags["adloc.error"] = record.error[-LONGEST_PARAM:]
@@ -219,7 +221,7 @@ class Tracking:
 
     def _mend(self) -> None:
         """End what a killed process left running: unfinished nested runs go, their records come again."""
-        known = {entry["mlflow_run_id"] for entry in self._index.runs.values()}
+        known = {entry["mlflow_run_id"] for entry in self._index.runs.values() if entry["key"]}
         for run in self._search("attributes.status = 'RUNNING'"):
             self._client.set_terminated(run.info.run_id, "KILLED")
             if run.info.run_id not in known and run.info.run_id != self.parent_id:
@@ -240,6 +242,7 @@ class Tracking:
         tags = tags | {MLFLOW_PARENT_RUN_ID: self.parent_id, MLFLOW_RUN_NAME: name, MLFLOW_USER: "adloc"}
         tags["adloc.version"] = "1"
         run = self._client.create_run(self.experiment_id, start_time=started, tags=tags)
+        self._remember(tags["adloc.run_id"], str(run.info.run_id), "")  # one that is not finished is replaced
         return str(run.info.run_id)
 
     def _name(self, category: str, params: Mapping[str, object], tags: Mapping[str, str]) -> str:

@@ -69,10 +69,7 @@ def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool,
     from adloc.tuning.trial import Reach, TrialBench
     from adloc.tuning.tuner import Tuner
 
-    for state in study.searches:
-        if fresh or state.changed or state.records.fingerprint() is None:
-            state.records.begin(state.fingerprint)
-    study = with_winners(study)
+    # Everything that can be refused comes before a search is begun again.
     reach = Reach(Extents.of(study.plan))
     executor, store = on_demand.executor, Store(study.workspace.store_path)
     bench = TrialBench(store, reach.extents, executor.device, reporter, executor.batch_size, executor.helper)
@@ -81,10 +78,16 @@ def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool,
         bench.load_networks(first)
     executor.begin(store, sources(first), reporter)
     optuna_storage = open_storage(study.workspace.journal_path(study.spec.study), storage)
+    tracking = Tracking(study.workspace, study.spec, param_names(study))
+    for state in study.searches:
+        if fresh or state.changed or state.records.fingerprint() is None:
+            state.records.begin(state.fingerprint)
+    study = with_winners(study)
+    reach = Reach(Extents.of(study.plan))
+    bench.reach = reach.extents
     folder = study.workspace.study_path(study.spec.study)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
-    tracking = Tracking(study.workspace, study.spec, param_names(study))
     tracking.begin([folder / "study.yaml"])
     try:
         for state in study.searches:

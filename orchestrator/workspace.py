@@ -67,6 +67,14 @@ class Workspace:
         return False
 
     @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """Wait for what no two processes may do at a time in this workspace: moments, never a study's length."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / f".{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
     def lock(self, study: str) -> Iterator[None]:
         """Hold the study for this process: one writer.
 

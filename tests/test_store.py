@@ -100,8 +100,8 @@ def test_least_recently_used_goes_first(tmp_path: Path) -> None:
     size = next(store.entries()).n_bytes
     gone = store.collect(2.5 * size)
     assert {entry.key for entry in gone} == {keys[1], keys[2]}
-    assert store.has("kind", keys[0])
-    assert store.has("kind", keys[3])
+    assert store.get("kind", keys[0])
+    assert store.get("kind", keys[3])
 
 
 def test_verify_finds_damage_behind_the_memory_of_a_process(tmp_path: Path) -> None:

@@ -117,6 +117,9 @@ class PatchCore:
         prefix = _bank(context.results, params)
         k = min(params.neighbours, len(prefix))
         n_known = 0 if base is None else int(base.facts["n_entries"])
+        if base is not None and base.arrays["squared"].shape[-1] < min(k, n_known):
+            message = f"a search for {k} neighbours cannot go on from one for {base.arrays['squared'].shape[-1]}"
+            raise ValueError(message)
         segment = MemoryBank(prefix[n_known:], params.metric, context.device, first=n_known)
         squared, neighbours, furthest, nearest = [], [], [], []
         start = 0
@@ -259,13 +262,14 @@ def _gather(
     by_index = np.argsort(order)
     images, places = np.divmod(order[by_index], n_patches)
 
-    def embed_picks(batch: tuple[int, dict[str, Tensor]]) -> NDArray[np.float32]:
+    bank = np.empty((len(order), dimension), np.float32)
+
+    def embed_picks(batch: tuple[int, dict[str, Tensor]]) -> None:
         first, features = batch
         low, high = np.searchsorted(images, (first, first + _count(features)))
-        if low == high:
-            return np.empty((0, dimension), np.float32)
-        rows = (images[low:high] - first) * n_patches + places[low:high]
-        return embed_some(features, params, torch.from_numpy(rows).to(context.device)).cpu().numpy()
+        if low < high:
+            rows = torch.from_numpy((images[low:high] - first) * n_patches + places[low:high])
+            bank[by_index[low:high]] = embed_some(features, params, rows.to(context.device)).cpu().numpy()
 
     def numbered() -> Iterator[tuple[int, dict[str, Tensor]]]:
         first = 0
@@ -273,8 +277,8 @@ def _gather(
             yield first, features
             first += _count(features)
 
-    bank = np.empty((len(order), dimension), np.float32)
-    bank[by_index] = np.concatenate(list(spread(embed_picks, numbered())))
+    for _ in spread(embed_picks, numbered()):
+        pass  # each fills its own rows
     return bank
 
 

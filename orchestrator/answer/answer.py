@@ -74,7 +74,7 @@ class Answer:
 def find_answer(plan: Plan, records: Records) -> Answer:
     """All tables of what has been recorded so far of a plan's runs."""
     found = current(plan, {r.run_id: r for r in records.all()})
-    rows, columns = table(found), searched(plan.spec)
+    rows, columns = table(plan, found), searched(plan.spec)
     unified = [r.run_id for r in found if r.scope == "unified" and r.status == "done"]
     normal = {i: [s.score for s in records.image_scores(i, "test") if not s.anomalous] for i in unified}
     return Answer(

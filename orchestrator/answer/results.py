@@ -31,15 +31,24 @@ def current(plan: Plan, records: Mapping[str, RunRecord]) -> list[RunRecord]:
     return [r for r, run in zip(found, plan.runs, strict=True) if r is not None and r.key == run.key]
 
 
-def table(records: Sequence[RunRecord]) -> list[Row]:
-    """One row a record, then one macro row for each variant, regime, scope and repeat; same columns in all."""
+def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
+    """One row a record, then one macro row for each variant, regime, scope and repeat; same columns in all.
+
+    Args:
+        plan: of the study: what a macro row is the average of.
+        records: of its runs, as many as there are.
+    """
     names = list(dict.fromkeys(name for record in records for name in record.params))
-    rows = [_row(record, names) for record in records]
-    groups: dict[str, list[int]] = {}
-    for index, record in enumerate(records):
-        groups.setdefault(record.group, []).append(index)
-    macro = [_macro(group, [rows[i] for i in indices]) for group, indices in groups.items()]
-    return rows + macro
+    rows = {record.run_id: _row(record, names) for record in records}
+    groups: dict[str, list[str]] = {}
+    for run in plan.runs:
+        groups.setdefault(run.group, []).append(run.run_id)
+    macro = [
+        _macro(group, [rows[i] for i in run_ids if i in rows], len(run_ids))
+        for group, run_ids in groups.items()
+        if not rows.keys().isdisjoint(run_ids)
+    ]
+    return [*rows.values(), *macro]
 
 
 def _row(record: RunRecord, param_names: Sequence[str]) -> Row:
@@ -50,10 +59,10 @@ def _row(record: RunRecord, param_names: Sequence[str]) -> Row:
     return row | {name: values.get(name) for name in METRICS}
 
 
-def _macro(group: str, rows: Sequence[Row]) -> Row:
-    """The mean over categories; empty where a category lacks the metric or a run failed."""
+def _macro(group: str, rows: Sequence[Row], n_runs: int) -> Row:
+    """The mean over categories; empty where a category lacks the metric, or a run failed or is still to come."""
     first = rows[0]
-    done = all(row["status"] == "done" for row in rows)
+    done = len(rows) == n_runs and all(row["status"] == "done" for row in rows)
     row: Row = {name: first[name] for name in first}
     row |= {"category": MACRO, "run_id": f"{MACRO}-{first['method']}-{group[:12]}"}
     row["status"] = "done" if done else "incomplete"
@@ -61,6 +70,8 @@ def _macro(group: str, rows: Sequence[Row]) -> Row:
         row[name] = first[name] if all(r[name] == first[name] for r in rows) else None
     for name in SIZES:
         row[name] = sum(int(r[name] or 0) for r in rows)
+    if first["scope"] == "unified":  # one model, fitted once on the train parts of all
+        row["n_train"] = first["n_train"]
     for name in METRICS:
         values = [r[name] for r in rows]
         defined = done and name != "threshold" and all(isinstance(v, int | float) for v in values)

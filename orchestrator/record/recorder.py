@@ -137,9 +137,10 @@ def costs(fit_steps: Sequence[StepStage], evaluated: EvaluationStage, bench: Wor
     detector, params = bench.detector(scored.method), scored.params
     fit = {stage.step.name: bench.result(stage) for stage in fit_steps}
     steps = [bench.result(s).seconds for s in (*scored.before, scored) if s.step.part == "score"]
-    seconds = bench.features(scored.features).seconds() + sum(steps)
+    seconds = float(bench.result(scored).facts["features_s"]) + sum(steps)
+    features_s = float(fit[fit_steps[0].step.name].facts["features_s"])
     return {
-        "fit_s": bench.features(fit_steps[0].features).seconds() + detector.fit_seconds(fit, params),
+        "fit_s": features_s + detector.fit_seconds(fit, params),
         "score_ms_per_image": 1000 * seconds / max(1, len(evaluated.truth.part)),
         "model_mb": detector.model_bytes(fit, params) / 1e6,
         "peak_memory_mb": bench.peak_bytes / 1e6,
@@ -177,12 +178,13 @@ def _write_manifest(path: Path, run: Run) -> None:
 
 
 def _write_curves(path: Path, test: Result) -> None:
+    """Those that are defined: without a defect there is no recall, and JSON has no NaN."""
     curves: dict[str, dict[str, list[float]]] = {}
     for name, array in test.arrays.items():
         curve, dot, axis = name.partition(".")
-        if dot:
+        if dot and np.isfinite([test.arrays[f"{curve}.x"], test.arrays[f"{curve}.y"]]).all():
             curves.setdefault(curve, {})[axis] = [float(f"{v:.6g}") for v in array.tolist()]
-    path.write_text(json.dumps(curves), encoding="utf-8")
+    path.write_text(json.dumps(curves, allow_nan=False), encoding="utf-8")
 
 
 def _write_pixels(path: Path, test: Result) -> None:

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from glob import escape
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -126,7 +127,7 @@ class Records:
         final = self.path(run_id)
         if final.exists():
             self._superseded.mkdir(exist_ok=True)
-            number = len(list(self._superseded.glob(f"{run_id}.*")))
+            number = len(list(self._superseded.glob(f"{escape(run_id)}.*")))
             final.rename(self._superseded / f"{run_id}.{number}")
 
     def get(self, run_id: str) -> RunRecord | None:

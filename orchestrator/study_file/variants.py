@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from adloc.datasets.transform import ImageConfig
 from adloc.errors import nearest
+from adloc.keys import content_key
 from adloc.methods import METHODS
 
 if TYPE_CHECKING:
@@ -118,8 +119,11 @@ def variants(
                 for w in winners
                 if (w.entry, w.combination, w.repeat) == (index, number, repeat) and w.category in (None, category)
             ]
-            found += [variant for variant in (default, *tuned) if variant not in found]
-    return found
+            found += [default, *tuned]
+    unique: dict[str, Variant] = {}
+    for variant in found:
+        unique.setdefault(content_key([variant.method.name, variant.hyperparameters(), variant.setting]), variant)
+    return list(unique.values())
 
 
 def make_variant(

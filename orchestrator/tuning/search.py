@@ -73,6 +73,14 @@ class Search:
         """
         return make_variant(self.entry, self.fixed | dict(values), self.image)
 
+    def networks(self) -> list[Variant]:
+        """A variant of each network that a trial may use."""
+        choices = {k: self.space[k].choices or () for k in ("backbone", "weights") if k in self.space}
+        return [
+            self.variant(self.first | dict(zip(choices, values, strict=True)))
+            for values in itertools.product(*choices.values())
+        ]
+
     def layers(self) -> tuple[str, ...]:
         """Every layer that a trial may read, so that an image passes the backbone once for all of them."""
         dimension = self.space.get("layers")
@@ -183,14 +191,7 @@ def searches(spec: StudySpec, categories: Sequence[str]) -> list[Search]:
 
 def possible(spec: StudySpec) -> list[Variant]:
     """A variant of each network that a trial may use, to find its weights before any work."""
-    found: list[Variant] = []
-    for search in searches(spec, ["any"]):
-        choices = {k: search.space[k].choices or () for k in ("backbone", "weights") if k in search.space}
-        found += [
-            search.variant(search.first | dict(zip(choices, values, strict=True)))
-            for values in itertools.product(*choices.values())
-        ]
-    return found
+    return [variant for search in searches(spec, ["any"]) for variant in search.networks()]
 
 
 def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:

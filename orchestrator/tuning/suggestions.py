@@ -147,7 +147,9 @@ class Suggestions:
             records: of the trials so far.
             track: shows a record in MLflow and returns the run's id.
         """
-        finished = self._by_number(state for state in TrialState if state.is_finished())
+        # One that failed without an MLflow run is what a killed process left: it may have begun again since.
+        ended = self._by_number(state for state in TrialState if state.is_finished())
+        finished = {n for n, t in ended.items() if t.state != TrialState.FAIL or MLFLOW_RUN in t.user_attrs}
         running = self._by_number([TrialState.RUNNING])
         for record in records:
             if record.number in finished:

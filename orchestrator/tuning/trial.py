@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from adloc.compute import Extents, Workbench
 from adloc.errors import StageMismatchError
 from adloc.parts import TrainPart, ValidationPart
-from adloc.plan import find_bases, walk
+from adloc.plan import deepen, find_bases, walk
 from adloc.record.recorder import costs, figures
 from adloc.stages import EvaluationStage, FeatureStage, StepStage, ThresholdStage, TruthStage
 
@@ -61,6 +61,7 @@ class Reach:
             if isinstance(stage, StepStage) and stage.family is not None:
                 self._steps.setdefault(stage.key, stage)  # a later trial goes on from the next smaller one's result
         self._bases.update(find_bases(self._steps.values()))
+        deepen(self._extents, self._bases)
 
 
 class TrialBench(Workbench):

@@ -55,8 +55,9 @@ class TrialStages:
         return ThresholdStage((scores,), (self.calibration[category].validation,), self._thresholds)
 
     def digest(self) -> str:
-        """Of the first trial: it changes with the data, the weights, the seed and the code behind the figures."""
+        """Of the first trial and all weights: it changes with the data, the seed and the code behind the figures."""
         variant = self.search.variant(self.search.first)
         stages = [self.evaluation(variant, category) for category in self.calibration]
         keys = [[s.key, self.threshold(s.scores, c).key] for s, c in zip(stages, self.calibration, strict=True)]
-        return content_key(["trial", keys])
+        weights = {self._maker.weights_hash(v, self.search.repeat) for v in self.search.networks()}
+        return content_key(["trial", keys, sorted(weights)])
