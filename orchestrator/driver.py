@@ -16,7 +16,7 @@ from adloc.record.records import write_json
 from adloc.report.page import is_report_current, write_report
 from adloc.stages import FeatureStage
 from adloc.study import located, pending, plan_json, spec_yaml
-from adloc.study_file.variants import SETTING, variants
+from adloc.study_file.variants import SETTING, TUNED, variants
 from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
 
 if TYPE_CHECKING:
@@ -103,11 +103,16 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
         known = {r.run_id: r for r in study.records.all()}
         for record in Runner(study.plan, executor, bench, study.records, reporter).run(known):
             tracking.log(record, study.records.path(record.run_id))
-        for trial in (trial for state in study.searches for trial in state.trials):
-            tracking.log_trial(trial)
+        for state in study.searches:
+            for trial in state.trials:
+                tracking.log_trial(trial)
+            figures = folder / "tuning" / state.search.name
+            if figures.is_dir():
+                tracking.log_files(figures, f"tuning/{state.search.name}")
         answer = find_answer(study.plan, study.records)
         write_answer(answer, folder)
         _track_macro(study, answer, tracking)
+        tracking.retire(_replaced(study, answer, tracking.shown()))
         n_failed = sum(row["status"] == "failed" for row in answer.rows)
         status = "FAILED" if n_failed else "FINISHED"
         report = write_report(study)
@@ -142,6 +147,14 @@ def _track_macro(study: Study, answer: Answer, tracking: Tracking) -> None:
     for row in answer.rows:
         if row["category"] == MACRO and row["status"] == "done":
             tracking.log_macro(row, params[str(row["run_id"]).rpartition("-")[2]], drops.get(identity(row)))
+
+
+def _replaced(study: Study, answer: Answer, shown: set[str]) -> set[str]:
+    """What MLflow shows and the study has no more: settings that a later search replaced, and averages."""
+    planned = {run.run_id for run in study.plan.runs}
+    tuned = {r.run_id for r in study.records.all() if r.setting.startswith(TUNED) and r.run_id not in planned}
+    averages = {str(row["run_id"]) for row in answer.rows if row["category"] == MACRO}
+    return {name for name in shown if name in tuned or (name.startswith(f"{MACRO}-") and name not in averages)}
 
 
 def _forget(study: Study, store: Store) -> None:

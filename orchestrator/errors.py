@@ -43,7 +43,15 @@ class StageMismatchError(Exception):
 
 
 class StageFailedError(Exception):
-    """A stage failed in another process; the text is what a record of the failure holds."""
+    """A stage failed in another process; the text is what a record of the failure holds.
+
+    Attributes:
+        refused: whether the method refused its setting, which it will do again.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 def nearest(word: str, choices: Sequence[str]) -> str:

@@ -24,7 +24,8 @@ class StageMaker:
     """Makes each stage once, so that keys are computed once."""
 
     def __init__(self, spec: StudySpec, weights: Mapping[tuple[str, str, int], str]) -> None:
-        """Keep seed, dtype and evaluation of the study alone; `weights`: sha256 by (backbone, weights, seed)."""
+        """Keep what all stages share of the study; `weights`: sha256 by (backbone, weights, seed)."""
+        self.thresholds = spec.thresholds
         self._seed = spec.seed
         self._evaluation = spec.evaluation
         self._dtype = spec.features.dtype
@@ -55,6 +56,15 @@ class StageMaker:
         height, width = (size, size) if isinstance(size, int) else size
         truth = TruthStage(part, variant.image, (height, width))
         return EvaluationStage(self.score(variant, fit, part, repeat), truth, self._evaluation.mode)
+
+    def settings(self) -> dict[str, object]:
+        """What of the study file goes into every stage, as plain values."""
+        kept = {"evaluation": self._evaluation, "thresholds": self.thresholds}
+        return {
+            "seed": self._seed,
+            "features.dtype": self._dtype,
+            **{name: each.model_dump(mode="json") for name, each in kept.items()},
+        }
 
     def weights_hash(self, variant: Variant, repeat: int) -> str:
         """SHA-256 of the variant's weights; empty in a plan that is made to look at data alone."""

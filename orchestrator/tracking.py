@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sqlite3
 import time
 from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, ViewType
@@ -142,6 +145,7 @@ class Tracking:
         model = "category" if "category" in self._spec.scopes else "unified"
         tags = self._tags("trial", record.name, scope, record.method, "clean", model)
         tags |= {"adloc.search": record.search, "adloc.trial": str(record.number), "adloc.state": record.state}
+        tags |= {"adloc.repeat": str(record.repeat), "adloc.revision": str(record.revision)}
         if record.error:
             tags["adloc.error"] = record.error[-LONGEST_PARAM:]
         run_id = self._create(record.name, tags, started)
@@ -158,8 +162,20 @@ class Tracking:
         return run_id
 
     def log_files(self, folder: Path, name: str) -> None:
-        """Put a folder's files on the parent run."""
+        """Put a folder's files on the parent run, in place of those that it has under this name."""
+        place = str(self._client.get_run(self.parent_id).info.artifact_uri)
+        shutil.rmtree(url2pathname(urlparse(f"{place}/{name}").path), ignore_errors=True)
         self._client.log_artifacts(self.parent_id, str(folder), name)
+
+    def retire(self, names: Iterable[str]) -> None:
+        """Mark the MLflow runs of these names as deleted, which MLflow can undo: their place was taken by others."""
+        for name in names:
+            self._delete(name)
+        self._index.save()
+
+    def shown(self) -> set[str]:
+        """Names of the runs that MLflow shows."""
+        return set(self._index.runs)
 
     def end(self, status: str, tables: Path, figures: Mapping[str, float], report: Sequence[Path] = ()) -> None:
         """Log the tables, the report and key figures on the parent; set its end state: FINISHED, FAILED or KILLED.

@@ -11,6 +11,7 @@ from adloc.driver import param_names, terminate_as_interrupt
 from adloc.errors import UserError
 from adloc.plan import sources, walk
 from adloc.study import located, spec_yaml, with_winners
+from adloc.tracking_index import TrackingIndex, index_path, trial_key
 from adloc.tuning.plots import is_drawn
 
 if TYPE_CHECKING:
@@ -52,12 +53,19 @@ def tune_study(
     changed = [state for state in study.searches if state.changed]
     if changed and not (new_revision or fresh):
         raise UserError(*(state.refusal() for state in changed))
-    folder = study.workspace.study_path(study.spec.study) / "tuning"
-    shown = storage is not None or study.workspace.journal_path(study.spec.study).exists()
-    if shown and not fresh and all(s.is_done and is_drawn(s.trials, folder / s.search.name) for s in study.searches):
+    if not fresh and storage is None and all(_is_shown(study, state) for state in study.searches):
         return study
     with study.workspace.lock(study.spec.study), terminate_as_interrupt():
         return _tune(with_winners(study), on_demand, reporter, fresh=fresh, storage=storage)
+
+
+def _is_shown(study: Study, state: SearchState) -> bool:
+    """Whether a search is done, and Optuna's journal, its pictures and MLflow show it."""
+    name, workspace = study.spec.study, study.workspace
+    drawn = is_drawn(state.trials, workspace.study_path(name) / "tuning" / state.search.name)
+    index = TrackingIndex(index_path(workspace, name))
+    tracked = workspace.tracking_path.exists() and all(index.has(t.name, trial_key(t)) for t in state.trials)
+    return state.is_done and drawn and tracked and workspace.journal_path(name).exists()
 
 
 def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool, storage: str | None) -> Study:
@@ -92,7 +100,8 @@ def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool,
     try:
         for state in study.searches:
             bench.allow(state.stages.calibration)
-            suggestions = Suggestions(state.search, state.records.revision, state.fingerprint, optuna_storage)
+            revision, ticket = state.records.revision, state.records.ticket
+            suggestions = Suggestions(state.search, revision, ticket, state.fingerprint, optuna_storage)
             tuner = Tuner(state.search, state.stages, bench, reach, state.records, executor.map)
             trials = tuner.run(suggestions, tracking.log_trial, reporter)
             figures = folder / "tuning" / state.search.name

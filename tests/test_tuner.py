@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -83,11 +84,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[T
             return objective(variant.hyperparameters(), category)
 
         monkeypatch.setattr(tuner, "try_category", tried)
-        records = TrialRecords(tmp_path / folder, search.name)
+        records = TrialRecords(tmp_path / folder, search.name, {"of": "a test"})
         if records.fingerprint() is None:
             records.begin({"of": "a test"})
         storage = open_storage(tmp_path / folder / "x.journal", url)
-        suggestions = Suggestions(search, records.revision, {"of": "a test"}, storage)
+        suggestions = Suggestions(search, records.revision, records.ticket, {"of": "a test"}, storage)
         none: Any = None
         return Tuner(search, Parts(), none, none, records).run(suggestions, lambda r: f"run-{r.number}", Quiet())
 
@@ -152,6 +153,61 @@ def test_more_trials_go_on_from_those_there_are(run: Any) -> None:
     assert asked(grown) == asked(whole)
 
 
+def test_more_trials_go_on_in_the_middle_of_a_wave(run: Any) -> None:
+    """A total that is no multiple of the wave, raised: the rest of the wave is suggested as in one go."""
+    whole = run(search_of(trials=16, wave=4), "whole")
+    run(search_of(trials=14, wave=4), "grown")
+    assert asked(run(search_of(trials=16, wave=4), "grown")) == asked(whole)
+
+
+def test_fewer_trials_leave_the_first_ones(run: Any) -> None:
+    """What a search finds hangs on the file alone, not on how many trials there once were."""
+    run(search_of(trials=12), "lowered")
+    assert asked(run(search_of(trials=5), "lowered")) == asked(run(search_of(trials=5), "few"))
+
+
+def test_failure_that_may_pass_is_tried_again(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The default's trial too: until then nothing is called better than it, and no later trial is made again."""
+    search, broken_disk = search_of(trials=8, prune=False), [OSError("the disk is away")]
+    whole, sound = run(search, "whole"), objective
+
+    def on_a_bad_day(values: dict[str, Any], category: str) -> dict[str, float | None]:
+        if broken_disk:
+            raise broken_disk.pop()
+        return sound(values, category)
+
+    with monkeypatch.context() as patched:
+        patched.setitem(globals(), "objective", on_a_bad_day)
+        broken = run(search, "broken")
+    assert broken[0].transient
+    assert [r.state for r in broken[1:]] == ["complete"] * 7
+    assert search.winners(broken) == []
+    again = run(search, "broken")
+    assert again[0].figures == whole[0].figures
+    assert again[1:] == broken[1:]
+    assert search.winners(again)
+    told = [(t.user_attrs["number"], t.state.name) for t in optuna_trials(tmp_path, "broken")]
+    assert sorted(told) == [(0, "COMPLETE"), (0, "FAIL"), *((i, "COMPLETE") for i in range(1, 8))]
+
+
+def test_small_space_is_searched_without_repetition(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine settings and nine trials: each once. When none is left the search goes on with what there is."""
+    monkeypatch.setattr(sys.modules[__name__], "SPACE", {"neighbours": {"low": 2, "high": 10, "type": "int"}})
+    monkeypatch.setattr(sys.modules[__name__], "objective", lambda values, _: {"val_image_auroc": values["neighbours"]})
+    assert sorted(r.params["neighbours"] for r in run(search_of(trials=9, prune=False), "w")) == list(range(2, 11))
+    assert len(run(search_of(trials=11, prune=False), "w")) == 11
+
+
+def test_storage_of_another_workspace_changes_nothing(run: Any, tmp_path: Path) -> None:
+    """Two workspaces in one database: the same suggestions, and an Optuna study each."""
+    import optuna
+
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    one, other = (asked(run(search_of(trials=13), folder, None, url)) for folder in ("one", "other"))
+    assert one == other == asked(run(search_of(trials=13), "alone"))
+    assert [study.n_trials for study in optuna.get_all_study_summaries(url)] == [13, 13]
+
+
 def test_first_trial_is_the_default(run: Any) -> None:
     """So the winner is never worse on validation."""
     search = search_of(trials=12)
@@ -182,6 +238,37 @@ def test_constraint_keeps_what_costs_too_much_from_winning(run: Any, tmp_path: P
     assert best.figures["val_image_auroc"] == max(good)
     trial = optuna_trials(tmp_path, "w")[0]
     assert trial.constraints["model_mb"] == pytest.approx(100 * 0.05 - 1.5)
+
+
+def test_constraint_holds_in_every_category(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each category has a model of its own; that their mean is small enough helps none of them."""
+    sound = objective
+
+    def uneven(values: dict[str, Any], category: str) -> dict[str, float | None]:
+        return sound(values, category) | {"model_mb": 3.0 if category == "b" else 0.0}
+
+    monkeypatch.setitem(globals(), "objective", uneven)
+    search = search_of(trials=2, constraints={"model_mb": 2}, prune=False)
+    records = run(search, "w")
+    assert records[0].figures["model_mb"] == 1
+    assert search.best(records) == []
+
+
+def test_pareto_members_of_searches_of_their_own_have_names_of_their_own() -> None:
+    """By trial number alone, settings of two categories or repeats would pass for one."""
+    values = {"study": "s", "dataset": {"kind": "textures"}, "repeats": 2, "methods": [
+        {"method": "patchcore", "params": {"backbone": "resnet18"}, "tune": {"space": SPACE}}],
+        "tuning": {"metric": ["val_image_auroc", "val_pixel_auroc"], "across": "category", "trials": 1}}  # fmt: skip
+    named = set()
+    for search in searches(StudySpec.model_validate(values), CATEGORIES):
+        record = TrialRecord(
+            study="s", search="x", method="patchcore", revision=1, number=0, repeat=search.repeat, state="complete",
+            category=search.category, params=search.first, hyperparameters={}, started="", seconds=0,
+            figures={"val_image_auroc": 1.0, "val_pixel_auroc": 1.0},
+        )  # fmt: skip
+        named |= {winner.setting for winner in search.winners([record])}
+    assert named == {"tuned_a_0", "tuned_b_0", "tuned_c_0", "tuned_a_repeat1_0", "tuned_b_repeat1_0",
+                     "tuned_c_repeat1_0"}  # fmt: skip
 
 
 def test_no_winner_when_nothing_keeps_the_constraints(run: Any) -> None:
@@ -273,6 +360,19 @@ def test_pareto_set_is_what_nothing_beats(found: list[tuple[int, int]]) -> None:
         i for i, (a, b) in enumerate(found) if any(x >= a and y <= b and (x > a or y < b) for x, y in found)
     }  # the false-positive rate is better when it is lower
     assert {r.number for r in search.best(records)} == set(range(len(found))) - beaten
+
+
+def test_change_that_is_undone_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Revisions stay; the one that is searched today is taken up again."""
+    first = TrialRecords(tmp_path, "x", {"high": 9})
+    first.begin({"high": 9})
+    second = TrialRecords(tmp_path, "x", {"high": 10})
+    assert second.fingerprint() == {"high": 9}  # it has changed
+    second.begin({"high": 10})
+    again = TrialRecords(tmp_path, "x", {"high": 9})
+    assert (again.revision, again.ticket, again.fingerprint()) == (1, first.ticket, {"high": 9})
+    assert TrialRecords(tmp_path, "x", {"high": 10}).revision == 2
+    assert first.ticket != second.ticket
 
 
 def test_differences_name_every_key() -> None:

@@ -323,10 +323,11 @@ def test_records_alone_suffice(study_file: Path, workspace: Path) -> None:
     outcome = json.loads(adloc("study", "run", study_file, "--workspace", workspace, "--json"))["outcome"]
     assert outcome["n_stages"] == 0
     assert len(mlflow_runs(workspace)) == 1 + 8 + 4 + 2
+    assert {"history.png", "best.json"} <= {p.name for p in (workspace / "artifacts").glob("*/*/artifacts/tuning/*/*")}
 
 
 def test_changed_search_is_refused_with_its_differences(study_file: Path, workspace: Path) -> None:
-    """Or begins a new revision when told so; the old trials stay where they are."""
+    """Or begins a new revision when told so; the old trials stay, and count again when the change is undone."""
     change = ("--set", "methods[0].tune.space.neighbours.high=12", "--set", "tuning.metric=val_image_auroc",
               "--set", "tuning.trials=2")  # fmt: skip
     said = adloc("study", "run", study_file, "--workspace", workspace, *change, expect=2)
@@ -337,6 +338,50 @@ def test_changed_search_is_refused_with_its_differences(study_file: Path, worksp
     adloc("study", "run", study_file, "--workspace", workspace, *change, "--new-revision")
     assert len(list((workspace / "studies/tuned/trials/patchcore/r2").glob("*.json"))) == 2
     assert len(trials(workspace)) == 8
+    # the winner of before has made place in MLflow: a tuned run for each category, and one average
+    tags = [r.data.tags for r in mlflow_runs(workspace)]
+    tuned = [t["adloc.category"] for t in tags if t["adloc.kind"] != "trial" and t.get("adloc.setting") == "tuned"]
+    assert sorted(tuned) == ["gear", "macro", "strip"]
+    assert "8 of 8 trials, done" in adloc("study", "status", study_file, "--workspace", workspace)
+
+
+@pytest.mark.slow
+def test_one_model_for_all_is_tuned_for_the_threshold_that_it_will_have(study_file: Path, tmp_path: Path) -> None:
+    """With one threshold for all categories, a trial's F1 is that of the runs with its setting."""
+    change = ("--set", "scopes=[unified]", "--set", "thresholds.scope=global", "--set", "tuning.metric=val_image_f1",
+              "--set", "tuning.trials=2", "--set", "study=tuned")  # fmt: skip
+    output = json.loads(adloc("study", "run", study_file, "--workspace", tmp_path, *change, "--json"))
+    runs = [r["val_image_f1"] for r in output["results"] if r["setting"] == "default" and r["category"] != "macro"]
+    assert trials(tmp_path)[0]["figures"]["val_image_f1"] == pytest.approx(sum(runs) / len(runs))
+    assert {r.data.tags["adloc.scope"] for r in mlflow_runs(tmp_path) if "adloc.trial" in r.data.tags} == {"unified"}
+
+
+@pytest.mark.slow
+def test_no_average_of_what_only_some_categories_have(study_file: Path, tmp_path: Path) -> None:
+    """One category's search finds nothing that keeps the constraint: its gain is told by itself, and no macro."""
+    change = ("--set", "tuning.across=category", "--set", "tuning.trials=3", "--set", "tuning.metric=val_image_auroc")
+    free = json.loads(adloc("study", "run", study_file, "--workspace", tmp_path / "a", *change, "--json"))["results"]
+    sizes = {r["category"]: r["model_mb"] for r in free if r["setting"] == "default"}
+    assert len({r["setting"] for r in free if r["category"] == "macro"}) == 2
+    records = tmp_path / "a" / "studies" / "tuned" / "trials" / "patchcore-gear" / "r1"
+    for path in records.glob("*.json"):  # as if its models were too large
+        trial = json.loads(path.read_text())
+        trial["categories"]["gear"]["model_mb"] = 1e9
+        path.write_text(json.dumps(trial))
+    limit = 10 * max(sizes.values())
+    again = ("--set", f"tuning.constraints.model_mb={limit}")
+    for name in ("patchcore-gear", "patchcore-strip"):
+        file = records.parent.parent / name / "search.json"
+        about = json.loads(file.read_text())
+        about["revisions"][0]["fingerprint"]["tuning.constraints"]["model_mb"] = limit
+        file.write_text(json.dumps(about))
+    output = adloc("study", "run", study_file, "--workspace", tmp_path / "a", *change, *again)
+    rows = json.loads(adloc("study", "results", study_file, "--workspace", tmp_path / "a", *change, *again, "--json"))
+    assert [(r["category"], r["setting"]) for r in rows] == [
+        ("gear", "default"), ("strip", "default"), ("strip", "tuned"), ("macro", "default"),
+    ]  # fmt: skip
+    assert "no trial keeps the constraints" in output
+    assert "What tuning gained: " in output
 
 
 @pytest.mark.slow

@@ -204,7 +204,11 @@ def _distance(a: RunRecord, b: RunRecord) -> int:
 
 
 def _pair(a: RunRecord, b: RunRecord, of_a: Records, of_b: Records) -> RunPair:
-    what = [a.category, a.method, a.regime] if _who(a) == _who(b) else [f"{a.run_id} and {b.run_id}"]
+    what = (
+        [w for w in (a.category, a.method, a.setting, a.regime) if w]
+        if _who(a) == _who(b)
+        else [f"{a.run_id} and {b.run_id}"]
+    )
     if a.scope == b.scope == "unified":
         what.append(f"unified, {a.threshold_scope} threshold")
     if a.repeat:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import HEADLINE, identity
 from adloc.metrics.registry import METRICS
+from adloc.regimes import REGIMES
 from adloc.study_file.tuning import OBJECTIVES
 from adloc.study_file.variants import DEFAULT, SETTING, TUNED
 
@@ -43,10 +44,16 @@ def masked(rows: Iterable[Row], columns: Mapping[str, set[str]]) -> list[Row]:
     ]
 
 
+def sought_there(row: Row) -> bool:
+    """Whether the row's validation part is the one that searches see: Val-clean."""
+    return any(name == row["regime"] and domains.threshold == "clean" for name, domains in REGIMES.items())
+
+
 def tuning_gains(rows: Sequence[Row], columns: Mapping[str, set[str]], objectives: Sequence[str]) -> list[Row]:
     """One row a tuned row: for every objective, its twin on the test part and the headline metrics, the gain.
 
-    `untuned_<metric>`, `tuned_<metric>` and `gain_<metric>`, which is positive when tuning made it better.
+    `untuned_<metric>`, `tuned_<metric>` and `gain_<metric>`, which is positive when tuning made it better. Figures of
+    the validation part are those of the part that was tuned on: regimes calibrated on shifted images have none.
 
     Args:
         rows: the results.
@@ -69,7 +76,8 @@ def tuning_gains(rows: Sequence[Row], columns: Mapping[str, set[str]], objective
             continue
         gains: Row = {k: row[k] for k in WHO} | {k: v for k, v in row.items() if k.startswith("params.")}
         for name in names:
-            before, after = base[name], row[name]
+            told = not name.startswith("val_") or sought_there(row)
+            before, after = (base[name], row[name]) if told else (None, None)
             gains |= {f"untuned_{name}": before, f"tuned_{name}": after, f"gain_{name}": None}
             if isinstance(before, int | float) and isinstance(after, int | float):
                 gains[f"gain_{name}"] = after - before if METRICS[name].better == "higher" else before - after

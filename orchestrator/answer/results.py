@@ -34,6 +34,8 @@ def current(plan: Plan, records: Mapping[str, RunRecord]) -> list[RunRecord]:
 def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
     """One row a record, then one macro row for each variant, regime, scope and repeat; same columns in all.
 
+    What the plan has for some of its categories alone (the best of a search of their own, say) has no macro row.
+
     Args:
         plan: of the study: what a macro row is the average of.
         records: of its runs, as many as there are.
@@ -44,9 +46,9 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
     for run in plan.runs:
         groups.setdefault(run.group, []).append(run.run_id)
     macro = [
-        _macro(group, [rows[i] for i in run_ids if i in rows], len(run_ids))
+        _macro(group, [rows[i] for i in run_ids if i in rows], len(plan.parts))
         for group, run_ids in groups.items()
-        if not rows.keys().isdisjoint(run_ids)
+        if len(run_ids) == len(plan.parts) and not rows.keys().isdisjoint(run_ids)
     ]
     return [*rows.values(), *macro]
 
@@ -59,10 +61,10 @@ def _row(record: RunRecord, param_names: Sequence[str]) -> Row:
     return row | {name: values.get(name) for name in METRICS}
 
 
-def _macro(group: str, rows: Sequence[Row], n_runs: int) -> Row:
+def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
     """The mean over categories; empty where a category lacks the metric, or a run failed or is still to come."""
     first = rows[0]
-    done = len(rows) == n_runs and all(row["status"] == "done" for row in rows)
+    done = len(rows) == n_categories and all(row["status"] == "done" for row in rows)
     row: Row = {name: first[name] for name in first}
     row |= {"category": MACRO, "run_id": f"{MACRO}-{first['method']}-{group[:12]}"}
     row["status"] = "done" if done else "incomplete"
@@ -144,7 +146,9 @@ def _cell(name: str, value: Cell) -> str:
         return str(value)
     if name.startswith("params."):
         return f"{value:g}"
-    return f"{value:.1f}" if name in ("fit_s", "score_ms_per_image", "model_mb") else f"{value:.4f}"
+    if name in ("fit_s", "score_ms_per_image", "model_mb"):
+        return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+    return f"{value:.4f}"
 
 
 def _latex(rows: Sequence[Row]) -> str:

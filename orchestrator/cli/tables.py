@@ -57,9 +57,10 @@ def print_answer(answer: Answer) -> None:
         _print_shortcut(answer.identical_shortcut)
     if answer.repeats:
         _print_repeats(answer.repeats)
-    macro = [row for row in answer.tuning_gains if row["category"] == MACRO]
-    if macro:
-        _print_gains(macro)
+    if answer.tuning_gains:
+        # of what was found for some categories alone there is no average
+        macro = [row for row in answer.tuning_gains if row["category"] == MACRO]
+        _print_gains(macro or answer.tuning_gains)
 
 
 def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:
@@ -105,10 +106,11 @@ def _print_repeats(rows: Sequence[Row]) -> None:
 
 def _print_gains(rows: Sequence[Row]) -> None:
     """Validation and test side by side: what was gained where it was looked for, and what is left of it."""
-    click.echo("\nWhat tuning gained, macro: sought on the validation part, told on the test part")
+    macro = ", macro" if rows[0]["category"] == MACRO else ""
+    click.echo(f"\nWhat tuning gained{macro}: sought on the validation part, told on the test part")
     names = [n.removeprefix("gain_") for n in rows[0] if n.startswith("gain_")]
     names = [n for n in names if any(row[f"gain_{n}"] is not None for row in rows)]
-    apart = [n for n in varying(rows) if n != "category" and not n.startswith("params.")]
+    apart = [n for n in varying(rows) if (n != "category" or not macro) and not n.startswith("params.")]
     table = Table(*apart, *names, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         cells = [f"{row[f'tuned_{n}']:.4f} ({row[f'gain_{n}']:+.4f})" if row[f"gain_{n}"] is not None else "-"
@@ -120,8 +122,10 @@ def _print_gains(rows: Sequence[Row]) -> None:
 def print_searches(study: Study) -> None:
     """How far the searches are, and the best setting of each so far."""
     for row, state in zip(progress(study.searches), study.searches, strict=True):
-        what = "done" if row["finished"] else f"{state.search.config.trials - len(state.trials)} to do"
-        click.echo(f"tuning {row['search']}: {row['done']} of {row['trials']} trials, {what}")
+        to_do = state.search.config.trials - len(state.trials)
+        what = "done" if row["finished"] or not to_do else f"{to_do} to do"
+        failed = f", {state.n_failed} failed" if state.n_failed else ""
+        click.echo(f"tuning {row['search']}: {row['done']} of {row['trials']} trials, {what}{failed}")
         if state.changed:
             click.echo("  what it searches has changed since its trials were made: they do not count any more")
             for line in state.changed:
@@ -134,7 +138,11 @@ def print_searches(study: Study) -> None:
             values = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
             click.echo(f"  trial {record.number}: {figures}{against}  {values}")
         if row["finished"] and not row["best"]:
-            click.echo("  no trial keeps the constraints: the study has its untuned setting alone")
+            click.echo(f"  {state.outcome}")
+        again = [trial for trial in state.trials if trial.transient]
+        if again:
+            last = (again[0].error or "").strip().splitlines()[-1:]
+            click.echo(f"  tried again at the next run: trial {', '.join(str(t.number) for t in again)} ({last[0]})")
 
 
 def _signed(value: Cell, name: str) -> str:

@@ -273,9 +273,9 @@ class Ledger:
             listener.stage_done(task.stage, so_far.seconds, so_far.done)
 
     def _raise_failure(self, refs: frozenset[Ref]) -> None:
-        failed = next((self._outcomes[ref].error for ref in refs if self._outcomes[ref].error), "")
+        failed = next((self._outcomes[ref] for ref in refs if self._outcomes[ref].error), None)
         if failed:
-            raise StageFailedError(failed)
+            raise StageFailedError(failed.error, refused=failed.is_refusal)
 
 
 def _mark(stage: Stage, bench: Workbench) -> tuple[object, ...]:

@@ -59,6 +59,7 @@ class Outcome:
         error: why it failed, for the record; "" if it did not.
         is_bug: whether a stage was given a part that it must never see.
         peak_bytes: largest memory of the worker so far.
+        is_refusal: whether the method refused its setting, which it will do again.
     """
 
     seconds: float = 0.0
@@ -66,6 +67,7 @@ class Outcome:
     error: str = ""
     is_bug: bool = False
     peak_bytes: int = 0
+    is_refusal: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def compute(order: Order) -> Outcome:
     from adloc.methods.errors import MethodError
 
     start = time.perf_counter()
-    n_images, error, is_bug = 0, "", False
+    n_images, error, is_bug, is_refusal = 0, "", False, False
     try:
         bench = _bench(order)
         if isinstance(order.stage, FeatureStage):
@@ -102,10 +104,10 @@ def compute(order: Order) -> Outcome:
     except StageMismatchError as refused:
         error, is_bug = str(refused), True
     except (UserError, DatasetError, MethodError) as refused:
-        error = str(refused)
+        error, is_refusal = str(refused), isinstance(refused, MethodError)
     except Exception:  # noqa: BLE001  # the boundary of this process: the driver records it, with its traceback
         error = f"on {socket.gethostname()}:\n{traceback.format_exc()}"
-    return Outcome(time.perf_counter() - start, n_images, error, is_bug, peak_bytes())
+    return Outcome(time.perf_counter() - start, n_images, error, is_bug, peak_bytes(), is_refusal)
 
 
 def look_around(probe: Path, sources: Sequence[FeatureStage], *, on_gpu: bool) -> Machine:

@@ -6,6 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from adloc.answer.gains import sought_there
 from adloc.answer.results import MACRO
 from adloc.metrics.registry import METRICS
 from adloc.report.charts import Axis, Series, line_chart
@@ -35,7 +36,10 @@ def tuning(
     for state in begun:
         figures += _history(state)
         figures += _importance(state, study_path)
-        for trial in state.search.best(state.trials):
+        found = state.search.best(state.trials)
+        if state.is_done and not found:
+            chosen.append((words(state.search.name), *(words(text) for text in ("none", "-", "-", "-", state.outcome))))
+        for trial in found:
             for name in state.search.config.objectives:
                 first, best = state.trials[0].figures.get(name), trial.figures.get(name)
                 setting = ", ".join(f"{k} {v}" for k, v in trial.params.items())
@@ -70,11 +74,12 @@ def _history(state: SearchState) -> list[Figure]:
         ]
         if len(done) < 2:  # noqa: PLR2004  no history yet
             continue
-        pick = max if up else min
         x = [float(n) for n, _ in done]
         y = [v for _, v in done]
-        best = [pick(y[: i + 1]) for i in range(len(y))]
-        lines = [Series("trial", x, y, colour=7, dash=2), Series("best so far", x, best, marks=False)]
+        lines = [Series("trial", x, y, colour=7, dash=2)]
+        best = state.search.course(state.trials, name, higher=up)
+        if best:
+            lines.append(Series("best so far", [float(n) for n, _ in best], [v for _, v in best], marks=False))
         chart = line_chart(
             f"{state.search.name}: {METRICS[name].title}", Axis("trial"), Axis(METRICS[name].title), lines
         )
@@ -100,10 +105,11 @@ def _against(material: Material) -> list[tuple[Cell, ...]]:
     """Validation and test figure of tuned settings and their defaults, first repeat, averaged."""
     rows: list[tuple[Cell, ...]] = []
     for row in material.answer.rows:
-        if row["category"] != MACRO or not row.get("setting") or row["repeat"] != 0:
+        if row["category"] != MACRO or not row.get("setting") or row["repeat"] != 0 or not sought_there(row):
             continue
-        for name in ("image_auroc", "image_f1", "pixel_auroc"):
-            on_validation, on_test = row[f"val_{name}"], row[name]
+        sought = (name.removeprefix("val_") for name in material.plan.spec.tuning.objectives)
+        for name in dict.fromkeys([*sought, "image_auroc", "image_f1", "pixel_auroc"]):
+            on_validation, on_test = row[f"val_{name}"], row.get(name)
             if isinstance(on_validation, float) and isinstance(on_test, float) and not math.isnan(on_test):
                 gap = on_validation - on_test
                 setting = words(f"{row['method']}, {row['setting']}")

@@ -62,6 +62,8 @@ def _translate(
             )
         elif kind == "missing":
             complaint = file.complaint(loc, "is missing", rule, f"add `{loc[-1]}:`")
+        elif extra and kind == "literal_error" and _is_branch(str(item["loc"][-1])):  # other kinds of values fit too
+            complaint = file.complaint(loc, f"is {found}", rule, remedy)
         elif kind in ("union_tag_invalid", "literal_error") and isinstance(item.get("input"), str | dict):
             tag = item.get("ctx", {})
             choices = [c.strip(" '") for c in re.split(r",| or ", str(tag.get("expected_tags") or tag.get("expected")))]
@@ -74,6 +76,8 @@ def _translate(
         elif kind == "union_tag_not_found":
             key = str(item.get("ctx", {}).get("discriminator", "")).strip("'")
             complaint = file.complaint((*loc, key), "is missing", "it says which kind this is", f"add `{key}:`")
+        elif kind == "rule":  # a method's own, with its remedy
+            complaint = file.complaint(loc, f"is {found}", str(item["ctx"]["rule"]), str(item["ctx"]["remedy"]))
         elif kind == "value_error" and not extra:
             head, _, tail = str(item["ctx"]["error"]).partition("\n")
             state = f"is {found}" if loc != root else ""

@@ -31,6 +31,8 @@ def draw_search(search: Search, trials: Sequence[TrialRecord], importances: Mapp
         folder: made if it is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for old in (*folder.glob("*.png"), folder / "best.json"):  # of another revision, which had other objectives
+        old.unlink(missing_ok=True)
     best = search.best(trials)
     names = search.config.objectives
     rows = [{"trial": t.number, "params": t.params, "figures": t.figures, "categories": t.categories} for t in best]
@@ -64,11 +66,11 @@ def _history(search: Search, done: Sequence[TrialRecord], best: Sequence[TrialRe
     figure = _figure(len(names))
     for axes, name, up in zip(figure.axes, names, search.higher_is_better, strict=True):
         values = [float(t.figures[name] or 0.0) for t in done]
-        pick = max if up else min
         axes.scatter([t.number for t in done], values, s=16, color=GREY, label="trial")
-        so_far = [pick(values[: i + 1]) for i in range(len(values))]
-        axes.step([t.number for t in done], so_far, where="post", color=BLUE, label="best so far")
-        axes.axhline(values[0], color=ORANGE, linestyle=":", linewidth=1, label="untuned")
+        so_far = search.course(done, name, higher=up)
+        axes.step([n for n, _ in so_far], [v for _, v in so_far], where="post", color=BLUE, label="best so far")
+        if done[0].number == 0:
+            axes.axhline(values[0], color=ORANGE, linestyle=":", linewidth=1, label="untuned")
         chosen = [t for t in best if t in done]
         axes.scatter(
             [t.number for t in chosen], [float(t.figures[name] or 0.0) for t in chosen], s=60, facecolors="none",
@@ -93,8 +95,9 @@ def _pareto(search: Search, done: Sequence[TrialRecord], best: Sequence[TrialRec
     """Every pair of objectives, the Pareto set in colour."""
     pairs = list(combinations(search.config.objectives, 2))
     figure = _figure(len(pairs))
+    untuned = [t for t in done if t.number == 0]
     for axes, (x, y) in zip(figure.axes, pairs, strict=True):
-        for trials, colour, label in ((done, GREY, "trial"), (best, BLUE, "Pareto set"), (done[:1], ORANGE, "untuned")):
+        for trials, colour, label in ((done, GREY, "trial"), (best, BLUE, "Pareto set"), (untuned, ORANGE, "untuned")):
             points = [(float(t.figures[x] or 0.0), float(t.figures[y] or 0.0)) for t in trials]
             axes.scatter([p[0] for p in points], [p[1] for p in points], s=24, color=colour, label=label)
         axes.set(xlabel=METRICS[x].title, ylabel=METRICS[y].title, title=search.name)

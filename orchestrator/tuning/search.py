@@ -14,7 +14,7 @@ from adloc.study_file.tuning_checks import default_value
 from adloc.study_file.variants import TUNED, Variant, Winner, combinations, make_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from adloc.calibration import Calibration
     from adloc.datasets.transform import ImageConfig
@@ -88,27 +88,25 @@ class Search:
             return ()
         return tuple(sorted({str(layer) for choice in dimension.choices for layer in _items(choice)}))
 
-    def fingerprint(self, calibration: Mapping[str, Calibration], digest: str) -> dict[str, Any]:
+    def fingerprint(self, categories: Iterable[str], facts: Mapping[str, object]) -> dict[str, Any]:
         """All that the figures of its trials and their sequence depend on, as plain values.
 
         Args:
-            calibration: of the categories.
-            digest: of the first trial's stages: the data, the weights and the code behind the figures.
+            categories: those that are tuned.
+            facts: see `TrialStages.facts`.
         """
         config = self.config.model_dump(mode="json", exclude={"trials", "timeout_s", "metric"})
-        parts = {c: [k.train.digest, k.validation.digest] for c, k in self.mine(calibration).items()}
         return {
             "metric": list(self.config.objectives),
             "direction": ["higher" if up else "lower" for up in self.higher_is_better],
             "space": {k: v.model_dump(mode="json", exclude_defaults=True) for k, v in self.space.items()},
             "start": self.first,
-            "params": {k: v for k, v in self.fixed.items() if k != "weights"},  # a path: `digest` has their hash
+            "params": {k: v for k, v in self.fixed.items() if k != "weights"},  # a path: `facts` has their hash
             "image": self.image.model_dump(mode="json"),
-            "categories": list(parts),
+            "categories": list(categories),
             **{f"tuning.{k}": v for k, v in config.items()},
             "seed of the repeat": self.seed,
-            "data": content_key(["data", parts]),
-            "stages": digest,
+            **facts,
         }
 
     def mine(self, calibration: Mapping[str, Calibration]) -> dict[str, Calibration]:
@@ -133,10 +131,28 @@ class Search:
             return sorted(found, key=lambda r: -self.gains(r)[0])[:1]
         return [r for r in found if not any(_dominates(self.gains(o), self.gains(r)) for o in found)]
 
+    def course(self, records: Sequence[TrialRecord], name: str, *, higher: bool) -> list[tuple[int, float]]:
+        """By trial: the best figure so far, of those that keep the constraints."""
+        pick = max if higher else min
+        found: list[tuple[int, float]] = []
+        for record in records:
+            value = record.figures.get(name)
+            if record.state == "complete" and value is not None and self.is_feasible(record):
+                found.append((record.number, pick(value, found[-1][1]) if found else value))
+        return found
+
     def is_feasible(self, record: TrialRecord) -> bool:
-        """Whether a trial keeps every constraint."""
-        limits = self.config.constraints.limits()
-        return all((record.figures.get(name) or 0.0) <= limit for name, limit in limits.items())
+        """Whether a trial keeps every constraint in every category: each has a model of its own."""
+        return all(excess <= 0 for excess in self.excess(record).values())
+
+    def excess(self, record: TrialRecord) -> dict[str, float]:
+        """By constraint: how far the worst category is above the limit; at most 0 is kept."""
+        found: dict[str, float] = {}
+        for name, limit in self.config.constraints.limits().items():
+            values = [v for figures in record.categories.values() if (v := figures.get(name)) is not None]
+            if values:
+                found[name] = max(values) - limit
+        return found
 
     def gains(self, record: TrialRecord) -> tuple[float, ...]:
         """The objectives of a complete trial, turned so that more is better."""
@@ -144,19 +160,22 @@ class Search:
         return tuple(v if up else -v for v, up in zip(values, self.higher_is_better, strict=True))
 
     def winners(self, records: Sequence[TrialRecord]) -> list[Winner]:
-        """What the plan adds beside the default once the search is done; nothing when no trial is feasible."""
-        if not self.is_done(records):
+        """What the plan adds beside the default once the search is done; nothing when no trial is feasible.
+
+        Nothing either while the default's own trial waits to be tried again: what is better than it is not known.
+        Members of a Pareto set are named by trial, and by category and repeat where each has a search of its own:
+        they are different settings, of which no average is to be made.
+        """
+        if not self.is_done(records) or records[0].transient:
             return []
+        own = [self.category or "", f"repeat{self.repeat}" if self.repeat else ""]
         single = len(self.config.objectives) == 1
+
+        def name(record: TrialRecord) -> str:
+            return TUNED if single else "_".join([TUNED, *filter(None, own), str(record.number)])
+
         return [
-            Winner(
-                self.index,
-                self.combination,
-                self.repeat,
-                self.category,
-                TUNED if single else f"{TUNED}_{record.number}",
-                record.params,
-            )
+            Winner(self.index, self.combination, self.repeat, self.category, name(record), record.params)
             for record in self.best(records)
         ]
 

@@ -43,8 +43,20 @@ class SearchState:
 
     @property
     def is_done(self) -> bool:
-        """Whether no further trial is begun."""
-        return self.search.is_done(self.trials)
+        """Whether no further trial is begun, and none tried again."""
+        return self.search.is_done(self.trials) and not any(trial.transient for trial in self.trials)
+
+    @property
+    def n_failed(self) -> int:
+        """Trials that failed."""
+        return sum(trial.state == "failed" for trial in self.trials)
+
+    @property
+    def outcome(self) -> str:
+        """Why a search that is done has chosen nothing."""
+        if self.n_failed == len(self.trials):
+            return "every trial failed: the study has its untuned setting alone"
+        return "no trial keeps the constraints: the study has its untuned setting alone"
 
     @property
     def winners(self) -> list[Winner]:
@@ -80,12 +92,13 @@ def search_states(
     found: list[SearchState] = []
     for search in searches(spec, categories):
         calibration = parts(search.repeat)
-        stages = TrialStages(search, maker, calibration, spec.thresholds)
-        fingerprint = json.loads(json.dumps(search.fingerprint(calibration, stages.digest())))
-        records = TrialRecords(study_path, search.name)
+        stages = TrialStages(search, maker, calibration)
+        fingerprint = json.loads(json.dumps(search.fingerprint(stages.calibration, stages.facts())))
+        records = TrialRecords(study_path, search.name, fingerprint)
         known = records.fingerprint()
         changed = () if known is None else tuple(differences(known, fingerprint))
-        trials = () if changed else tuple(records.all())
+        # Of a search whose total was lowered the first ones count: what it finds hangs on no more than the file.
+        trials = () if changed else tuple(records.all()[: search.config.trials])
         found.append(SearchState(search, stages, records, fingerprint, changed, trials))
     return found
 
@@ -102,7 +115,7 @@ def progress(states: Sequence[SearchState]) -> list[dict[str, object]]:
                 "trials": state.search.config.trials,
                 "done": len(state.trials),
                 "pruned": sum(t.state == "pruned" for t in state.trials),
-                "failed": sum(t.state == "failed" for t in state.trials),
+                "failed": state.n_failed,
                 "finished": state.is_done,
                 "changed": list(state.changed),
                 "default": {n: state.trials[0].figures.get(n) for n in objectives} if state.trials else None,

@@ -1,8 +1,8 @@
 """Optuna: who suggests the next setting, and what its dashboard shows. The one importer of optuna.
 
 Optuna is asked and told by the driver. Its study is an index of the trial records: it can be made again from them.
-What it suggests for trial i depends on the trials before it and on (seed, i) alone, so a search that was stopped goes
-on with the suggestions that it would have made.
+What it suggests for trial i depends on the records of the trials before it and on (seed, i) alone, so a search that was
+stopped goes on with the suggestions that it would have made.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from adloc.errors import Complaint, UserError
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
     from adloc.tuning.search import Search
     from adloc.tuning.trial_records import TrialRecord
 
-NUMBER, MLFLOW_RUN, FINGERPRINT = "number", "mlflow_run_id", "fingerprint"
+NUMBER, MLFLOW_RUN, FINGERPRINT, TICKET = "number", "mlflow_run_id", "fingerprint", "ticket"
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 # A writer holds the lock for milliseconds; one that is older was left by a process that was killed.
 STALE_LOCK_S = 4
+MOST_ATTEMPTS = 10  # to find a setting that was not tried
 
 
 def open_storage(journal: Path, url: str | None) -> BaseStorage:
@@ -103,103 +105,98 @@ def repair(journal: Path, lock: JournalFileSymlinkLock | None = None) -> Path | 
 class Suggestions:
     """The Optuna study of one revision of a search."""
 
-    def __init__(self, search: Search, revision: int, fingerprint: Mapping[str, Any], storage: BaseStorage) -> None:
-        """Open it, or make it.
+    def __init__(
+        self, search: Search, revision: int, ticket: str, fingerprint: Mapping[str, Any], storage: BaseStorage
+    ) -> None:
+        """Open it, or make it: under a name of its own where the storage has another workspace's under this name.
 
-        Raises:
-            UserError: the storage has another search under this name.
+        Args:
+            search: what is searched.
+            revision: of the search.
+            ticket: of the revision.
+            fingerprint: of the search, for those who look at the storage.
+            storage: see `open_storage`.
         """
         self._search = search
         self._encoding = {key: _encode(dimension) for key, dimension in search.space.items()}
         self._distributions = {
             key: _distribution(dimension, self._encoding[key]) for key, dimension in search.space.items()
         }
+        self._directions = [
+            StudyDirection.MAXIMIZE if up else StudyDirection.MINIMIZE for up in search.higher_is_better
+        ]
         name = f"{search.study}.{search.name}" + (f".r{revision}" if revision > 1 else "")
+        known = {study.study_name: study.user_attrs.get(TICKET) for study in optuna.get_all_study_summaries(storage)}
+        if known.get(name, ticket) != ticket:
+            name = f"{name}.{ticket}"
         self._study = optuna.create_study(
             storage=storage,
             study_name=name,
-            directions=["maximize" if up else "minimize" for up in search.higher_is_better],
+            directions=self._directions,
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(seed=0),
             pruner=optuna.pruners.NopPruner(),
         )
-        known = self._study.user_attrs.get(FINGERPRINT)
-        told = json.loads(json.dumps(fingerprint))
-        if known is None:
-            self._study.set_user_attr(FINGERPRINT, told)
+        if TICKET not in self._study.user_attrs:
+            self._study.set_user_attr(FINGERPRINT, json.loads(json.dumps(fingerprint)))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 self._study.set_metric_names(list(search.config.objectives))
-        elif known != told:
-            raise UserError(
-                Complaint(
-                    f"the Optuna study {name} is of another search than the workspace's trial records",
-                    "a storage holds one search under a name",
-                    "use another --storage, or another name for the study",
-                )
-            )
-        self._trials: dict[int, optuna.Trial] = {}
+            self._study.set_user_attr(TICKET, ticket)
 
     def catch_up(self, records: Sequence[TrialRecord], track: Callable[[TrialRecord], str]) -> None:
-        """Tell Optuna what the records know and it does not; what a killed process left running is asked again.
+        """Tell Optuna what the records know and it does not.
 
         Args:
             records: of the trials so far.
             track: shows a record in MLflow and returns the run's id.
         """
-        # One that failed without an MLflow run is what a killed process left: it may have begun again since.
-        ended = self._by_number(state for state in TrialState if state.is_finished())
-        finished = {n for n, t in ended.items() if t.state != TrialState.FAIL or MLFLOW_RUN in t.user_attrs}
-        running = self._by_number([TrialState.RUNNING])
+        told = self._study.get_trials(deepcopy=False, states=[s for s in TrialState if s.is_finished()])
+        ended = {(t.user_attrs.get(NUMBER), t.state) for t in told if MLFLOW_RUN in t.user_attrs}
         for record in records:
-            if record.number in finished:
-                continue
-            if record.number in running:
-                trial = optuna.Trial(self._study, running.pop(record.number)._trial_id)  # noqa: SLF001
-                self._trials[record.number] = trial
-                self.tell(record, track(record))
-            else:
-                self._add(record, track(record))
-        recorded = {record.number for record in records}
-        for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if left.user_attrs.get(NUMBER) not in recorded:
+            run_id = track(record)
+            if (record.number, STATES[record.state]) not in ended:
+                self.tell(record, run_id)
+        for left in self._running():
+            if left.user_attrs.get(NUMBER, -1) >= self._search.config.trials:
                 self._study.tell(left.number, state=TrialState.FAIL)
 
-    def ask(self, number: int) -> dict[str, Any]:
+    def ask(self, number: int, before: Sequence[TrialRecord], beside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The values of the space for trial `number`: the untuned ones for the first, else what the sampler says.
 
-        One that was begun before and left unfinished gets the same values again.
+        Args:
+            number: of the trial.
+            before: every trial of the waves before: with `beside`, all that the answer depends on.
+            beside: settings of the earlier trials of its wave, of which nothing is known yet.
         """
-        fixed = self._encoded(self._search.first) if number == 0 else self._left_unfinished(number)
-        self._study.sampler = _sampler(self._search, number)
-        if fixed and not self._by_number([TrialState.WAITING]):
-            self._study.enqueue_trial(fixed, user_attrs={NUMBER: number})
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = self._study.ask(self._distributions)
-        if NUMBER not in trial.user_attrs:
-            trial.set_user_attr(NUMBER, number)
-        self._trials[number] = trial
-        return {key: self._encoding[key].get(value, value) for key, value in trial.params.items()}
+        values = dict(self._search.first) if number == 0 else self._suggest(number, before, beside)
+        if not any(t.user_attrs.get(NUMBER) == number for t in self._running()):  # as a killed process left it
+            encoded, known = self._encoded(values), {NUMBER: number}
+            self._study.add_trial(_trial(TrialState.RUNNING, encoded, self._distributions, user_attrs=known))
+        return values
 
     def tell(self, record: TrialRecord, mlflow_run_id: str) -> None:
-        """What a trial found, with the constraints' distances and the MLflow run that shows it."""
-        trial = self._trials.pop(record.number)
+        """What a trial found, with the constraints' distances and the MLflow run that shows it.
+
+        One that Optuna has not heard of is added: it is tried again after a failure, or the journal was lost.
+        """
+        left = [t for t in self._running() if t.user_attrs.get(NUMBER) == record.number]
+        if not left:
+            told = self._frozen(record)
+            told.set_user_attr(NUMBER, record.number)
+            told.set_user_attr(MLFLOW_RUN, mlflow_run_id)
+            self._study.add_trial(told)
+            return
+        trial = optuna.Trial(self._study, left[-1]._trial_id)  # noqa: SLF001
         trial.set_user_attr(MLFLOW_RUN, mlflow_run_id)
         if record.error:
             trial.set_user_attr("error", record.error.strip().splitlines()[-1][:500])
-        for key, value in _constraints(self._search, record).items():
+        for key, value in self._search.excess(record).items():
             trial.set_constraint(key, value)
-        if record.state != "complete":
-            # Of a trial that was stopped, the mean of the categories that it saw.
-            seen = record.figures.get(self._search.config.objectives[0])
-            if record.state == "pruned" and seen is not None:
-                trial.report(seen, len(record.categories) - 1)
-            self._study.tell(trial, state=STATES[record.state])
-            return
-        for step, (_, so_far) in enumerate(_running_means(self._search, record)):
-            trial.report(so_far, step)
-        self._study.tell(trial, [record.figures[name] or 0.0 for name in self._search.config.objectives])
+        for step, value in self._course(record).items():
+            trial.report(value, step)
+        values = self._values(record)
+        self._study.tell(trial, values, state=None if values else STATES[record.state])
 
     def importances(self) -> dict[str, float]:
         """Share of each hyperparameter in the first objective's spread; empty where there is none to share."""
@@ -211,36 +208,63 @@ class Suggestions:
             found = optuna.importance.get_param_importances(self._study, target=lambda trial: trial.values[0])
         return {key: float(value) for key, value in found.items()}
 
-    def _add(self, record: TrialRecord, mlflow_run_id: str) -> None:
-        """A trial that Optuna has never heard of: the journal was lost."""
-        attrs = {NUMBER: record.number, MLFLOW_RUN: mlflow_run_id}
-        complete = record.state == "complete"
-        values = [record.figures[name] or 0.0 for name in self._search.config.objectives] if complete else None
-        seen = record.figures.get(self._search.config.objectives[0])
-        steps = {i: mean for i, (_, mean) in enumerate(_running_means(self._search, record))} if complete else {}
-        if record.state == "pruned" and seen is not None:
-            steps = {len(record.categories) - 1: seen}
-        trial = optuna.trial.create_trial(
-            state=STATES[record.state],
-            values=values if complete or not steps else list(steps.values()),
-            params=self._encoded(record.params),
-            distributions=dict(self._distributions),
-            user_attrs=attrs,
-            intermediate_values=steps,
+    def _suggest(
+        self, number: int, before: Sequence[TrialRecord], beside: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """From a study in memory: what the storage holds besides, or has lost, changes no suggestion.
+
+        A setting that was suggested before is asked for again, as often as is reasonable in a space that may have
+        no other left.
+        """
+        study = optuna.create_study(directions=self._directions, sampler=_sampler(self._search, number))
+        for record in before:
+            study.add_trial(self._frozen(record))
+        for values in beside:
+            study.add_trial(_trial(TrialState.RUNNING, self._encoded(values), self._distributions))
+        known = [dict(record.params) for record in before] + [dict(values) for values in beside]
+        found: dict[str, Any] = {}
+        for _ in range(MOST_ATTEMPTS):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                trial = study.ask(self._distributions)
+            found = {key: self._encoding[key].get(value, value) for key, value in trial.params.items()}
+            if found not in known:
+                break
+            study.tell(trial, state=TrialState.FAIL)
+        return found
+
+    def _frozen(self, record: TrialRecord) -> FrozenTrial:
+        """A record as Optuna keeps it."""
+        trial = _trial(
+            STATES[record.state],
+            self._encoded(record.params),
+            self._distributions,
+            values=self._values(record) or (list(self._course(record).values()) or None),
+            intermediate_values=self._course(record),
         )
-        for key, value in _constraints(self._search, record).items():
+        for key, value in self._search.excess(record).items():
             trial.set_constraint(key, value)
-        self._study.add_trial(trial)
+        return trial
 
-    def _left_unfinished(self, number: int) -> dict[str, Any]:
-        """The values of this trial when it was begun before; none when it was not."""
-        failed = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        begun = [trial for trial in failed if trial.user_attrs.get(NUMBER) == number]
-        return dict(begun[-1].params) if begun else {}
+    def _values(self, record: TrialRecord) -> list[float] | None:
+        """The objectives of a complete trial."""
+        if record.state != "complete":
+            return None
+        return [record.figures[name] or 0.0 for name in self._search.config.objectives]
 
-    def _by_number(self, states: Any) -> dict[int, FrozenTrial]:  # noqa: ANN401  # iterable of states
-        trials = self._study.get_trials(deepcopy=False, states=tuple(states))
-        return {t.user_attrs[NUMBER]: t for t in trials if NUMBER in t.user_attrs}
+    def _course(self, record: TrialRecord) -> dict[int, float]:
+        """Of one objective: after each category the mean so far, for the dashboard's curves and for the sampler.
+
+        Of a trial that was stopped, the mean of the categories that it saw.
+        """
+        if record.state == "complete":
+            return {step: mean for step, (_, mean) in enumerate(_running_means(self._search, record))}
+        seen = record.figures.get(self._search.config.objectives[0])
+        return {len(record.categories) - 1: seen} if record.state == "pruned" and seen is not None else {}
+
+    def _running(self) -> list[FrozenTrial]:
+        """Trials that were begun and not told."""
+        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
     def _encoded(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Lists as the text that stands for them in Optuna."""
@@ -292,10 +316,14 @@ def _distribution(dimension: Dimension, encoding: Mapping[str, Any]) -> BaseDist
     return FloatDistribution(float(low), float(high), log=dimension.log)
 
 
-def _constraints(search: Search, record: TrialRecord) -> dict[str, float]:
-    """By constraint how far a trial is above its limit; at most 0 is kept."""
-    found = ((name, limit, record.figures.get(name)) for name, limit in search.config.constraints.limits().items())
-    return {name: value - limit for name, limit, value in found if value is not None}
+def _trial(
+    state: TrialState,
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    **known: Any,  # noqa: ANN401  # create_trial's
+) -> FrozenTrial:
+    """A trial with all its params, of any state."""
+    return optuna.trial.create_trial(state=state, params=dict(params), distributions=dict(distributions), **known)
 
 
 def _running_means(search: Search, record: TrialRecord) -> list[tuple[str, float]]:

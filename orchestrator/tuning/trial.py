@@ -110,10 +110,10 @@ def try_category(
         StageMismatchError: a stage is of anything but train and validation parts.
         MethodError: the setting cannot be fitted on these images.
     """
-    stage = stages.evaluation(variant, category)
-    reach.extend(walk(stage), stages.search)
+    stage, calibrated = stages.evaluation(variant, category), stages.threshold(variant, category)
+    reach.extend((each for last in (stage, calibrated) for each in walk(last)), stages.search)
     evaluated = bench.result(stage)
-    threshold = bench.result(stages.threshold(stage.scores, category))
+    threshold = bench.result(calibrated)
     found = figures(stage, evaluated, float(threshold.facts["threshold"]))
     named = {f"val_{name}": value for name, value in found.items() if not name.startswith("pixel_aupro")}
     fit = tuple(s for s in stage.scores.before if s.step.part == "fit")

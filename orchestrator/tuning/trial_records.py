@@ -1,13 +1,15 @@
 """The records of trials: the truth, from which MLflow and the Optuna study can be made again.
 
-`studies/<study>/trials/<search>/search.json` says what is searched, `<number>.json` what each trial found. When what
-is searched changes, a new revision begins and the old one is kept beside it.
+`studies/<study>/trials/<search>/search.json` says what is searched, `r<revision>/<number>.json` what each trial found.
+When what is searched changes, a new revision begins and the old one is kept beside it: it goes on when the change is
+undone.
 """
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -34,6 +36,7 @@ class TrialRecord(BaseModel):
         started: ISO 8601, UTC.
         seconds: wall time, which is short when other trials had computed its stages.
         error: of a failed trial.
+        transient: of a failed trial: the setting itself was not refused, so it is tried again at the next run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +57,7 @@ class TrialRecord(BaseModel):
     started: str
     seconds: float
     error: str | None = None
+    transient: bool = False
 
     @property
     def name(self) -> str:
@@ -63,26 +67,35 @@ class TrialRecord(BaseModel):
 
 
 class TrialRecords:
-    """The trial records of one search, on disk."""
+    """The trial records of one search, on disk.
 
-    def __init__(self, study_path: Path, search: str) -> None:
-        """Keep them under the study's folder of the workspace."""
+    Attributes:
+        revision: the last one that searches what is searched today, else the last one; 0 before the first.
+        ticket: of the revision: tells its Optuna study from that of another workspace.
+    """
+
+    def __init__(self, study_path: Path, search: str, fingerprint: Mapping[str, Any]) -> None:
+        """Keep them under the study's folder of the workspace; `fingerprint`: of what is searched today."""
         self._root = study_path / "trials" / search
         self._about = self._root / "search.json"
+        revisions = self._revisions()
+        same = [number for number, known in enumerate(revisions, 1) if known["fingerprint"] == fingerprint]
+        self.revision = same[-1] if same else len(revisions)
+        self.ticket = str(revisions[self.revision - 1]["ticket"]) if revisions else ""
 
     def fingerprint(self) -> dict[str, Any] | None:
-        """What the present revision searches; None before the first."""
-        found = self._read().get("fingerprint")
+        """What the revision searches; None before the first."""
+        if not self.revision:
+            return None
+        found = self._revisions()[self.revision - 1]["fingerprint"]
         return found if isinstance(found, dict) else None
 
-    @property
-    def revision(self) -> int:
-        """Number of the present revision, from 1; 0 before the first."""
-        return int(self._read().get("revision", 0))
-
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
-        """Start the next revision; the records of the one before stay where they are."""
-        write_json(self._about, {"revision": self.revision + 1, "fingerprint": fingerprint})
+        """Start the next revision; the records of those before stay where they are."""
+        self.ticket = uuid4().hex[:12]
+        revisions = [*self._revisions(), {"fingerprint": fingerprint, "ticket": self.ticket}]
+        write_json(self._about, {"revisions": revisions})
+        self.revision = len(revisions)
 
     def write(self, record: TrialRecord) -> None:
         """Keep a record."""
@@ -105,12 +118,12 @@ class TrialRecords:
     def _path(self, number: int) -> Path:
         return self._root / f"r{self.revision}" / f"{number:05d}.json"
 
-    def _read(self) -> dict[str, Any]:
+    def _revisions(self) -> list[dict[str, Any]]:
         try:
-            content = json.loads(self._about.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+            found = json.loads(self._about.read_text(encoding="utf-8"))["revisions"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return []
+        return found if isinstance(found, list) else []
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:

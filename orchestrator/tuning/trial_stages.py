@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
     from adloc.calibration import Calibration
     from adloc.stage_maker import StageMaker
-    from adloc.stages import EvaluationStage, StepStage
+    from adloc.stages import EvaluationStage
     from adloc.study_file.variants import Variant
-    from adloc.thresholds import ThresholdConfig
     from adloc.tuning.search import Search
 
 
@@ -27,21 +26,17 @@ class TrialStages:
         calibration: parts by category: those that the search looks at.
     """
 
-    def __init__(
-        self, search: Search, maker: StageMaker, calibration: Mapping[str, Calibration], thresholds: ThresholdConfig
-    ) -> None:
+    def __init__(self, search: Search, maker: StageMaker, calibration: Mapping[str, Calibration]) -> None:
         """Prepare for one search.
 
         Args:
             search: what is searched.
             maker: makes stages on given parts.
             calibration: parts of every category; a search for one category looks at its own alone.
-            thresholds: how the threshold of metrics such as val_image_f1 is chosen.
         """
         self.search = search
         self.calibration = search.mine(calibration)
         self._maker = maker
-        self._thresholds = thresholds
         self._pool = pool([each.train for each in self.calibration.values()]) if search.pooled else None
 
     def evaluation(self, variant: Variant, category: str) -> EvaluationStage:
@@ -50,14 +45,23 @@ class TrialStages:
         fit = self._maker.fit(variant, self._pool or parts.train, repeat)
         return self._maker.evaluation(variant, fit, parts.validation, repeat)
 
-    def threshold(self, scores: StepStage, category: str) -> ThresholdStage:
-        """The category's threshold from these scores of its validation part."""
-        return ThresholdStage((scores,), (self.calibration[category].validation,), self._thresholds)
+    def threshold(self, variant: Variant, category: str) -> ThresholdStage:
+        """The threshold that the category's runs of this setting have: its own, or one for all of a pooled model."""
+        shared = self.search.pooled and self._maker.thresholds.scope == "global"
+        pooled = tuple(self.calibration) if shared else (category,)
+        scores = tuple(self.evaluation(variant, each).scores for each in pooled)
+        parts = tuple(self.calibration[each].validation for each in pooled)
+        return ThresholdStage(scores, parts, self._maker.thresholds)
 
-    def digest(self) -> str:
-        """Of the first trial and all weights: it changes with the data, the seed and the code behind the figures."""
+    def facts(self) -> dict[str, object]:
+        """All that trials depend on besides the search itself, by name; last of all the code behind the figures."""
         variant = self.search.variant(self.search.first)
-        stages = [self.evaluation(variant, category) for category in self.calibration]
-        keys = [[s.key, self.threshold(s.scores, c).key] for s, c in zip(stages, self.calibration, strict=True)]
+        keys = [[self.evaluation(variant, c).key, self.threshold(variant, c).key] for c in self.calibration]
+        parts = {c: [each.train.digest, each.validation.digest] for c, each in self.calibration.items()}
         weights = {self._maker.weights_hash(v, self.search.repeat) for v in self.search.networks()}
-        return content_key(["trial", keys, sorted(weights)])
+        return {
+            **self._maker.settings(),
+            "weights": sorted(weights),
+            "data": content_key(["data", parts]),
+            "stages": content_key(["trial", keys]),
+        }

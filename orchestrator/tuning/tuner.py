@@ -67,22 +67,41 @@ class Tuner:
             track: shows a record in MLflow and returns the run's id.
             reporter: hears of every trial.
         """
-        records = self._records.all()
+        wave, trials = self._search.config.wave, self._search.config.trials
+        records = self._records.all()[:trials]
         suggestions.catch_up(records, track)
         reporter.search_started(self._search, records)
+        for number, record in enumerate(records):
+            if record.transient:
+                before = tuple(records[: number // wave * wave])
+                records[number] = self._try((number, record.params), before)
+                self._keep(records, number, suggestions, track, reporter)
         while not self._search.is_done(records):
             # A wave begins at a multiple of its length, also when the one before was stopped in its middle.
-            wave, trials = self._search.config.wave, self._search.config.trials
             begun = len(records) // wave * wave
-            end = min(begun + wave, trials)
-            asked = [(number, suggestions.ask(number)) for number in range(len(records), end)]
-            tried = partial(self._try, before=tuple(records[:begun]))
-            for record in self._map(tried, asked):
-                self._records.write(record)
-                suggestions.tell(record, track(record))
+            before = tuple(records[:begun])
+            settings = [record.params for record in records[begun:]]
+            for number in range(len(records), min(begun + wave, trials)):
+                settings.append(suggestions.ask(number, before, settings))
+            asked = list(enumerate(settings, begun))[len(records) - begun :]
+            for record in self._map(partial(self._try, before=before), asked):
                 records.append(record)
-                reporter.trial_done(self._search, record, self._search.best(records))
+                self._keep(records, record.number, suggestions, track, reporter)
         return records
+
+    def _keep(
+        self,
+        records: Sequence[TrialRecord],
+        number: int,
+        suggestions: Suggestions,
+        track: Callable[[TrialRecord], str],
+        reporter: TrialReporter,
+    ) -> None:
+        """Write a trial's record, then tell everybody."""
+        record = records[number]
+        self._records.write(record)
+        suggestions.tell(record, track(record))
+        reporter.trial_done(self._search, record, self._search.best(records))
 
     def _try(self, asked: tuple[int, Mapping[str, object]], before: Sequence[TrialRecord]) -> TrialRecord:
         """One trial; what a setting cannot do is recorded, and the search goes on.
@@ -94,7 +113,7 @@ class Tuner:
         number, values = asked
         started = datetime.now(UTC)
         categories: dict[str, dict[str, float | None]] = {}
-        variant, state, error = None, "complete", None
+        variant, state, error, transient = None, "complete", None, False
         try:
             variant = self._search.variant(values)
             for category, figures in self._figures(variant):
@@ -107,10 +126,14 @@ class Tuner:
             raise  # a bug that would show test images to a trial: nothing may go on
         except ValidationError as refused:
             state, error = "failed", str(refused.errors()[0]["msg"])
-        except (UserError, DatasetError, MethodError, StageFailedError) as refused:
+        except MethodError as refused:
             state, error = "failed", str(refused)
+        except StageFailedError as failed:
+            state, error, transient = "failed", str(failed), not failed.refused
+        except (UserError, DatasetError) as failed:
+            state, error, transient = "failed", str(failed), True
         except Exception:  # noqa: BLE001  # the one boundary where a trial's failure is recorded, with its traceback
-            state, error = "failed", traceback.format_exc()
+            state, error, transient = "failed", traceback.format_exc(), True
         return TrialRecord.model_validate(
             {
                 "study": self._search.study,
@@ -128,6 +151,7 @@ class Tuner:
                 "started": started.isoformat(timespec="seconds"),
                 "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
                 "error": error,
+                "transient": transient,
             }
         )
 
