@@ -92,7 +92,7 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
         bench.load_networks(stages)
     executor.begin(store, sources(stages), reporter)
     if fresh:
-        _forget(study, store)
+        forget(study, store)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
     write_json(folder / "plan.json", plan_json(study.plan))
@@ -157,9 +157,10 @@ def _replaced(study: Study, answer: Answer, shown: set[str]) -> set[str]:
     return {name for name in shown if name in tuned or (name.startswith(f"{MACRO}-") and name not in averages)}
 
 
-def _forget(study: Study, store: Store) -> None:
-    """Drop the stages of this study and set its records aside."""
-    for stage in study.plan.stages.values():
+def forget(study: Study, store: Store) -> None:
+    """Drop the stages of this study, those of its trials too, and set its records aside."""
+    tried = (stage for state in study.searches for stage in state.tried_stages())
+    for stage in (*study.plan.stages.values(), *tried):
         for key in stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,):
             store.remove(stage.kind, key)
     for run in study.plan.runs:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.driver import param_names, terminate_as_interrupt
+from adloc.driver import forget, param_names, terminate_as_interrupt
 from adloc.errors import UserError
 from adloc.plan import sources, walk
 from adloc.study import located, spec_yaml, with_winners
@@ -40,7 +40,7 @@ def tune_study(
         study: prepared.
         on_demand: where stages are computed.
         reporter: hears of progress.
-        fresh: begin every search again.
+        fresh: compute everything again, what the study's runs need too; begin every search anew.
         new_revision: begin those again that are not what they were.
         storage: URL of Optuna's database; None for the journal in the workspace.
 
@@ -87,6 +87,8 @@ def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool,
     executor.begin(store, sources(first), reporter)
     optuna_storage = open_storage(study.workspace.journal_path(study.spec.study), storage)
     tracking = Tracking(study.workspace, study.spec, param_names(study))
+    if fresh:
+        forget(study, store)
     for state in study.searches:
         if fresh or state.changed or state.records.fingerprint() is None:
             state.records.begin(state.fingerprint)

@@ -128,6 +128,7 @@ def run(
             from adloc.tune import tune_study
 
             prepared = tune_study(prepared, computes, progress, fresh=fresh, new_revision=new_revision, storage=storage)
+            fresh = False  # all is forgotten, and what the trials computed is new
         outcome = run_study(prepared, computes, progress, fresh=fresh)
     answer = find_answer(prepared.plan, prepared.records)
     if as_json:

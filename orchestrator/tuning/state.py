@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adloc.errors import Complaint
+from adloc.plan import walk
 from adloc.tuning.search import Search, searches
 from adloc.tuning.trial_records import TrialRecord, TrialRecords, differences
 from adloc.tuning.trial_stages import TrialStages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from adloc.calibration import Calibration
     from adloc.stage_maker import StageMaker
+    from adloc.stages import Stage
     from adloc.study_file.spec import StudySpec
     from adloc.study_file.variants import Winner
 
@@ -45,6 +47,14 @@ class SearchState:
     def is_done(self) -> bool:
         """Whether no further trial is begun, and none tried again."""
         return self.search.is_done(self.trials) and not any(trial.transient for trial in self.trials)
+
+    def tried_stages(self) -> Iterator[Stage]:
+        """What its trials had computed; one that several needed comes several times."""
+        for trial in self.trials:
+            if trial.state != "failed":
+                variant = self.search.variant(trial.params)
+                for category in trial.categories:
+                    yield from walk(self.stages.evaluation(variant, category))
 
     @property
     def n_failed(self) -> int:
