@@ -437,6 +437,19 @@ def test_own_network(own_networks: str, images: Tensor) -> None:
     assert torch.equal(first, again)
 
 
+def test_own_network_is_known_by_its_code_too(own_networks: str, tmp_path: Path) -> None:
+    """Another way through the same weights gives other features, so it has another hash."""
+    backbone, source = f"{own_networks}:net", tmp_path / f"{own_networks}.py"
+    weights = resolve_weights(backbone, "default")
+    before = hash_weights(backbone, weights)
+    code = source.read_text()
+    source.write_text(code.replace("self.first(x) *", "self.first(x).relu() *"))
+    assert source.read_text() != code
+    assert hash_weights(backbone, weights) != before
+    source.write_text(code)
+    assert hash_weights(backbone, weights) == before
+
+
 def test_own_network_with_a_file(own_networks: str, tmp_path: Path, images: Tensor) -> None:
     """A function's network takes the weights of a file."""
     from own_networks import Net  # type: ignore[import-not-found]

@@ -17,7 +17,7 @@ import torch
 from pydantic import ValidationError
 from scipy.spatial.distance import mahalanobis
 
-from adloc.methods import padim
+from adloc.methods import memory, padim
 from adloc.methods.detector import Result, StepContext
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
@@ -218,6 +218,32 @@ def test_unknown_free_memory_refuses_nothing(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(padim, "free_bytes", lambda _: None)
     with pytest.raises(BegunError):
         fit(noise(4))
+
+
+@pytest.mark.parametrize(
+    ("folder", "limit", "used", "prefix"),
+    [
+        ("/sys/fs/cgroup", "memory.max", "memory.current", ""),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    ],
+)
+def test_free_memory_is_what_the_container_leaves(
+    monkeypatch: pytest.MonkeyPatch, folder: str, limit: str, used: str, prefix: str
+) -> None:
+    """The limit less what is used of it, but for the file cache, which can be given up; never below nothing."""
+    gib = 2**30
+    files = {
+        "/proc/meminfo": f"MemTotal: {99 << 20} kB\nMemAvailable: {50 << 20} kB\n",
+        f"{folder}/{limit}": f"{8 * gib}\n",
+        f"{folder}/{used}": f"{7 * gib}\n",
+        f"{folder}/memory.stat": f"anon {5 * gib}\n{prefix}inactive_file {gib}\n{prefix}active_file {gib // 2}\n",
+    }
+    monkeypatch.setattr(memory, "_read_text", lambda path: files.get(str(path), ""))
+    assert free_bytes(CPU) == 2.5 * gib
+    files[f"{folder}/{used}"] = f"{20 * gib}\n"
+    assert free_bytes(CPU) == 0
+    files[f"{folder}/{limit}"] = "max\n"
+    assert free_bytes(CPU) == 50 * gib
 
 
 def test_free_memory_is_read_from_the_system() -> None:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from adloc.calibration import calibrations
+from adloc.compute import Extents
 from adloc.datasets.sample import Fingerprint, Picture, Sample
 from adloc.errors import StageMismatchError, UserError
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
-from adloc.plan import Inventory, Plan, Run, make_plan
+from adloc.plan import Inventory, Plan, Run, deepen, make_plan, walk
+from adloc.stage_maker import StageMaker
 from adloc.stages import FeatureStage, StepStage
 from adloc.study_file.spec import StudySpec
+from adloc.tuning.state import search_states
+from adloc.tuning.trial import Reach
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from adloc.tuning.state import SearchState
 
 
 class Nowhere:
@@ -47,16 +57,28 @@ def inventory(categories: Sequence[str], seeds: Sequence[int] = (42, 43, 44), n_
     return Inventory(samples, prints, weights)
 
 
+def spec_of(**study: Any) -> StudySpec:
+    """A PatchCore study."""
+    patchcore = {"method": "patchcore", "params": {"backbone": "resnet18"}}
+    return StudySpec.model_validate({"study": "s", "dataset": {"kind": "textures"}, "methods": [patchcore], **study})
+
+
 def plan_of(categories: Sequence[str] = ("a", "b"), **study: Any) -> Plan:
     """The plan of a PatchCore study over these categories."""
-    patchcore = {"method": "patchcore", "params": {"backbone": "resnet18"}}
-    values = {"study": "s", "dataset": {"kind": "textures"}, "methods": [patchcore], **study}
-    return make_plan(StudySpec.model_validate(values), inventory(categories))
+    return make_plan(spec_of(**study), inventory(categories))
 
 
 def grid(**lists: list[Any]) -> list[dict[str, Any]]:
     """PatchCore with a grid."""
     return [{"method": "patchcore", "params": {"backbone": "resnet18", "reweight": "none"}, "grid": lists}]
+
+
+def search_of(spec: StudySpec, known: Inventory, folder: Path) -> SearchState:
+    """A study's one search, of which the folder has no trials."""
+    categories = sorted({sample.category for sample in known.samples})
+    maker = StageMaker(spec, known.weights)
+    (state,) = search_states(spec, categories, partial(calibrations, spec, known), maker, folder)
+    return state
 
 
 def keys(run: Run, kind: str) -> set[str]:
@@ -84,6 +106,51 @@ def test_every_number_of_neighbours_shares_one_search() -> None:
     plan = plan_of(("a",), methods=grid(neighbours=[3, 9]))
     assert plan.count()["patchcore.search"] == 2  # validation and test part
     assert {plan.extents[k] for run in plan.runs for k in keys(run, "patchcore.search")} == {9.0}
+
+
+def test_equal_variants_of_two_entries_run_once() -> None:
+    """A ratio that stands in the params of one entry and in the grid of another is one variant."""
+    alone = {"method": "patchcore", "params": {"backbone": "resnet18", "reweight": "none", "coreset_ratio": 0.1}}
+    plan = plan_of(("a",), methods=[alone, *grid(coreset_ratio=[0.1, 0.5])])
+    assert [run.variant.params.model_dump()["coreset_ratio"] for run in plan.runs] == [0.1, 0.5]
+    assert len({run.run_id for run in plan.runs}) == 2
+
+
+def test_what_goes_on_from_a_result_deepens_it_at_any_remove() -> None:
+    """Of three ratios the largest asks for the most: both below it reach as far, whatever the order of the bases."""
+    bases = plan_of(("a",), methods=grid(coreset_ratio=[0.01, 0.05, 0.2])).bases
+    largest = next(key for key, base in bases.items() if base.key in bases)
+    middle = bases[largest].key
+    smallest = bases[middle].key
+    for ordered in (bases, dict(reversed(bases.items()))):
+        extents = {smallest: 3.0, middle: 5.0, largest: 40.0}
+        deepen(extents, ordered)
+        assert extents == {smallest: 40.0, middle: 40.0, largest: 40.0}
+    extents = {smallest: 40.0, middle: 5.0, largest: 3.0}
+    deepen(extents, bases)
+    assert extents == {smallest: 40.0, middle: 5.0, largest: 3.0}
+
+
+def test_trial_raises_the_searches_that_it_goes_on_from(tmp_path: Path) -> None:
+    """Trials with up to 40 neighbours go on from the plan's search for 3 at a smaller ratio: it must reach as far."""
+    params = {"backbone": "resnet18", "coreset_ratio": 0.5}
+    space = {"neighbours": {"low": 2, "high": 40, "type": "int"}}
+    methods = [
+        {"method": "patchcore", "params": {"backbone": "resnet18", "neighbours": 3},
+         "grid": {"coreset_ratio": [0.4, 0.5]}},
+        {"method": "patchcore", "params": params, "tune": {"space": space}},
+    ]  # fmt: skip
+    plan = plan_of(("a",), methods=methods)
+    stages = search_of(plan.spec, inventory(("a",)), tmp_path).stages
+    reach = Reach(Extents.of(plan))
+    trial = stages.evaluation(stages.search.variant({"neighbours": 12}), "a")
+    (search,) = [stage for stage in walk(trial) if stage.kind == "patchcore.search"]
+    base = plan.bases[search.key]
+    assert plan.extents[base.key] == 9.0  # the untuned setting's
+    reach.extend(walk(trial), stages.search)
+    assert reach.extents.bases[search.key].key == base.key
+    assert reach.extents.extents[search.key] == 40.0
+    assert reach.extents.extents[base.key] == 40.0
 
 
 def test_a_larger_ratio_changes_no_key_of_the_others() -> None:
@@ -148,16 +215,57 @@ def test_what_matters_changes_the_key_of_a_run(change: dict[str, Any]) -> None:
 
 def test_content_of_an_image_changes_the_keys() -> None:
     """A changed file makes its stages, and the runs that rest on them, new."""
-    spec = StudySpec.model_validate(
-        {"study": "s", "dataset": {"kind": "textures"},
-         "methods": [{"method": "patchcore", "params": {"backbone": "resnet18"}}]}
-    )  # fmt: skip
-    known = inventory(("a", "b"))
+    spec, known = spec_of(), inventory(("a", "b"))
     prints = dict(known.fingerprints) | {"a/test/good/000.png": Fingerprint("other", "", 64, 64)}
     before = make_plan(spec, known)
     after = make_plan(spec, Inventory(known.samples, prints, known.weights))
     changed = {a.category for a, b in zip(before.runs, after.runs, strict=True) if a.key != b.key}
     assert changed == {"a"}
+
+
+def test_weights_are_known_by_their_content_not_their_place() -> None:
+    """The same bytes under another path give the same runs, in the same average; other bytes give others."""
+    known = inventory(("a", "b"))
+
+    def runs(path: str, sha256: str) -> list[tuple[str, str, str]]:
+        params = {"backbone": "resnet18", "weights": path}
+        spec = spec_of(methods=[{"method": "patchcore", "params": params}])
+        weights = {("resnet18", path, 42): sha256}
+        plan = make_plan(spec, Inventory(known.samples, known.fingerprints, weights))
+        return [(run.run_id, run.key, run.group) for run in plan.runs]
+
+    assert runs("/here/a.pth", "one") == runs("/there/b.pth", "one")
+    assert len({group for *_, group in runs("/here/a.pth", "one")}) == 1
+    for ours, theirs in zip(runs("/here/a.pth", "one"), runs("/here/a.pth", "two"), strict=True):
+        assert all(a != b for a, b in zip(ours, theirs, strict=True))
+
+
+def test_renamed_defect_renews_the_record_and_no_stage() -> None:
+    """No figure depends on the name of a defect's folder, but the record names it for every image."""
+    spec = spec_of(split={"train_fraction": 1, "validation_defects": 0})
+    known = inventory(("a",))
+    renamed, prints = [], {}
+    for sample in known.samples:
+        name, defect = (text.replace("cut", "chip") for text in (sample.name, sample.defect))
+        renamed.append(replace(sample, name=name, defect=defect))
+        prints[renamed[-1].identity] = known.fingerprints[sample.identity]
+    before, after = make_plan(spec, known), make_plan(spec, Inventory(renamed, prints, known.weights))
+    assert set(before.stages) == set(after.stages)
+    assert before.runs[0].run_id == after.runs[0].run_id
+    assert before.runs[0].key != after.runs[0].key
+
+
+def test_other_weights_of_any_choice_are_another_search(tmp_path: Path) -> None:
+    """Trials made with the old bytes of one of the files do not count any more."""
+    known = inventory(("a",))
+    space = {"weights": {"choices": ["default", "/w/b.pth"]}, "neighbours": {"low": 2, "high": 9, "type": "int"}}
+    spec = spec_of(methods=[{"method": "patchcore", "params": {"backbone": "resnet18"}, "tune": {"space": space}}])
+
+    def fingerprint(sha256: str) -> Mapping[str, Any]:
+        weights = {("resnet18", "default", 42): "one", ("resnet18", "/w/b.pth", 42): sha256}
+        return search_of(spec, Inventory(known.samples, known.fingerprints, weights), tmp_path).fingerprint
+
+    assert fingerprint("two") == fingerprint("two") != fingerprint("three")
 
 
 def test_standard_split_has_no_threshold() -> None:

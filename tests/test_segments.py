@@ -94,6 +94,14 @@ def test_longer_lists_may_be_built_on(coreset: Result) -> None:
     assert_same_bits(search(coreset, 0.3, k=5, base=base), search(coreset, 0.3, k=5))
 
 
+def test_shorter_lists_are_refused(coreset: Result) -> None:
+    """Lists of 3 neighbours cannot be made into lists of 9, unless the base has no more than 3 entries."""
+    with pytest.raises(ValueError, match="9 neighbours cannot go on from one for 3"):
+        search(coreset, 0.3, k=9, base=search(coreset, 0.1, k=3))
+    few = search(coreset, 0.0012, k=3)  # 3 entries
+    assert_same_bits(search(coreset, 0.3, k=9, base=few), search(coreset, 0.3, k=9))
+
+
 def test_cosine_is_built_in_the_same_way(coreset: Result) -> None:
     """The other metric, and a base of fewer entries than neighbours are asked for."""
     base = search(coreset, 0.002, metric="cosine")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from adloc import store as store_module
 from adloc.methods.detector import Result
 from adloc.store import Store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -113,4 +114,103 @@ def test_verify_finds_damage_behind_the_memory_of_a_process(tmp_path: Path) -> N
     content[-1] ^= 0x01
     path.write_bytes(content)
     assert store.verify() == [path]
+    assert store.verify() == []
+
+
+def test_arrays_are_added_to_those_of_another_writer(tmp_path: Path) -> None:
+    """A writer that has not seen the other's arrays keeps them; an array of the same name is replaced."""
+    one, other = Store(tmp_path), Store(tmp_path)
+    one.add("kind", KEY, Result({"a": np.zeros(3), "b": np.zeros(3)}, {}, 2.0))
+    other.add("kind", KEY, Result({"b": np.ones(3), "c": np.ones(3)}, {}, 1.0))
+    back = one.get("kind", KEY)
+    assert back is not None
+    assert {name: array.tolist() for name, array in back.arrays.items()} == {
+        "a": [0, 0, 0], "b": [1, 1, 1], "c": [1, 1, 1],
+    }  # fmt: skip
+    assert back.seconds == 2.0
+
+
+def test_arrays_added_at_once_are_all_kept(tmp_path: Path) -> None:
+    """Eight writers under one key, none of which waits for another to end."""
+    start = threading.Barrier(8)
+
+    def add(number: int) -> None:
+        start.wait()
+        Store(tmp_path).add("kind", KEY, Result({f"array {number}": np.full(5, number)}))
+
+    for _ in range(3):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(add, range(8)))
+        back = Store(tmp_path).get("kind", KEY)
+        assert back is not None
+        assert {name: int(array[0]) for name, array in back.arrays.items()} == {f"array {i}": i for i in range(8)}
+        Store(tmp_path).remove("kind", KEY)
+
+
+def test_reader_maps_the_file_that_it_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A larger result put in its place while it is read leaves the reader with the whole of the old one."""
+    Store(tmp_path).put("kind", KEY, Result({"a": np.arange(5), "b": np.arange(5) + 10}, {"n": 1}))
+    whole, calls = store_module._map, []
+
+    def interrupted(*arguments: Any) -> np.ndarray:
+        if not calls:
+            calls.append(arguments)
+            Store(tmp_path).put("kind", KEY, Result({n: np.full(500, -1) for n in "abc"}, {"n": 2}))
+        return whole(*arguments)
+
+    monkeypatch.setattr(store_module, "_map", interrupted)
+    back = Store(tmp_path).get("kind", KEY)
+    assert back is not None
+    assert back.facts == {"n": 1}
+    assert {name: array.tolist() for name, array in back.arrays.items()} == {
+        "a": [0, 1, 2, 3, 4], "b": [10, 11, 12, 13, 14],
+    }  # fmt: skip
+    assert not (tmp_path / "damaged").exists()
+    now = Store(tmp_path).get("kind", KEY)
+    assert now is not None
+    assert now.facts == {"n": 2}
+
+
+def test_result_collected_while_it_is_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process deletes between the reading and the note that it was used is still given."""
+    store = Store(tmp_path)
+    store.put("kind", KEY, make_result())
+    whole = os.utime
+
+    def collected(path: Path, *rest: Any) -> None:
+        path.unlink()
+        whole(path, *rest)
+
+    monkeypatch.setattr(os, "utime", collected)
+    back = store.get("kind", KEY)
+    assert back is not None
+    np.testing.assert_array_equal(back.arrays["order"], make_result().arrays["order"])
+    assert store.get("kind", KEY) is None
+
+
+def test_two_may_collect_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results and leftovers that another process deletes first are passed over, and nothing else is."""
+    store = Store(tmp_path)
+    keys = [f"{i:032x}" for i in range(4)]
+    for key in keys:
+        store.put("kind", key, make_result())
+    entries = store.entries()
+    first = next(entries)
+    store.remove("kind", keys[2])
+    assert [first.key, *(entry.key for entry in entries)] == [keys[0], keys[1], keys[3]]
+
+    whole = Path.stat
+    doomed = {store.path("kind", keys[1]), first.path.with_name(".left.tmp")}
+    for path in doomed:
+        path.touch()
+
+    def collected(path: Path, **how: Any) -> os.stat_result:
+        if path in doomed:
+            doomed.remove(path)
+            path.unlink()
+        return whole(path, **how)
+
+    monkeypatch.setattr(Path, "stat", collected)
+    assert {entry.key for entry in store.collect(0)} == {keys[0], keys[3]}
+    assert doomed == set()
     assert store.verify() == []

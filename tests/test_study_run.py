@@ -18,6 +18,10 @@ from click.testing import CliRunner, Result
 
 from adloc.answer.results import SIZES, WHO
 from adloc.cli import cli
+from adloc.metrics.registry import METRICS
+from adloc.record.records import Records
+from adloc.study_file.validation import load_study
+from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,6 +118,22 @@ def test_macro_is_the_mean_over_categories(study_file: Path, finished: Path) -> 
     assert macro["threshold"] is None
 
 
+def test_average_over_some_of_the_categories_is_not_done(study_file: Path, workspace: Path) -> None:
+    """While a category's run is still to come, the macro row says so and has no figure, but those of the others."""
+    whole = rows_of(study_file, workspace)
+    shutil.rmtree(workspace / "studies" / "tiny" / "records" / whole[2]["run_id"])  # strip, the first ratio
+    rows = rows_of(study_file, workspace)
+    assert [(row["category"], row["status"]) for row in rows] == [
+        ("gear", "done"), ("gear", "done"), ("strip", "done"), ("macro", "incomplete"), ("macro", "done"),
+    ]  # fmt: skip
+    assert rows[3]["run_id"] == whole[4]["run_id"]
+    assert all(rows[3][name] is None for name in METRICS)
+    assert rows[4] == whole[5]
+    shutil.rmtree(workspace / "studies" / "tiny" / "records" / whole[3]["run_id"])  # now strip is not there at all
+    rows = rows_of(study_file, workspace)
+    assert [(row["category"], row["status"]) for row in rows[2:]] == [("macro", "incomplete")] * 2
+
+
 def test_bright_and_dark_blobs_are_found(study_file: Path, finished: Path) -> None:
     """The detector does its work: glaring defects are found and located."""
     for row in rows_of(study_file, finished):
@@ -156,6 +176,18 @@ def test_records_alone_suffice(study_file: Path, workspace: Path) -> None:
     assert len(mlflow_runs(workspace)) == 1 + 4 + 2
 
 
+def test_costs_are_whole_after_the_features_have_gone(study_file: Path, workspace: Path) -> None:
+    """Features leave the store first; a run that is recorded again without them has cost what it did."""
+    before = {row["run_id"]: row for row in rows_of(study_file, workspace)}
+    shutil.rmtree(workspace / "studies" / "tiny" / "records")
+    shutil.rmtree(workspace / "store" / "features")
+    outcome = json.loads(adloc("study", "run", study_file, "--workspace", workspace, "--json").stdout)["outcome"]
+    assert outcome == {"n_done": 4, "n_computed": 4, "n_failed": 0, "n_stages": 0}
+    for row in rows_of(study_file, workspace):
+        for name in ("fit_s", "score_ms_per_image", "model_mb"):
+            assert row[name] == before[row["run_id"]][name] > 0
+
+
 def test_moved_workspace_keeps_its_artifacts_together(study_file: Path, workspace: Path) -> None:
     """MLflow stores absolute paths: a workspace that was moved is mended when it is next used."""
     adloc("study", "run", study_file, "--workspace", workspace)
@@ -168,6 +200,37 @@ def test_lost_mlflow_index_makes_no_duplicates(study_file: Path, workspace: Path
     (workspace / "studies" / "tiny" / "mlflow.json").unlink()
     adloc("study", "run", study_file, "--workspace", workspace)
     assert len(mlflow_runs(workspace)) == 1 + 4 + 2
+
+
+def test_run_that_was_not_remembered_is_shown_once(study_file: Path, workspace: Path, monkeypatch: Any) -> None:
+    """Killed when MLflow has the whole of a run and the index does not know it: it is replaced, not doubled."""
+    from adloc.tracking import Tracking
+
+    class KilledError(BaseException):
+        """What SIGKILL would do, as far as this process can tell."""
+
+    _, spec = load_study(study_file, [])
+    records = Records(workspace / "studies" / "tiny")
+    found = next(records.all())
+    new = found.model_copy(update={"run_id": "gear-patchcore-new"})
+    whole = Tracking._remember
+
+    def remember(self: Tracking, run_id: str, mlflow_run_id: str, key: str) -> None:
+        if key:
+            raise KilledError
+        whole(self, run_id, mlflow_run_id, key)
+
+    def log() -> None:
+        Tracking(Workspace(workspace), spec, list(found.params)).log(new, records.path(found.run_id))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracking, "_remember", remember)
+        with pytest.raises(KilledError):
+            log()
+    log()
+    runs = [run for run in mlflow_runs(workspace) if run.data.tags.get("adloc.run_id") == new.run_id]
+    assert [run.info.status for run in runs] == ["FINISHED"]
+    assert len(mlflow_runs(workspace)) == 1 + 4 + 2 + 1
 
 
 def test_extended_grid_computes_only_what_is_new(study_file: Path, workspace: Path) -> None:

@@ -170,6 +170,10 @@ def test_unified_model_has_both_thresholdings(unified: Any) -> None:
         own, common = by_scope["category"][category], by_scope["global"][category]
         assert [own[m] for m in MODEL] == [common[m] for m in MODEL]
         assert own["n_train"] == 20  # 10 of each
+    averages = [r for r in rows if r["scope"] == "unified" and r["category"] == "macro"]
+    assert [row["n_train"] for row in averages] == [20] * 4  # those of the one model, not once for each category
+    separate = [r for r in rows if r["scope"] == "category" and r["category"] == "macro"]
+    assert [row["n_train"] for row in separate] == [20] * 2
     assert by_scope["global"]["gear"]["threshold"] == by_scope["global"]["strip"]["threshold"]
     assert by_scope["category"]["gear"]["threshold"] != by_scope["category"]["strip"]["threshold"]
 

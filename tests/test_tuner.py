@@ -71,7 +71,7 @@ def objective(values: dict[str, Any], category: str) -> dict[str, float | None]:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[TrialRecord]]:
-    """Run a search in a folder; with `kill_at`, die in that trial."""
+    """Run a search in a folder; with `kill_at`, die in that trial of those tried, or once its record is written."""
 
     def run_search(search: Search, folder: str, kill_at: tuple[int, str] | None = None, url: str | None = None) -> Any:
         count = iter(range(10_000))
@@ -90,7 +90,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[T
         storage = open_storage(tmp_path / folder / "x.journal", url)
         suggestions = Suggestions(search, records.revision, records.ticket, {"of": "a test"}, storage)
         none: Any = None
-        return Tuner(search, Parts(), none, none, records).run(suggestions, lambda r: f"run-{r.number}", Quiet())
+
+        def track(record: TrialRecord) -> str:
+            if kill_at == (record.number, "recorded"):
+                raise Killed
+            return f"run-{record.number}"
+
+        return Tuner(search, Parts(), none, none, records).run(suggestions, track, Quiet())
 
     return run_search
 
@@ -122,6 +128,18 @@ def test_killed_and_run_again_the_suggestions_are_the_same(run: Any, tmp_path: P
     finished = [t for t in optuna_trials(tmp_path, "stopped") if t.state.name == "COMPLETE"]
     assert [t.user_attrs["number"] for t in finished] == list(range(16))
     assert finished[3].user_attrs["mlflow_run_id"] == "run-3"
+
+
+def test_trial_killed_before_and_after_its_record_is_told_once(run: Any, tmp_path: Path) -> None:
+    """The first attempt left a failed trial of its number in Optuna: it does not stand for the second, which ended."""
+    search = search_of(trials=24, prune=False)
+    whole = run(search, "whole")
+    for kill_at in ((12, "b"), (12, "recorded")):
+        with pytest.raises(Killed):
+            run(search, "stopped", kill_at)
+    assert asked(run(search, "stopped")) == asked(whole)
+    finished = [t for t in optuna_trials(tmp_path, "stopped") if t.state.name == "COMPLETE"]
+    assert sorted(t.user_attrs["number"] for t in finished) == list(range(24))
 
 
 def test_wave_is_suggested_together_whatever_stops_it(run: Any) -> None:

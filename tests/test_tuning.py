@@ -21,6 +21,8 @@ from adloc.errors import StageMismatchError
 from adloc.executors.executor import Computing, OnDemand
 from adloc.parts import TestPart, ValidationPart
 from adloc.study import prepare
+from adloc.study_file.validation import load_study
+from adloc.tuning.trial_records import TrialRecord
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -382,6 +384,85 @@ def test_no_average_of_what_only_some_categories_have(study_file: Path, tmp_path
     ]  # fmt: skip
     assert "no trial keeps the constraints" in output
     assert "What tuning gained: " in output
+
+
+@pytest.mark.parametrize("reason", ["device", "storage"])
+def test_what_is_refused_leaves_the_search_as_it_was(
+    study_file: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    """`--fresh` begins a search again once everything that can be refused was looked at, and not before."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = ("--device", "cuda") if reason == "device" else ("--storage", "nosuchdatabase://x")
+    folder = workspace / "studies" / "tuned" / "trials" / "patchcore"
+    before = (folder / "search.json").read_bytes()
+    said = adloc("study", "run", study_file, "--workspace", workspace, "--fresh", *asked, expect=2)
+    assert "--storage" in said if reason == "storage" else "cuda" in said.lower()
+    assert (folder / "search.json").read_bytes() == before
+    assert len(trials(workspace)) == 8
+    assert "8 of 8 trials, done" in adloc("study", "status", study_file, "--workspace", workspace)
+
+
+def test_trials_of_one_model_for_all_are_tagged_as_such(study_file: Path, workspace: Path) -> None:
+    """In a study of nothing but the unified scope MLflow shows its trials beside its runs; else beside the others."""
+    from adloc.tracking import Tracking
+
+    record = TrialRecord.model_validate(trials(workspace)[0])
+    for number, scopes in enumerate((["unified"], ["category"], ["category", "unified"])):
+        _, spec = load_study(study_file, [f"scopes={json.dumps(scopes)}"])
+        tracking = Tracking(Workspace(workspace), spec, list(record.hyperparameters))
+        shown = tracking.log_trial(record.model_copy(update={"number": 100 + number}))
+        (run,) = [run for run in mlflow_runs(workspace) if run.info.run_id == shown]
+        assert run.data.tags["adloc.scope"] == scopes[0]
+
+
+def test_trials_leave_no_short_search_behind(mvtec_tree: Path, tmp_path: Path) -> None:
+    """Trials that go on from a search of the plan's for fewer neighbours: what they keep is that of a fresh store."""
+    import torch
+
+    from adloc.compute import Extents, Workbench
+    from adloc.store import Store
+    from adloc.tune import tune_study
+
+    def prepared(text: str) -> Study:
+        path = tmp_path / "study.yaml"
+        path.write_text(text.replace("ROOT", str(mvtec_tree)))
+        return prepare(path, [], Workspace(tmp_path / "workspace"), download=False)
+
+    head = """\
+study: far
+dataset: {kind: mvtec_ad, root: ROOT, categories: [gear]}
+image: {size: 48}
+heatmaps: 0
+methods:
+"""
+    tuned = tune_study(
+        prepared(
+            head
+            + """\
+  - {method: patchcore, params: {backbone: efficientnet_lite0, neighbours: 3}, grid: {coreset_ratio: [0.4, 0.5]}}
+  - method: patchcore
+    params: {backbone: efficientnet_lite0, coreset_ratio: 0.5}
+    tune: {space: {neighbours: {low: 2, high: 40, type: int}}}
+tuning: {trials: 1, metric: val_image_auroc}
+"""
+        ),
+        OnDemand(Computing(device="cpu")),
+        Watcher(),
+    )
+    assert [trial.state for trial in tuned.searches[0].trials] == ["complete"]
+    params = "{backbone: efficientnet_lite0, coreset_ratio: 0.5, neighbours: 40}"
+    plain = prepared(f"{head}  - {{method: patchcore, params: {params}}}\n")
+    (run,) = plain.plan.runs
+    assert run.validation is not None
+    shutil.copytree(tmp_path / "workspace" / "store" / "features", tmp_path / "fresh" / "features")
+    found = []
+    for path in (tmp_path / "workspace" / "store", tmp_path / "fresh"):
+        bench = Workbench(Store(path), Extents.of(plain.plan), torch.device("cpu"), Watcher())
+        scores = bench.result(run.validation).arrays["image_scores"]
+        found.append((scores.tolist(), bench.result(run.threshold).facts["threshold"]))  # type: ignore[arg-type]
+    assert found[0] == found[1]
 
 
 @pytest.mark.slow
