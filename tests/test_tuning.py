@@ -348,6 +348,18 @@ def test_changed_search_is_refused_with_its_differences(study_file: Path, worksp
 
 
 @pytest.mark.slow
+def test_fresh_computes_what_trials_had_computed_too(study_file: Path, tmp_path: Path) -> None:
+    """As many stages as the first time, for the same answer; the trials of before stay where they are."""
+    run = ("study", "run", study_file, "--workspace", tmp_path, "--set", "tuning.trials=3", "--json")
+    first, again = json.loads(adloc(*run)), json.loads(adloc(*run, "--fresh"))
+    assert first["outcome"]["n_stages"] == again["outcome"]["n_stages"] > 30
+    assert again["outcome"]["n_computed"] == 4
+    assert [r["pixel_aupro"] for r in again["results"]] == [r["pixel_aupro"] for r in first["results"]]
+    assert len(trials(tmp_path)) == 3
+    assert [r["status"] for r in json.loads(adloc(*run))["results"]] == ["done"] * 6
+
+
+@pytest.mark.slow
 def test_one_model_for_all_is_tuned_for_the_threshold_that_it_will_have(study_file: Path, tmp_path: Path) -> None:
     """With one threshold for all categories, a trial's F1 is that of the runs with its setting."""
     change = ("--set", "scopes=[unified]", "--set", "thresholds.scope=global", "--set", "tuning.metric=val_image_f1",

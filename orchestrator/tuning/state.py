@@ -54,7 +54,8 @@ class SearchState:
             if trial.state != "failed":
                 variant = self.search.variant(trial.params)
                 for category in trial.categories:
-                    yield from walk(self.stages.evaluation(variant, category))
+                    for last in (self.stages.evaluation(variant, category), self.stages.threshold(variant, category)):
+                        yield from walk(last)
 
     @property
     def n_failed(self) -> int:
