@@ -391,6 +391,12 @@ def test_change_that_is_undone_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (again.revision, again.ticket, again.fingerprint()) == (1, first.ticket, {"high": 9})
     assert TrialRecords(tmp_path, "x", {"high": 10}).revision == 2
     assert first.ticket != second.ticket
+    (tmp_path / "trials" / "x" / "r2").mkdir()
+    (tmp_path / "trials" / "x" / "search.json").unlink()
+    lost = TrialRecords(tmp_path, "x", {"high": 10})
+    assert lost.fingerprint() is None
+    lost.begin({"high": 10})
+    assert lost.revision == 3  # whatever the records in r2 are of
 
 
 def test_differences_name_every_key() -> None:

@@ -67,35 +67,38 @@ class TrialRecord(BaseModel):
 
 
 class TrialRecords:
-    """The trial records of one search, on disk.
-
-    Attributes:
-        revision: the last one that searches what is searched today, else the last one; 0 before the first.
-        ticket: of the revision: tells its Optuna study from that of another workspace.
-    """
+    """The trial records of one search, on disk."""
 
     def __init__(self, study_path: Path, search: str, fingerprint: Mapping[str, Any]) -> None:
         """Keep them under the study's folder of the workspace; `fingerprint`: of what is searched today."""
         self._root = study_path / "trials" / search
         self._about = self._root / "search.json"
         revisions = self._revisions()
-        same = [number for number, known in enumerate(revisions, 1) if known["fingerprint"] == fingerprint]
-        self.revision = same[-1] if same else len(revisions)
-        self.ticket = str(revisions[self.revision - 1]["ticket"]) if revisions else ""
+        found = [each for each in revisions if each["fingerprint"] == fingerprint] or revisions
+        self._present: dict[str, Any] | None = found[-1] if found else None
+
+    @property
+    def revision(self) -> int:
+        """The last one that searches what is searched today, else the last one; 0 before the first."""
+        return int(self._present["revision"]) if self._present else 0
+
+    @property
+    def ticket(self) -> str:
+        """Of the revision: tells its Optuna study from that of another workspace."""
+        return str(self._present["ticket"]) if self._present else ""
 
     def fingerprint(self) -> dict[str, Any] | None:
         """What the revision searches; None before the first."""
-        if not self.revision:
-            return None
-        found = self._revisions()[self.revision - 1]["fingerprint"]
-        return found if isinstance(found, dict) else None
+        return dict(self._present["fingerprint"]) if self._present else None
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
         """Start the next revision; the records of those before stay where they are."""
-        self.ticket = uuid4().hex[:12]
-        revisions = [*self._revisions(), {"fingerprint": fingerprint, "ticket": self.ticket}]
-        write_json(self._about, {"revisions": revisions})
-        self.revision = len(revisions)
+        revisions = self._revisions()
+        # Past every folder of records too: what is known of the searches may have been lost.
+        folders = [int(path.name[1:]) for path in self._root.glob("r*") if path.name[1:].isdigit()]
+        number = max([0, *folders, *(int(each["revision"]) for each in revisions)]) + 1
+        self._present = {"revision": number, "ticket": uuid4().hex[:12], "fingerprint": dict(fingerprint)}
+        write_json(self._about, {"revisions": [*revisions, self._present]})
 
     def write(self, record: TrialRecord) -> None:
         """Keep a record."""
