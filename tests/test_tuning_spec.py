@@ -58,6 +58,8 @@ def complaint(path: Path, *overrides: str) -> list[str]:
         ("tuning.constraints={model_mb: 0}", "tuning.constraints.model_mb is 0", "above 0", "200"),
         ("tuning.trails=3", "tuning.trails is not a key here", "trials", "did you mean trials?"),
         ("methods[0].tune.space=[]", "tune.space is []", "auto", "coreset_ratio"),
+        ("methods[0].tune.space=all", "tune.space is all", "hyperparameters with their range", "coreset_ratio"),
+        ("methods[0].tune.start={neighbours: 1}", "reweight is every_patch", "neighbours of 2 or more", "none"),
         ("methods[0].tune.space={}", "tune.space is empty", "something to search", "coreset_ratio"),
         ("methods[0].params.patch_size=3", "space.patch_size is also in methods[0].params", "one of", "delete"),
         ("methods[0].grid.patch_size=[3]", "space.patch_size is also in methods[0].grid", "one of", "delete"),
