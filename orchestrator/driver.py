@@ -20,11 +20,12 @@ from adloc.study_file.variants import SETTING, TUNED, variants
 from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from adloc.answer.answer import Answer
     from adloc.executors.executor import OnDemand
     from adloc.plan import Run
+    from adloc.record.records import RunRecord
     from adloc.runner import Reporter
     from adloc.store import Store
     from adloc.study import Study
@@ -112,7 +113,7 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
         answer = find_answer(study.plan, study.records)
         write_answer(answer, folder)
         _track_macro(study, answer, tracking)
-        tracking.retire(_replaced(study, answer, tracking.shown()))
+        tracking.retire(_replaced(study, answer, known.values(), tracking.shown()))
         n_failed = sum(row["status"] == "failed" for row in answer.rows)
         status = "FAILED" if n_failed else "FINISHED"
         report = write_report(study)
@@ -149,10 +150,10 @@ def _track_macro(study: Study, answer: Answer, tracking: Tracking) -> None:
             tracking.log_macro(row, params[str(row["run_id"]).rpartition("-")[2]], drops.get(identity(row)))
 
 
-def _replaced(study: Study, answer: Answer, shown: set[str]) -> set[str]:
+def _replaced(study: Study, answer: Answer, known: Iterable[RunRecord], shown: set[str]) -> set[str]:
     """What MLflow shows and the study has no more: settings that a later search replaced, and averages."""
     planned = {run.run_id for run in study.plan.runs}
-    tuned = {r.run_id for r in study.records.all() if r.setting.startswith(TUNED) and r.run_id not in planned}
+    tuned = {r.run_id for r in known if r.setting.startswith(TUNED) and r.run_id not in planned}
     averages = {str(row["run_id"]) for row in answer.rows if row["category"] == MACRO}
     return {name for name in shown if name in tuned or (name.startswith(f"{MACRO}-") and name not in averages)}
 

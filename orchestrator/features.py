@@ -104,10 +104,10 @@ class FeatureExtraction:
             layers: that are needed.
             only: numbers of the images to look at; None for all.
         """
-        found = []
+        found, wanted = [], set(layers)
         for index in range(len(stage.image_keys)) if only is None else sorted(only):
             result = self._store.get(KIND, stage.image_keys[index])
-            if result is None or not result.arrays.keys() >= set(layers):
+            if result is None or not result.arrays.keys() >= wanted:
                 found.append(index)
         return found
 

@@ -293,9 +293,8 @@ class _Builder:
 
     def _by_content(self, values: dict[str, Any], setting: str, repeat: int) -> dict[str, Any]:
         """Hyperparameters with the hash of the weights in place of their path; and the setting, if it has a name."""
-        name = (str(values["backbone"]), str(values["weights"]), self._spec.seed + repeat)
         named = {SETTING: setting} if setting else {}
-        return values | {"weights": self._inventory.weights.get(name, "")} | named
+        return values | {"weights": self._maker.weights_hash(values, repeat)} | named
 
     def _parts(self, category: str, domain: Domain, repeat: int) -> Parts:
         split = self._spec.split.model_copy(update={"seed": self._spec.split.seed + repeat})

@@ -66,9 +66,8 @@ class StageMaker:
             **{name: each.model_dump(mode="json") for name, each in kept.items()},
         }
 
-    def weights_hash(self, variant: Variant, repeat: int) -> str:
-        """SHA-256 of the variant's weights; empty in a plan that is made to look at data alone."""
-        values = variant.params.model_dump(mode="json")
+    def weights_hash(self, values: Mapping[str, object], repeat: int) -> str:
+        """SHA-256 of the weights of these hyperparameters; empty in a plan that is made to look at data alone."""
         return self._weights.get((str(values["backbone"]), str(values["weights"]), self._seed + repeat), "")
 
     def _step(
@@ -83,7 +82,7 @@ class StageMaker:
         values = variant.params.model_dump(mode="json")
         backbone, weights = str(values["backbone"]), str(values["weights"])
         seed = self._seed + repeat if weights == "random" else 0
-        network = Network(backbone, weights, self.weights_hash(variant, repeat), seed)
+        network = Network(backbone, weights, self.weights_hash(values, repeat), seed)
         return self._stage(part, network, variant.image, tuple(values["layers"]))
 
     def _stage(self, part: Part, network: Network, image: ImageConfig, layers: tuple[str, ...]) -> FeatureStage:

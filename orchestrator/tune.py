@@ -106,9 +106,8 @@ def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool,
             suggestions = Suggestions(state.search, revision, ticket, state.fingerprint, optuna_storage)
             tuner = Tuner(state.search, state.stages, bench, reach, state.records, executor.map)
             trials = tuner.run(suggestions, tracking.log_trial, reporter)
-            figures = folder / "tuning" / state.search.name
-            draw_search(state.search, trials, suggestions.importances(), figures)
-            tracking.log_files(figures, f"tuning/{state.search.name}")
+            # The study's run, which comes next, shows the pictures in MLflow.
+            draw_search(state.search, trials, suggestions.importances(), folder / "tuning" / state.search.name)
     except BaseException:
         tracking.end("KILLED", folder / "tables", {})
         raise

@@ -58,7 +58,7 @@ class TrialStages:
         variant = self.search.variant(self.search.first)
         keys = [[self.evaluation(variant, c).key, self.threshold(variant, c).key] for c in self.calibration]
         parts = {c: [each.train.digest, each.validation.digest] for c, each in self.calibration.items()}
-        weights = {self._maker.weights_hash(v, self.search.repeat) for v in self.search.networks()}
+        weights = {self._maker.weights_hash(v.hyperparameters(), self.search.repeat) for v in self.search.networks()}
         return {
             **self._maker.settings(),
             "weights": sorted(weights),
