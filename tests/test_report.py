@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 from adloc.cli import cli
 from adloc.record.records import RunRecord
-from adloc.report.charts import Mark, pareto_front
-from adloc.report.drawing import Drawing
+from adloc.report.charts.drawing import Drawing
+from adloc.report.charts.lines import Mark, pareto_front
 from adloc.report.page import write_report
 from adloc.report.tables import Table, count, escape_latex, figure, words
 from adloc.study import prepare

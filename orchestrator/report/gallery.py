@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from adloc.answer.material import REGIME_TITLES
 from adloc.record.heatmaps import Caption, read_panels
 from adloc.regimes import REGIMES
-from adloc.report.material import REGIME_TITLES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from adloc.answer.material import Finding, Material
     from adloc.record.heatmaps import Panels
-    from adloc.report.material import Finding, Material
 
 MOST_PICTURES = 360  # strips; about 9 kB each
 SIDE = 200  # longest side of a panel, pixels

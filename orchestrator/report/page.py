@@ -63,8 +63,8 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     answer = find_answer(study.plan, study.records)
     write_answer(answer, folder)
 
+    from adloc.answer.material import gather
     from adloc.report.gallery import make_gallery
-    from adloc.report.material import gather
     from adloc.report.sections import make_sections
 
     material = gather(study.plan, answer, study.records, found)
@@ -78,7 +78,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from adloc.report.provenance import commands, study_file
+    from adloc.report.sections.provenance import commands, study_file
 
     source = files("adloc.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from adloc.report.material import Finding, Material, Setting
+    from adloc.answer.material import Finding, Material, Setting
 
 METRICS_COMPARED = ("image_auroc", "image_f1", "pixel_auroc", "pixel_aupro")
 ALPHA = 0.05

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.report.drawing import DASHES, N_SERIES, Drawing, text_width
+from adloc.report.charts.drawing import DASHES, N_SERIES, Drawing, text_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adloc.answer.compared import rank_leads
+from adloc.answer.material import REGIME_TITLES, number, title_of
 from adloc.metrics.registry import METRICS
-from adloc.report.charts import (
+from adloc.report.charts.grids import matrix_chart, rank_chart
+from adloc.report.charts.lines import (
     Axis,
     Estimate,
     Mark,
@@ -18,15 +21,12 @@ from adloc.report.charts import (
     scatter_chart,
     score_chart,
 )
-from adloc.report.compared import rank_leads
-from adloc.report.grids import matrix_chart, rank_chart
-from adloc.report.material import REGIME_TITLES, number, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adloc.report.drawing import Drawing
-    from adloc.report.material import Finding, Material, Setting
+    from adloc.answer.material import Finding, Material, Setting
+    from adloc.report.charts.drawing import Drawing
 
 MOST_CATEGORIES = 15  # with charts of their own
 MOST_ESTIMATES = 14

@@ -9,24 +9,21 @@ from typing import TYPE_CHECKING
 from adloc.answer.gains import sought_there
 from adloc.answer.results import MACRO
 from adloc.metrics.registry import METRICS
-from adloc.report.charts import Axis, Series, line_chart
-from adloc.report.figures import Figure
-from adloc.report.grids import bar_chart
+from adloc.report.charts.figures import Figure
+from adloc.report.charts.grids import bar_chart
+from adloc.report.charts.lines import Axis, Series, line_chart
+from adloc.report.section import Section
 from adloc.report.tables import Table, count, figure, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from adloc.report.material import Material
-    from adloc.report.section import Section
+    from adloc.answer.material import Material
     from adloc.report.tables import Cell
     from adloc.tuning.state import SearchState
 
 
-def tuning(
-    searches: tuple[SearchState, ...], study_path: Path, material: Material, section: Callable[..., Section]
-) -> Section | None:
+def tuning(searches: tuple[SearchState, ...], study_path: Path, material: Material) -> Section | None:
     """History, importance, the chosen setting, and validation against test."""
     begun = [state for state in searches if state.trials]
     if not begun:
@@ -60,7 +57,7 @@ def tuning(
         "A figure "
         "that was chosen as the largest of many is too good on the images that chose it: read it on the test part.",
     )
-    return section("tuning", "Tuning", text, tuple(tables), tuple(figures))
+    return Section("tuning", "Tuning", text, tuple(tables), tuple(figures))
 
 
 def _history(state: SearchState) -> list[Figure]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.report.charts import WIDTH, cut
-from adloc.report.drawing import N_SERIES, Drawing, text_width
+from adloc.report.charts.drawing import N_SERIES, Drawing, text_width
+from adloc.report.charts.lines import WIDTH, cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.answer.comparisons import identity
+from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
 from adloc.metrics.ranking import auroc
 from adloc.metrics.registry import METRICS
-from adloc.report.material import REGIME_TITLES, title_of
 from adloc.report.section import COSTS, NOISE, SHOWN, Section, who
 from adloc.report.tables import Table, count, figure, mark_best, significant, words
 from adloc.uncertainty.resampling import Interval
@@ -21,8 +21,8 @@ from adloc.uncertainty.resampling import Interval
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from adloc.answer.material import Material
     from adloc.answer.results import Row
-    from adloc.report.material import Material
     from adloc.report.tables import Cell
 
 

@@ -6,17 +6,16 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from adloc.answer.material import REGIME_TITLES
+from adloc.report.section import Section
 from adloc.report.tables import Table, words
 from adloc.study import spec_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from adloc.report.material import Material
-    from adloc.report.section import Section
+    from adloc.answer.material import Material
 
 
-def provenance(material: Material, section: Callable[..., Section]) -> Section:
+def provenance(material: Material) -> Section:
     """Versions, commit, device, seeds, digests, and how to repeat it."""
     spec = material.plan.spec
     facts: list[tuple[str, str]] = [
@@ -43,7 +42,7 @@ def provenance(material: Material, section: Callable[..., Section]) -> Section:
         "seeds, except "
         "for times and memory. The study file below is complete, every default written out.",
     )
-    return section("provenance", "Provenance", text, (table,), kind="commands")
+    return Section("provenance", "Provenance", text, (table,), kind="commands")
 
 
 def commands(material: Material) -> str:
@@ -68,3 +67,20 @@ def _digests(material: Material) -> list[tuple[str, str, str]]:
     for (category, part), digest in found.items():
         distinct.setdefault((category, part.split(" ")[0], digest), part)
     return [(category, part, digest) for (category, _, digest), part in distinct.items()]
+
+
+def failures(material: Material) -> Section | None:
+    """Runs that failed, with the reason."""
+    failed = [r for r in material.records if r.status == "failed"]
+    if not failed:
+        return None
+    rows = tuple(
+        (
+            words(r.run_id),
+            words(REGIME_TITLES[r.regime]),
+            words(((r.error or "").strip().splitlines() or [""])[-1], "bad"),
+        )
+        for r in failed
+    )
+    table = Table("failures", "Runs that failed, with the last line of the reason", ("run", "regime", "reason"), rows)
+    return Section("failures", "Failed runs", (), (table,))

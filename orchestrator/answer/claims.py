@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.answer.compared import compare_macro
+from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
-from adloc.report.compared import compare_macro
-from adloc.report.material import REGIME_TITLES, title_of
-from adloc.report.tables import MINUS
 from adloc.uncertainty.resampling import percentile_interval
 
 if TYPE_CHECKING:
-    from adloc.report.compared import Comparison
-    from adloc.report.material import Material, Setting
+    from adloc.answer.compared import Comparison
+    from adloc.answer.material import Material, Setting
     from adloc.uncertainty.resampling import Interval
+
+MINUS = "\N{MINUS SIGN}"
 
 
 def answer_in_three(material: Material, comparisons: list[Comparison]) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Drawings of the report: figures in, a drawing out."""

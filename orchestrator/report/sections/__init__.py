@@ -1,0 +1,51 @@
+"""The sections of a report, in order; one that the study has no data for is left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adloc.answer.compared import compare_settings
+from adloc.report.sections.answer import answer
+from adloc.report.sections.boards import defect_types, hardest, leaderboard
+from adloc.report.sections.charted import curves, distributions, trade_offs
+from adloc.report.sections.comparisons import compared
+from adloc.report.sections.pictures import gallery, pairs
+from adloc.report.sections.protocol import protocol
+from adloc.report.sections.provenance import failures, provenance
+from adloc.report.sections.robustness import robustness
+from adloc.report.sections.tuning import tuning
+from adloc.report.sections.unified import unified
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adloc.answer.material import Material
+    from adloc.report.gallery import Gallery
+    from adloc.report.section import Section
+    from adloc.tuning.state import SearchState
+
+
+def make_sections(
+    material: Material, pictures: Gallery, searches: tuple[SearchState, ...], study_path: Path
+) -> list[Section]:
+    """Every section that has something to show."""
+    comparisons = compare_settings(material)
+    made = [
+        answer(material, comparisons),
+        protocol(material),
+        leaderboard(material),
+        compared(material, comparisons),
+        robustness(material),
+        distributions(material),
+        curves(material),
+        trade_offs(material),
+        gallery(pictures),
+        hardest(material),
+        defect_types(material),
+        unified(material),
+        tuning(searches, study_path, material),
+        pairs(pictures),
+        failures(material),
+        provenance(material),
+    ]
+    return [section for section in made if section is not None]

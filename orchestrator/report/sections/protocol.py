@@ -1,0 +1,61 @@
+"""Which images each part holds, and what was fitted, calibrated and tested on what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from adloc.report.section import OBJECTIVES, Section
+from adloc.report.tables import Table, count, words
+
+if TYPE_CHECKING:
+    from adloc.answer.material import Material
+    from adloc.report.tables import Cell
+
+
+MOST_ROWS = 18  # of the table that are not folded
+
+
+def protocol(material: Material) -> Section:
+    """Counts of the parts, and what each is used for."""
+    spec = material.plan.spec
+    rows: list[tuple[Cell, ...]] = []
+    for category, parts in material.plan.parts.items():
+        for title, part in (("train", parts.train), ("validation", parts.validation), ("test", parts.test)):
+            kinds = Counter(s.defect for s in part.samples if s.label)
+            n_anomalous = sum(kinds.values())
+            listed = ", ".join(f"{name} {n}" for name, n in sorted(kinds.items()))
+            rows.append(
+                (words(category), words(title), count(len(part)), count(len(part) - n_anomalous), count(n_anomalous),
+                 words(listed))
+            )  # fmt: skip
+    heads = ("category", "part", "images", "normal", "anomalous", "defect types")
+    table = Table(
+        "protocol", "Images of each part; no image is in two parts", heads, tuple(rows), long=len(rows) > MOST_ROWS
+    )
+    split = spec.split
+    text = [
+        f"Models are fitted on normal images only: {split.train_fraction:.0%} of each category's training images. "
+        f"The rest of them and {split.validation_defects:.0%} of every defect type form the validation part, "
+        "which alone "
+        f"chooses thresholds ({OBJECTIVES[spec.thresholds.objective]}) and settings. Every figure below is of the "
+        f"test part, which chose nothing. Split seed {split.seed}; {spec.repeats} "
+        f"repeat{'s, each with its own split and seeds' if spec.repeats > 1 else ''}."
+    ]
+    if split.train_fraction == 1:
+        text = [
+            "The benchmark's standard split: all training images fit, all test images test. There is no validation "
+            "part, so no threshold was calibrated and metrics at a threshold are left out."
+        ]
+    shifted = [r for r in material.regimes if r != "clean"]
+    if shifted:
+        text.append(
+            f"The shifted domain ({spec.shift.preset}, severity {spec.shift.severity:g}, seed "
+            f"{spec.shift.seed}) changes "
+            "every image once, the same way in every run. Regimes: clean; no adaptation (model and threshold "
+            "from clean "
+            "images, tested on shifted ones); threshold only (threshold calibrated again on shifted validation "
+            "images); "
+            "full adaptation (fitted on shifted images as well)."
+        )
+    return Section("protocol", "Protocol", tuple(text), (table,))

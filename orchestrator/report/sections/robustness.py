@@ -1,0 +1,59 @@
+"""What the regimes do to every metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adloc.answer.claims import recalibration
+from adloc.answer.material import REGIME_TITLES, title_of
+from adloc.answer.results import MACRO
+from adloc.report.charts import figures as charts
+from adloc.report.section import NOISE, SHOWN, Section, who
+from adloc.report.tables import Table, figure, words
+
+if TYPE_CHECKING:
+    from adloc.answer.material import Material
+    from adloc.report.tables import Cell
+
+
+def robustness(material: Material) -> Section | None:
+    """Metrics across the regimes; none with a single one."""
+    if len(material.regimes) < 2:  # noqa: PLR2004  nothing to compare
+        return None
+    metrics = (*SHOWN, "image_fpr", "image_fnr")
+    names = {"image_fpr": "false alarms", "image_fnr": "misses"}
+    heads = ("category", "setting", "regime", *(names.get(n, title_of(n)) for n in metrics), "relative drop, %")
+    drops = {(who(r), r["regime"]): r["relative_drop"] for r in material.answer.regime_drops}
+    rows: list[tuple[Cell, ...]] = []
+    for category in (MACRO, *material.categories):
+        for setting, regime in material.lines(material.leads):
+            finding = None if category == MACRO else material.get(setting, regime, category)
+            if category == MACRO and not material.row(setting, regime):
+                continue
+            if category != MACRO and finding is None:
+                continue
+            cells = [
+                figure(finding.record.metrics.get(n), 3, finding.interval(n))
+                if finding
+                else figure(material.macro(setting, regime, n), 3, material.macro_interval(setting, regime, n))
+                for n in metrics
+            ]
+            sample = finding or next(iter(material.row(setting, regime).values()))
+            row = next((r for r in material.answer.rows if r["run_id"] == sample.record.run_id), None)
+            drop = drops.get((who({**row, "category": category}), regime)) if row else None
+            share = figure(100 * float(drop), 1, signed=True) if isinstance(drop, int | float) else words("")
+            rows.append((words(category), words(setting.label), words(REGIME_TITLES[regime]), *cells, share))
+    bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
+    table = Table("robustness", "Metrics across the regimes, with what is lost against clean", heads, tuple(rows),
+                  ("category", "setting"), bold=bold)  # fmt: skip
+    notes = (
+        "The relative drop averages (clean - regime) / clean over the metrics where higher is better. Under no "
+        "adaptation, "
+        "the error rates are those of the threshold carried over from clean images. False alarms: share of "
+        "normal images that are "
+        "flagged; misses: share of anomalous images that are not.",
+        NOISE,
+    )
+    return Section(
+        "robustness", "Robustness", recalibration(material), (table,), tuple(charts.robustness(material)), notes
+    )
