@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.answer.results import varying
+from adloc.answer.results import over_categories, varying
 from adloc.metrics.registry import METRICS
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
@@ -200,10 +200,10 @@ class Material:
         return found if len(found) == len(self.plan.parts) else {}
 
     def macro(self, setting: Setting, regime: str, metric: str) -> float:
-        """The mean over categories of the first repeat; nan where a category lacks it."""
+        """The first repeat's figure for all categories (see `over_categories`); nan where a category lacks it."""
         values = [f.record.metrics.get(metric) for f in self.row(setting, regime).values()]
         known = [v for v in values if v is not None]
-        return float(np.mean(known)) if known and len(known) == len(values) else math.nan
+        return over_categories(metric, known, setting.scope) if known and len(known) == len(values) else math.nan
 
     def macro_replicates(self, setting: Setting, regime: str, metric: str) -> NDArray[np.float32]:
         """The macro figure in every resample, categories drawn apart; empty where there is none."""

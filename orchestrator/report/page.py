@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adloc.report.section import Section
     from adloc.study import Study
 
-VERSION = 1  # raised when the report looks different for the same records
+VERSION = 2  # raised when the report looks different for the same records
 
 
 @dataclass(frozen=True, slots=True)
