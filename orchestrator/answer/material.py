@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.answer.comparisons import mean_interval
-from adloc.answer.results import varying
+from adloc.answer.results import over_categories, varying
 from adloc.metrics.registry import METRICS
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
@@ -209,13 +209,13 @@ class Material:
         return [row for row in found if row]
 
     def values(self, setting: Setting, regime: str, metric: str, category: str | None = None) -> list[float]:
-        """The figure of every repeat: of a category, or averaged over them; none where a run lacks it."""
+        """The figure of every repeat: of a category, or of all (see `over_categories`); none where a run lacks it."""
         found = []
         for row in self.rows(setting, regime) if category is None else self._of(setting, regime, category):
             known = [f.record.metrics.get(metric) for f in row.values()]
             if None in known:
                 return []
-            found.append(float(np.mean([v for v in known if v is not None])))
+            found.append(over_categories(metric, [v for v in known if v is not None], setting.scope))
         return found
 
     def value(self, setting: Setting, regime: str, metric: str, category: str | None = None) -> float:
