@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.answer.answer import find_answer, write_answer
+from adloc.answer.claim import read_claims
 from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
 from adloc.plan import sources
@@ -118,6 +119,7 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
         report = try_report(study)
     finally:
         shown = (report.page, *report.key_figures) if report else ()
+        tracking.describe([claim.text for claim in read_claims(folder)] if report else [])
         tracking.end(status, folder / "tables", answer.key_figures() if answer else {}, shown)
     store.collect(cap_bytes(), unused_since_s=3600)
     n_done = len(study.plan.runs) - n_failed

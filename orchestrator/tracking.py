@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 CONTEXTS = {"train": "training", "validation": "validation", "test": "test"}
 MOST_IN_A_BATCH = 1000  # metrics, MLflow's limit
+LONGEST_NOTE = 5000  # characters; MLflow cuts tags silently at 8,000
 LONGEST_PARAM = 500  # MLflow cuts silently at 6,000; the UI shows a few dozen
 
 
@@ -176,6 +177,12 @@ class Tracking:
     def shown(self) -> set[str]:
         """Names of the runs that MLflow shows."""
         return set(self._index.runs)
+
+    def describe(self, sentences: Sequence[str]) -> None:
+        """Put the study's question and what it found on the parent run, where the UI shows a description."""
+        text = "\n\n".join(filter(None, [self._spec.description, *sentences]))
+        if text:
+            self._client.set_tag(self.parent_id, "mlflow.note.content", text[:LONGEST_NOTE])
 
     def end(self, status: str, tables: Path, figures: Mapping[str, float], report: Sequence[Path] = ()) -> None:
         """Log the tables, the report and key figures on the parent; set its end state: FINISHED, FAILED or KILLED.

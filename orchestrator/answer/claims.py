@@ -1,197 +1,285 @@
-"""What a study found, in sentences made of measured figures."""
+"""What a study found: claims, each a sentence made of recorded figures with the settings that it names.
+
+The report, the terminal and MLflow show the same claims. What a claim calls chosen was chosen on the validation
+part; the figure beside it is of the test part.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.answer.compared import compare_macro
+from adloc.answer.claim import Claim
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
-from adloc.uncertainty.resampling import percentile_interval
+from adloc.answer.verdicts import judge
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from adloc.answer.compared import Comparison
     from adloc.answer.material import Material, Setting
-    from adloc.uncertainty.resampling import Interval
+    from adloc.answer.verdicts import State, Verdict
+    from adloc.datasets.shift import ShiftConfig
 
 MINUS = "\N{MINUS SIGN}"
+MOST_VERDICTS = 4
+MOST_RIVALS = 3
 
 
-def answer_in_three(material: Material, comparisons: list[Comparison]) -> tuple[str, ...]:
-    """Who is best and whether that is more than noise; what the shift or the sweep does; what is hard, at what cost."""
-    found = [_best(material, comparisons), _shift(material) or _sweep(material), _cost(material) or _hard(material)]
-    if found.count("") and (spare := _hard(material)) not in found:
-        found.append(spare)
-    return tuple(sentence for sentence in found if sentence)[:3]
+def find_claims(
+    material: Material, comparisons: Sequence[Comparison], verdicts: Sequence[Verdict] | None = None
+) -> tuple[Claim, ...]:
+    """Every claim that the study has data for, those that people act on first."""
+    judged = find_verdicts(material) if verdicts is None else verdicts
+    found = [
+        *_chosen(material, comparisons),
+        *(_verdict(material, verdict) for verdict in judged[:MOST_VERDICTS]),
+        *_ablations(material),
+        *_unified(material),
+        *_tuning(material),
+        *_hard(material),
+    ]
+    return tuple(Claim(c.kind, c.settings, c.text.replace(" -", f" {MINUS}").replace("(-", f"({MINUS}")) for c in found)
 
 
-def recalibration(material: Material) -> tuple[str, ...]:
-    """For each lead: errors at the carried-over threshold, and what calibrating it again recovers."""
-    made = []
-    for setting in material.leads:
-        carried = material.macro(setting, "no_adaptation", "image_f1")
-        again = material.macro(setting, "threshold_only", "image_f1")
-        clean = material.macro(setting, "clean", "image_f1")
-        sentence = ""
-        if not math.isnan(carried):
-            fpr, fnr = (material.macro(setting, "no_adaptation", n) for n in ("image_fpr", "image_fnr"))
-            sentence = (
-                f"{setting.label}: at the threshold carried over from clean images, {fpr:.1%} of the shifted "
-                "normal images "
-                f"raise a false alarm and {fnr:.1%} of the shifted defects are missed (F1 {carried:.3f})."
-            )
-        if not math.isnan(carried) and not math.isnan(again):
-            between = _difference(material, setting, "threshold_only", "no_adaptation", "image_f1")
-            part = ""
-            if not math.isnan(clean) and clean - carried > 0.005:  # noqa: PLR2004  no drop to recover otherwise
-                share = (again - carried) / (clean - carried)
-                part = "" if share <= 0 else f", {min(share, 1):.0%} of what the shift took"
-            noise = "" if math.isnan(between.low) or 0 not in between else ", inside the noise"
-            sentence += (
-                f" Calibrating it again on shifted images changes F1 by {again - carried:+.3f} "
-                f"({between.low:+.3f} to {between.high:+.3f}{noise}){part}."
-            )
-        if sentence:
-            made.append(sentence.replace(" -", f" {MINUS}").replace("(-", f"({MINUS}"))
-    return tuple(made)
+def find_verdicts(material: Material) -> tuple[Verdict, ...]:
+    """Of each lead, the chosen one first."""
+    order = sorted(material.leads, key=lambda s: s is not material.chosen)
+    return tuple(judge(material, setting) for setting in order)
 
 
-def _best(material: Material, comparisons: list[Comparison]) -> str:
-    regime = next((r for r in material.regimes if any(material.row(s, r) for s in material.settings)), None)
-    if regime is None:
+def _chosen(material: Material, comparisons: Sequence[Comparison]) -> Iterator[Claim]:
+    """Which setting was chosen, its test figures, and whether the leads of other methods differ from it."""
+    if not material.leads or not any(material.first_regime(s) for s in material.leads):
         n_done, n_all = len(material.findings), len(material.plan.runs)
-        return f"No category average is complete yet: {n_done} of {n_all} runs are recorded."
-    ranked = sorted(
-        (s for s in material.settings if not math.isnan(material.macro(s, regime, "image_auroc"))),
-        key=lambda s: -material.macro(s, regime, "image_auroc"),
-    )
-    if not ranked:
-        return ""
-    best = ranked[0]
+        yield Claim("chosen", (), f"No category average is complete yet: {n_done} of {n_all} runs are recorded.")
+        return
     n = len(material.plan.parts)
     where = f"{n} categories" if n > 1 else next(iter(material.plan.parts))
-    text = f"On {REGIME_TITLES[regime] if regime != 'clean' else 'clean'} images of {where}, {best.label} reaches "
-    text += _figure(material, best, regime, "image_auroc")
-    if not math.isnan(material.macro(best, regime, "pixel_aupro")):
-        text += f" and {_figure(material, best, regime, 'pixel_aupro')}"
-    if len(ranked) > 1:
-        second = next((s for s in ranked[1:] if s.method != best.method), ranked[1])
-        text += f"; {second.label} has {title_of('image_auroc')} {material.macro(second, regime, 'image_auroc'):.3f}"
-        pair, asked = {best.key, second.key}, (regime, MACRO, "image_auroc")
-        tested = [
-            c for c in comparisons
-            if (c.regime, c.category, c.metric) == asked and {c.first.key, c.second.key} == pair
-        ]  # fmt: skip
-        alone = compare_macro(material, regime, "image_auroc", best, second)
-        if not tested and alone is not None:
-            tested = [replace(alone, p_holm=alone.p)]
-        if tested:
-            noise = tested[0].verdict == "inside the noise"
-            text += (
-                ", a difference inside the noise"
-                if noise
-                else f", a difference beyond the noise (p {tested[0].p_holm:.2g})"
-            )
-    return text + "."
+    chosen = material.chosen
+    if chosen is None:
+        figures = "; ".join(_figures(material, s, material.first_regime(s)) for s in material.leads[:MOST_RIVALS])
+        yield Claim(
+            "chosen",
+            tuple(s.label for s in material.leads[:MOST_RIVALS]),
+            f"Nothing was validated, so nothing was chosen. On test images of {where}: {figures}.",
+        )
+        return
+    regime = material.first_regime(chosen)
+    rivals = [s for s in material.leads if s is not chosen and material.row(s, regime)][:MOST_RIVALS]
+    among = f"Of {len(material.settings)} settings, " if len(material.settings) > 1 else ""
+    how = f"{among}{chosen.label} was chosen on the validation part" if among else f"{chosen.label}"
+    known = f" ({title_of('image_auroc')} {material.validated(chosen):.3f} there)"
+    domain = "clean" if regime == "clean" else f"{REGIME_TITLES[regime]}"
+    text = f"{how}{known}; on {domain} test images of {where} it reaches {_reached(material, chosen, regime)}"
+    for rival in rivals:
+        text += f". {rival.label} has {title_of('image_auroc')} {material.macro(rival, regime, 'image_auroc'):.3f}"
+        tested = next((c for c in comparisons if _is_of(c, regime, chosen, rival)), None)
+        if tested is not None:
+            text += f": {_difference(tested)}"
+    yield Claim("chosen", (chosen.label, *(s.label for s in rivals)), text + ".")
 
 
-def _shift(material: Material) -> str:
-    parts = []
-    for setting in material.leads[:3]:
-        clean, moved = (material.macro(setting, r, "image_auroc") for r in ("clean", "no_adaptation"))
-        if math.isnan(clean) or math.isnan(moved):
+def _is_of(comparison: Comparison, regime: str, a: Setting, b: Setting) -> bool:
+    asked = (comparison.regime, comparison.metric) == (regime, "image_auroc")
+    averaged = comparison.category == MACRO or comparison.category in (a.key, b.key)
+    return asked and averaged and {comparison.first.key, comparison.second.key} == {a.key, b.key}
+
+
+def _difference(tested: Comparison) -> str:
+    if tested.verdict in ("first better", "second better"):
+        return f"a difference beyond the noise (corrected p {tested.p_holm:.2g})"
+    return tested.verdict if tested.verdict.startswith("equal") else "the test images do not tell the two apart"
+
+
+def _verdict(material: Material, verdict: Verdict) -> Claim:
+    """What to do with a setting, and what to expect of it: false alarms and misses first."""
+    setting, clean = verdict.setting, verdict.state("clean")
+    text = f"{setting.label}: "
+    if clean is not None:
+        text += {"use it": "use it", "do not use it": "do not use it", "not judged": "not judged"}[verdict.clean]
+        if clean.thresholds:
+            shown = "at the threshold" if verdict.clean == "use it" else "at its threshold"
+            text += f", {shown} {_thresholds(clean)}: {_errors(material, setting, clean)} on clean test images"
+            text += _promised(material, setting, clean)
+        else:
+            text += ": no threshold was calibrated, for lack of a validation part"
+    if verdict.shifted is not None:
+        moved = [s for s in verdict.states if s.name != "clean" and s.thresholds]
+        told = ", ".join(f"{_errors(material, setting, s, brief=True)} {s.name}" for s in moved)
+        head = "; when " if clean is not None else "when "
+        action = "use it as it is" if verdict.shifted == "use it" else verdict.shifted
+        text += f"{head}{shift_words(material.plan.spec.shift)} change: {action}"
+        text += f" ({told})" if told else ""
+    return Claim("verdict", (setting.label,), text + ".")
+
+
+def _thresholds(state: State) -> str:
+    shown = list(state.thresholds.items())
+    if len(shown) == 1 or len({t for _, t in shown}) == 1:
+        return f"{shown[0][1]:.4g}"
+    return ", ".join(f"{t:.4g} ({c})" for c, t in shown[:3]) + (" and so on" if len(shown) > 3 else "")  # noqa: PLR2004
+
+
+def _errors(material: Material, setting: Setting, state: State, *, brief: bool = False) -> str:
+    rates = []
+    for metric, name in (("image_fpr", "false alarms"), ("image_fnr", "misses")):
+        value = material.macro(setting, state.regime, metric)
+        if math.isnan(value):
             continue
-        between = _difference(material, setting, "no_adaptation", "clean", "image_auroc")
-        text = f"{setting.label} from {clean:.3f} to {moved:.3f} ({between.low:+.3f} to {between.high:+.3f})"
-        f1 = [material.macro(setting, r, "image_f1") for r in ("clean", "no_adaptation", "threshold_only")]
-        if not any(map(math.isnan, f1)):
-            text += f", F1 from {f1[0]:.3f} to {f1[1]:.3f}, and {f1[2]:.3f} with a recalibrated threshold"
-        parts.append(text)
-    if not parts:
-        return ""
-    return f"A change of light, pose and sensor takes image AUROC of {'; of '.join(parts)}.".replace(
-        "(-", f"({MINUS}"
-    ).replace(" -", f" {MINUS}")
+        between = material.interval(setting, state.regime, metric)
+        sure = "" if brief or math.isnan(between.low) else f" ({between.low:.1%} to {between.high:.1%})"
+        rates.append(f"{value:.1%} {name}{sure}")
+    return " and ".join(rates) or "no error rates"
 
 
-def _sweep(material: Material) -> str:
-    for method, parameters in material.swept.items():
-        name, values = next(iter(parameters.items()))
-        regime = material.regimes[0]
-        lead = next((s for s in material.leads if s.method == method), None)
-        if lead is None:
-            continue
-        ends = []
-        for value in (values[0], values[-1]):
-            at = [
-                s for s in material.settings
-                if s.method == method and s.params.get(name) == value
-                and all(v == lead.params.get(k) for k, v in s.params.items() if k != name)
-            ]  # fmt: skip
-            ends += [(value, at[0])] if at and material.row(at[0], regime) else []
-        if len(ends) == 2:  # noqa: PLR2004  both ends
-            (low, first), (high, last) = ends
-
-            def pair(metric: str, first: Setting = first, last: Setting = last, regime: str = regime) -> str:
-                a, b = (material.macro(s, regime, metric) for s in (first, last))
-                return f"{title_of(metric)} goes from {a:.3f} to {b:.3f}"
-
-            mb = [material.macro(s, regime, "model_mb") for s in (first, last)]
-            return (
-                f"From {name} {low:g} to {high:g}, {pair('image_auroc')} and {pair('pixel_aupro')}, while the model "
-                f"grows from {mb[0]:.3g} to {mb[1]:.3g} MB."
-            )
-    return ""
+def _promised(material: Material, setting: Setting, state: State) -> str:
+    """What the threshold's own normal images let one expect; the worst category."""
+    upper = [f.record.metrics.get("upper_fpr") for f in material.row(setting, state.regime).values()]
+    known = [v for v in upper if v is not None]
+    return f"; expect up to {max(known):.1%} false alarms with 95 % certainty" if known else ""
 
 
-def _cost(material: Material) -> str:
-    parts = []
-    regime = material.regimes[0] if material.regimes else ""
-    for setting in material.leads[:3]:
-        ms, mb, fit = (material.macro(setting, regime, n) for n in ("score_ms_per_image", "model_mb", "fit_s"))
-        if not math.isnan(ms):
-            parts.append(f"{setting.label} takes {ms:.3g} ms an image, {fit:.3g} s to fit and {mb:.3g} MB")
-    if len({s.method for s in material.leads}) < 2 or not parts:  # noqa: PLR2004  nothing to weigh up
-        return ""
-    return "; ".join(parts) + ", the backbone's memory not counted."
+def shift_words(shift: ShiftConfig) -> str:
+    """What a shift changes, in words: "light, pose and sensor"; only what is switched on."""
+    groups = {
+        "light": ("brightness", "contrast", "saturation", "illumination"),
+        "pose": ("rotation_deg", "scale", "translation", "crop"),
+        "sensor": ("blur", "noise"),
+    }
+    on = [word for word, names in groups.items() if any(getattr(shift, name) is not None for name in names)]
+    return " and ".join(filter(None, (", ".join(on[:-1]), *on[-1:]))) or "nothing"
 
 
-def _hard(material: Material) -> str:
-    """The defect type that the first lead misses most."""
-    worst: tuple[float, str] | None = None
-    regime = material.regimes[0] if material.regimes else ""
-    for setting in material.leads[:1]:
-        for category in material.categories:
-            finding = material.get(setting, regime, category)
-            if finding is None or finding.record.threshold is None:
+def _ablations(material: Material) -> Iterator[Claim]:
+    """For each method, what its varied parameters do, one at a time around the lead."""
+    for lead in material.leads:
+        regime = material.first_regime(lead)
+        for name in lead.params:
+            along = [s for s in material.settings if _differs_in(s, lead, name) and material.row(s, regime)]
+            if len(along) < 2 or not regime:  # noqa: PLR2004  nothing varied
                 continue
-            test = finding.test
-            for defect in sorted({d for d, label in zip(test.defects, test.labels, strict=True) if label}):
-                scores = test.scores[np.array([d == defect for d in test.defects])]
-                missed = int((scores < finding.record.threshold).sum())
-                share = missed / len(scores)
-                if worst is None or share > worst[0]:
-                    worst = (
-                        share,
-                        f"{setting.label} misses most often {defect} on {category}: {missed} of {len(scores)} images",
-                    )
-    if worst is None:
-        return ""
-    return f"{worst[1]}." if worst[0] > 0 else "No defect of the test part is missed at the calibrated threshold."
+            validated = (
+                "" if math.isnan(material.validated(lead)) else f" (validation chose {_word(lead.params[name])})"
+            )
+            figures = [
+                f"{_word(s.params[name])}: {material.macro(s, regime, 'image_auroc'):.3f}"
+                + _also(material, s, regime, "pixel_aupro")
+                + f", {material.macro(s, regime, 'model_mb'):.3g} MB"
+                for s in _ends(along, name)
+            ]
+            what = f"{title_of('image_auroc')} and {title_of('pixel_aupro')} over {name}"
+            yield Claim("ablation", (lead.label,), f"{lead.method}, {what}{validated}: {'; '.join(figures)}.")
+
+
+def _differs_in(setting: Setting, lead: Setting, name: str) -> bool:
+    same = (setting.method, setting.scope, setting.threshold_scope) == (lead.method, lead.scope, lead.threshold_scope)
+    others = all(v == lead.params.get(k) for k, v in setting.params.items() if k != name)
+    return same and others and (setting is lead or setting.params.get(name) != lead.params.get(name))
+
+
+def _ends(along: list[Setting], name: str) -> list[Setting]:
+    """Of many numbers the two ends, of words and few values all."""
+    values = [s.params[name] for s in along]
+    if len(along) > 4 and all(isinstance(v, int | float) for v in values):  # noqa: PLR2004
+        ordered = sorted(along, key=lambda s: float(str(s.params[name])))
+        return [ordered[0], ordered[-1]]
+    return along
+
+
+def _unified(material: Material) -> Iterator[Claim]:
+    """What one model for all categories costs and saves, and the worst cell of the shortcut matrix."""
+    for one in material.leads:
+        many = next((s for s in material.leads if s.method == one.method and s.scope == "category"), None)
+        if one.scope != "unified" or one.threshold_scope != "category" or many is None:
+            continue
+        regime = material.first_regime(one)
+        if not regime or not material.row(many, regime):
+            continue
+        told = []
+        for metric in ("image_auroc", "image_f1", "pixel_aupro"):
+            a, b = (material.macro(s, regime, metric) for s in (one, many))
+            if not math.isnan(a - b):
+                told.append(f"{title_of(metric)} {a - b:+.3f}")
+        sizes = [material.macro(s, regime, "model_mb") for s in (one, many)]
+        text = f"{one.method}: one model for all categories in place of one each changes {', '.join(told)}, "
+        text += f"and is {sizes[0]:.3g} MB in place of {sizes[1]:.3g} MB"
+        cells = [
+            r for r in material.answer.identical_shortcut
+            if r["method"] == one.method and r["regime"] == regime and r["repeat"] == 0
+            and r["images_of"] != r["threshold_of"] and isinstance(r["flagged"], float)
+        ]  # fmt: skip
+        if cells:
+            worst = max(cells, key=lambda r: float(r["flagged"] or 0.0))
+            text += (
+                f"; at worst {float(worst['flagged'] or 0):.0%} of the normal images of {worst['images_of']} pass for "
+                f"defects at the threshold of {worst['threshold_of']}"
+            )
+        yield Claim("unified", (one.label, many.label), text + ".")
+
+
+def _tuning(material: Material) -> Iterator[Claim]:
+    """What tuning gained where it looked, and what of it holds on the test part."""
+    sought = material.plan.spec.tuning.objectives
+    for row in material.answer.tuning_gains:
+        gain = row.get(f"gain_{sought[0]}")
+        twin = row.get(f"gain_{sought[0].removeprefix('val_')}")
+        single = len(material.plan.parts) == 1
+        if (row["category"] != MACRO and not single) or row["repeat"] != 0 or not isinstance(gain, float):
+            continue
+        held = f"{twin:+.3f} on the test part" if isinstance(twin, float) else "not measured on the test part"
+        name = f"{row['method']}, {row['setting']}"
+        yield Claim("tuning", (name,), f"{name}: {gain:+.3f} {title_of(sought[0])} where it was tuned, {held}.")
+
+
+def _hard(material: Material) -> Iterator[Claim]:
+    """The defect type that the chosen setting misses most."""
+    lead = material.chosen or next(iter(material.leads), None)
+    worst: tuple[float, str] | None = None
+    for finding in material.row(lead, material.first_regime(lead)).values() if lead else ():
+        test, threshold = finding.test, finding.record.threshold
+        if threshold is None:
+            continue
+        for defect in sorted({d for d, label in zip(test.defects, test.labels, strict=True) if label}):
+            scores = test.scores[np.array([d == defect for d in test.defects])]
+            missed = int((scores < threshold).sum())
+            if worst is None or missed / len(scores) > worst[0]:
+                where = f"{defect} on {finding.record.category}: {missed} of {len(scores)} images"
+                worst = (missed / len(scores), where)
+    if lead is None or worst is None:
+        return
+    none = "No defect of the test part is missed at the calibrated threshold."
+    yield Claim("hard", (lead.label,), f"{lead.label} misses most often {worst[1]}." if worst[0] > 0 else none)
+
+
+def _figures(material: Material, setting: Setting, regime: str) -> str:
+    return f"{setting.label} reaches {_reached(material, setting, regime)}"
+
+
+def _reached(material: Material, setting: Setting, regime: str) -> str:
+    shown = [m for m in ("image_auroc", "pixel_aupro") if not math.isnan(material.macro(setting, regime, m))]
+    return " and ".join(_figure(material, setting, regime, m) for m in shown) or "no figure that is defined"
 
 
 def _figure(material: Material, setting: Setting, regime: str, metric: str) -> str:
-    between = material.macro_interval(setting, regime, metric)
+    between = material.interval(setting, regime, metric)
     text = f"{title_of(metric)} {material.macro(setting, regime, metric):.3f}"
     return text if math.isnan(between.low) else f"{text} (95 % interval {between.low:.3f} to {between.high:.3f})"
 
 
-def _difference(material: Material, setting: Setting, regime: str, base: str, metric: str) -> Interval:
-    """Of regime minus base, paired where both were evaluated on the same images, shifted or not."""
-    drawn = [material.macro_replicates(setting, r, metric) for r in (regime, base)]
-    n = min(map(len, drawn))
-    return percentile_interval(drawn[0][:n] - drawn[1][:n], material.n_images(setting, regime))
+def _also(material: Material, setting: Setting, regime: str, metric: str) -> str:
+    value = material.macro(setting, regime, metric)
+    return "" if math.isnan(value) else f" and {value:.3f}"
+
+
+def _word(value: object) -> str:
+    return (
+        f"{value:g}"
+        if isinstance(value, float)
+        else "-".join(map(str, value))
+        if isinstance(value, list)
+        else str(value)
+    )

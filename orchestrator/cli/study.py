@@ -115,6 +115,7 @@ def run(
     the others are recorded; 130: interrupted.
     """
     from adloc.answer.answer import find_answer
+    from adloc.answer.claim import read_claims
     from adloc.cli.progress import Progress
     from adloc.driver import run_study
     from adloc.executors.executor import Computing, OnDemand
@@ -135,9 +136,10 @@ def run(
         found = {"outcome": fields(outcome), "results": answer.rows} | search_json(prepared)
         click.echo(json.dumps(found, indent=1))
     else:
-        from adloc.cli.tables import print_answer, print_searches, print_where
+        from adloc.cli.tables import print_answer, print_claims, print_searches, print_where
 
         print_answer(answer)
+        print_claims(read_claims(prepared.workspace.study_path(prepared.spec.study)))
         print_searches(prepared)
         print_where(prepared, outcome)
     _warn_of_no_report(prepared)

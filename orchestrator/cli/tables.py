@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adloc.answer.answer import Answer
+    from adloc.answer.claim import Claim
     from adloc.answer.results import Cell, Row
     from adloc.driver import Outcome
     from adloc.plan import Plan
@@ -61,6 +62,14 @@ def print_answer(answer: Answer) -> None:
         # of what was found for some categories alone there is no average
         macro = [row for row in answer.tuning_gains if row["category"] == MACRO]
         _print_gains(macro or answer.tuning_gains)
+
+
+def print_claims(claims: Sequence[Claim]) -> None:
+    """What the study found, in sentences; the last thing that a reader of the terminal sees of the answer."""
+    if claims:
+        click.echo()
+    for claim in claims:
+        _console().print(claim.text, soft_wrap=False)
 
 
 def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:

@@ -64,13 +64,17 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     answer = find_answer(study.plan, study.records)
     write_answer(answer, folder)
 
+    from adloc.answer.claim import write_claims
+    from adloc.answer.found import find
     from adloc.answer.material import gather
     from adloc.report.gallery import make_gallery
     from adloc.report.sections import make_sections
 
     material = gather(study.plan, answer, study.records, found)
     gallery = make_gallery(material)
-    sections = make_sections(material, gallery, study.searches, folder)
+    answered = find(material)
+    write_claims(answered.claims, folder)
+    sections = make_sections(material, answered, gallery, study.searches, folder)
     keys = _write_figures(sections, folder / "figures")
     for table in (table for section in sections for table in section.tables):
         _write(folder / "tables" / f"report_{table.name}.csv", table.csv())

@@ -11,8 +11,6 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from adloc.uncertainty.resampling import Interval
 
 MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
@@ -197,12 +195,3 @@ def _latex_cell(cell: Cell) -> str:
     text = f"\\textbf{{{text}}}" if cell.best else text
     low, high = escape_latex(cell.low.replace("-", MINUS)), escape_latex(cell.high.replace("-", MINUS))
     return f"{text} {{\\scriptsize [{low}, {high}]}}" if cell.low else text
-
-
-def mark_best(rows: Sequence[Sequence[Cell]], column: int, *, higher: bool = True) -> set[int]:
-    """Numbers of the rows with the best value of a column; none where fewer than two have one."""
-    known = [(row[column].value, i) for i, row in enumerate(rows) if row[column].value is not None]
-    if len(known) < 2:  # noqa: PLR2004  nothing to be better than
-        return set()
-    best = (max if higher else min)(value for value, _ in known if value is not None)
-    return {i for value, i in known if value == best}

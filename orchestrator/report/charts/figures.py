@@ -55,7 +55,7 @@ def overview(material: Material) -> Iterator[Figure]:
         for metric in ("image_auroc", "pixel_aupro"):
             estimates = []
             for setting in settings:
-                between = material.macro_interval(setting, regime, metric)
+                between = material.interval(setting, regime, metric)
                 value = material.macro(setting, regime, metric)
                 if not math.isnan(value):
                     estimates.append(Estimate(setting.label, value, between.low, between.high, setting.index))
@@ -155,7 +155,7 @@ def trade_offs(material: Material) -> Iterator[Figure]:
         for metric in ("image_auroc", "pixel_aupro"):
             for cost in ("model_mb", "score_ms_per_image"):
                 marks = [
-                    Mark(s.label, x, y, methods.index(s.method))
+                    Mark(s.label, x, y, methods.index(s.method), material.validated(s))
                     for s in material.settings
                     for x, y in [(material.macro(s, regime, cost), material.macro(s, regime, metric))]
                     if x > 0 and math.isfinite(y)

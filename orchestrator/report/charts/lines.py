@@ -96,18 +96,20 @@ class Mark:
         x: number.
         y: number.
         colour: number of the colour.
+        validated: figure of the validation part, by which the front is drawn; nan leaves the point out of it.
     """
 
     label: str
     x: float
     y: float
     colour: int = 0
+    validated: float = math.nan
 
 
 def scatter_chart(
     title: str, x_axis: Axis, y_axis: Axis, marks: Sequence[Mark], names: Sequence[str], height: float = 260
 ) -> Drawing:
-    """Points, the front of those that nothing beats on both axes (x low, y high) ringed and joined.
+    """Points; those that nothing beats in x and on the validation part are ringed and joined.
 
     Args:
         title: what it shows.
@@ -139,10 +141,11 @@ def scatter_chart(
 
 
 def pareto_front(marks: Sequence[Mark]) -> list[Mark]:
-    """Those that no other point beats: none is as low in x and higher in y. In the order of x."""
+    """Those that no other point beats: none is as low in x and higher on the validation part. In the order of x."""
     front: list[Mark] = []
-    for mark in sorted(marks, key=lambda m: (m.x, -m.y)):
-        if not front or mark.y > front[-1].y:
+    known = [m for m in marks if not math.isnan(m.validated)]
+    for mark in sorted(known, key=lambda m: (m.x, -m.validated)):
+        if not front or mark.validated > front[-1].validated:
             front.append(mark)
     return front
 

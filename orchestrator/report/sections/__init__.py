@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.answer.compared import compare_settings
 from adloc.report.sections.answer import answer
 from adloc.report.sections.boards import defect_types, hardest, leaderboard
 from adloc.report.sections.charted import curves, distributions, trade_offs
@@ -19,6 +18,7 @@ from adloc.report.sections.unified import unified
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from adloc.answer.found import Found
     from adloc.answer.material import Material
     from adloc.report.gallery import Gallery
     from adloc.report.section import Section
@@ -26,15 +26,14 @@ if TYPE_CHECKING:
 
 
 def make_sections(
-    material: Material, pictures: Gallery, searches: tuple[SearchState, ...], study_path: Path
+    material: Material, found: Found, pictures: Gallery, searches: tuple[SearchState, ...], study_path: Path
 ) -> list[Section]:
     """Every section that has something to show."""
-    comparisons = compare_settings(material)
     made = [
-        answer(material, comparisons),
+        answer(material, found.claims, found.verdicts),
         protocol(material),
         leaderboard(material),
-        compared(material, comparisons),
+        compared(material, found.comparisons),
         robustness(material),
         distributions(material),
         curves(material),

@@ -1,22 +1,67 @@
-"""The first section: what the study found, in a few sentences."""
+"""The first section: what to do with each method, and the figures that one acts on."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.answer.claims import answer_in_three
+from adloc.answer.material import title_of
+from adloc.answer.verdicts import USABLE, WORTH
 from adloc.report.charts import figures as charts
 from adloc.report.section import Section
+from adloc.report.tables import Table, figure, words
 
 if TYPE_CHECKING:
-    from adloc.answer.compared import Comparison
+    from collections.abc import Sequence
+
+    from adloc.answer.claim import Claim
     from adloc.answer.material import Material
+    from adloc.answer.verdicts import State, Verdict
+    from adloc.report.tables import Cell
+
+SHOWN = ("image_fpr", "image_fnr", "image_auroc", "image_f1", "pixel_aupro")
+NAMES = {"image_fpr": "false alarms", "image_fnr": "misses"}
 
 
-def answer(material: Material, comparisons: list[Comparison]) -> Section | None:
-    """What the study found."""
+def answer(material: Material, claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> Section | None:
+    """The claims as sentences, and every lead's states with thresholds and test figures."""
     if not material.findings:
         return None
-    return Section(
-        "answer", "The answer", answer_in_three(material, comparisons), figures=tuple(charts.overview(material))
+    notes = (
+        "Every setting and verdict was chosen on validation images; the figures are of test images, which chose "
+        f"nothing. A state serves when it avoids at least {USABLE:.0%} of the errors that a perfect detector avoids "
+        "(1 - false alarms - misses, on the regime's validation images); recalibrating, and then refitting, is called "
+        f"for when it avoids {WORTH:.0%} more. A threshold was fitted to the validation images that judge it, so the "
+        "verdict is a little kind to it; the test figures are not.",
     )
+    rows = [_row(material, verdict, state) for verdict in verdicts for state in verdict.states]
+    heads = ("setting", "images", "verdict", "threshold", *(NAMES.get(n, title_of(n)) for n in SHOWN))
+    caption = "What to do with each method, and what to expect of it on test images (95 % intervals)"
+    table = Table("verdicts", caption, heads, tuple(rows))
+    return Section(
+        "answer",
+        "The answer",
+        tuple(claim.text for claim in claims),
+        (table,) if rows else (),
+        tuple(charts.overview(material)),
+        notes,
+    )
+
+
+def _row(material: Material, verdict: Verdict, state: State) -> tuple[Cell, ...]:
+    setting = verdict.setting
+    action = verdict.clean if state.name == "clean" else verdict.shifted or ""
+    asked = {"use it": "as it is", "recalibrate it": "recalibrated", "refit it": "refitted"}.get(action)
+    shown = action if state.name in {"clean", asked} or asked is None else ""
+    tone = {"use it": "good", "recalibrate it": "good", "refit it": "good", "do not use it": "bad"}.get(shown, "")
+    where = "clean" if state.name == "clean" else f"shifted, {state.name}"
+    cells = (figure(material.macro(setting, state.regime, n), 3, material.interval(setting, state.regime, n))
+             for n in SHOWN)  # fmt: skip
+    return words(setting.label), words(where), words(shown, tone), words(_thresholds(state)), *cells
+
+
+def _thresholds(state: State) -> str:
+    values = list(state.thresholds.items())
+    if len({value for _, value in values}) <= 1:
+        return f"{values[0][1]:.4g}" if values else ""
+    few = [f"{category} {value:.4g}" for category, value in values[:4]]
+    return ", ".join(few) + (f" and {len(values) - 4} more" if len(values) > 4 else "")  # noqa: PLR2004

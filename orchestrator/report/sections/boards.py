@@ -15,12 +15,10 @@ from adloc.answer.results import MACRO
 from adloc.metrics.ranking import auroc
 from adloc.metrics.registry import METRICS
 from adloc.report.section import COSTS, NOISE, SHOWN, Section, who
-from adloc.report.tables import Table, count, figure, mark_best, significant, words
+from adloc.report.tables import Table, count, figure, significant, words
 from adloc.uncertainty.resampling import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from adloc.answer.material import Material
     from adloc.answer.results import Row
     from adloc.report.tables import Cell
@@ -38,6 +36,7 @@ def leaderboard(material: Material) -> Section | None:
     repeated = {(identity(r, "repeat"), str(r["metric"])): r for r in material.answer.repeats}
     rows: list[tuple[Cell, ...]] = []
     several = material.plan.spec.repeats > 1
+    chosen = material.chosen.label if material.chosen else None
     for row in sorted(rows_of, key=lambda r: r["category"] != MACRO):
         if several and row["repeat"] != 0:
             continue
@@ -55,14 +54,14 @@ def leaderboard(material: Material) -> Section | None:
             return figure(row[name], 3, material.macro_interval(setting, regime, name) if setting else None)
 
         rows.append(
-            (words(row["category"]), words(label), words(REGIME_TITLES[regime]), *(cell(n) for n in SHOWN),
+            (words(row["category"]), replace(words(label), best=label == chosen), words(REGIME_TITLES[regime]),
+             *(cell(n) for n in SHOWN),
              *(significant(row[n]) for n in COSTS))
         )  # fmt: skip
     heads = ("category", "setting", "regime", *(title_of(n) for n in SHOWN),
              *(f"{title_of(n)}, {METRICS[n].unit}" for n in COSTS))  # fmt: skip
-    rows = _best_marked(rows, range(3, len(heads)), lambda i: i < 3 + len(SHOWN))
     bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
-    caption = "Every setting in every regime, the macro average first; best of each category and regime marked"
+    caption = "Every setting in every regime, the macro average first; bold: chosen on the validation part"
     table = Table("leaderboard", caption, heads, tuple(rows), ("category", "regime", "setting"), bold=bold)
     macros = tuple(row[1:] for row in rows if row[0].text == MACRO)
     short = Table("leaderboard_macro", "Averages over the categories, with 95 % intervals", heads[1:], macros)
@@ -135,19 +134,3 @@ def defect_types(material: Material) -> Section | None:
     table = Table("defect_types", caption, heads, tuple(rows), ("category", "defect type", "setting", "regime"))
     note = "With a handful of images of a type, one image moves the recall by a lot: read the counts first."
     return Section("defect-types", "Defect types", (), (table,), notes=(note,))
-
-
-def _best_marked(
-    rows: list[tuple[Cell, ...]], columns: Iterable[int], higher: Callable[[int], bool]
-) -> list[tuple[Cell, ...]]:
-    """Rows with the best of each category and regime marked, by column."""
-    made = [list(row) for row in rows]
-    groups: dict[tuple[str, str], list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault((row[0].text, row[2].text), []).append(index)
-    for column in columns:
-        for indices in groups.values():
-            for place in mark_best([rows[i] for i in indices], column, higher=higher(column)):
-                index = indices[place]
-                made[index][column] = replace(made[index][column], best=True)
-    return [tuple(row) for row in made]

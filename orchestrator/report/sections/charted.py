@@ -35,9 +35,8 @@ def trade_offs(material: Material) -> Section | None:
     if not made:
         return None
     text = (
-        "Ringed points are the Pareto front: no other setting is both cheaper and better. Curves of a swept "
-        "parameter hold "
-        "the others at the setting with the best validation figure; their bands are 95 % intervals."
+        "Ringed points: no other setting is both cheaper and better on the validation part. Curves of a swept "
+        "parameter hold the others at the setting with the best validation figure; their bands are 95 % intervals."
     )
     return Section("trade-offs", "Trade-offs and ablations", (text,), figures=made)
 

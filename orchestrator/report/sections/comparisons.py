@@ -15,12 +15,14 @@ from adloc.uncertainty.multiple import wilcoxon_p
 from adloc.uncertainty.resampling import N_RESAMPLES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from adloc.answer.compared import Comparison
     from adloc.answer.material import Material
     from adloc.report.tables import Cell
 
 
-def compared(material: Material, comparisons: list[Comparison]) -> Section | None:
+def compared(material: Material, comparisons: Sequence[Comparison]) -> Section | None:
     """Paired differences, corrected for their number."""
     if not comparisons:
         return None

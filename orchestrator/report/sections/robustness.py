@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.answer.claims import recalibration
+from adloc.answer.claims import shift_words
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
 from adloc.report.charts import figures as charts
@@ -32,10 +32,9 @@ def robustness(material: Material) -> Section | None:
                 continue
             if category != MACRO and finding is None:
                 continue
+            of = None if category == MACRO else category
             cells = [
-                figure(finding.record.metrics.get(n), 3, finding.interval(n))
-                if finding
-                else figure(material.macro(setting, regime, n), 3, material.macro_interval(setting, regime, n))
+                figure(material.value(setting, regime, n, of), 3, material.interval(setting, regime, n, of))
                 for n in metrics
             ]
             sample = finding or next(iter(material.row(setting, regime).values()))
@@ -46,6 +45,13 @@ def robustness(material: Material) -> Section | None:
     bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
     table = Table("robustness", "Metrics across the regimes, with what is lost against clean", heads, tuple(rows),
                   ("category", "setting"), bold=bold)  # fmt: skip
+    shift = material.plan.spec.shift
+    text = f"The shift changes {shift_words(shift)}."
+    if shift.fill == "reflect" and "pose" in shift_words(shift):
+        text += (
+            " What comes into the picture from outside is mirrored, so a second part or defect may appear at its "
+            "edge; shift.fill: constant shows how much of the loss that is."
+        )
     notes = (
         "The relative drop averages (clean - regime) / clean over the metrics where higher is better. Under no "
         "adaptation, "
@@ -54,6 +60,4 @@ def robustness(material: Material) -> Section | None:
         "flagged; misses: share of anomalous images that are not.",
         NOISE,
     )
-    return Section(
-        "robustness", "Robustness", recalibration(material), (table,), tuple(charts.robustness(material)), notes
-    )
+    return Section("robustness", "Robustness", (text,), (table,), tuple(charts.robustness(material)), notes)
