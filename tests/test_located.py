@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from PIL import Image
 from adloc.cli import cli
 from adloc.record.heatmaps import Caption, ColourScale, png_bytes, read_panels, render
 from adloc.record.located import Contour, find_contour, tone, verdict_words
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STUDY = """\
 study: located

@@ -223,8 +223,8 @@ _COSTS = (
         "fit_s",
         "fit",
         "s",
-        "wall seconds that fitting this model takes by itself, the features of its train part included; over categories "
-        "their sum, and of a unified model its own",
+        "wall seconds that fitting this model takes by itself, the features of its train part included; over "
+        "categories their sum, and of a unified model its own",
         "the time that this run took: shared stages are counted in full for every run that uses them",
     ),
     _cost(
@@ -238,8 +238,8 @@ _COSTS = (
         "model_mb",
         "model",
         "MB",
-        "size of the fitted model in 10^6 bytes, without the backbone; over categories the sum of their models, and of a "
-        "unified model its own",
+        "size of the fitted model in 10^6 bytes, without the backbone; over categories the sum of their models, and of "
+        "a unified model its own",
         "the peak memory of fitting or scoring",
     ),
 )

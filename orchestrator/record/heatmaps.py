@@ -236,7 +236,8 @@ def read_panels(path: Path) -> Panels:
         top, bottom = _HEAD + _TITLE, strip.height - _MARGIN
         lefts = [_MARGIN + i * (wide + _GAP) for i in range(n_panels)]
         contour = str(strip.info.get("contour", ""))
-        return Panels(*(strip.crop((left, top, left + wide, bottom)) for left in lefts), contour=contour)
+        picture, anomaly_map, overlay, truth = (strip.crop((left, top, left + wide, bottom)) for left in lefts)
+        return Panels(picture, anomaly_map, overlay, truth, contour)
 
 
 @dataclass(frozen=True, slots=True)

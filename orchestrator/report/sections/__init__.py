@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adloc.answer.compared import compare_settings
+from adloc.ledger import sentences, standing
 from adloc.report.sections.answer import answer
 from adloc.report.sections.boards import defect_types, hardest, leaderboard
 from adloc.report.sections.charted import curves, distributions, trade_offs
@@ -15,6 +16,7 @@ from adloc.report.sections.provenance import failures, provenance
 from adloc.report.sections.robustness import robustness
 from adloc.report.sections.tuning import tuning
 from adloc.report.sections.unified import unified
+from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +34,7 @@ def make_sections(
     comparisons = compare_settings(material)
     made = [
         answer(material, comparisons),
-        protocol(material),
+        protocol(material, sentences(standing(material.plan, Workspace(study_path.parent.parent)))),
         leaderboard(material),
         compared(material, comparisons),
         robustness(material),
