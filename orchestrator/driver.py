@@ -6,12 +6,14 @@ import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from adloc.answer.answer import find_answer, write_answer
 from adloc.answer.claim import read_claims
 from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
+from adloc.ledger import open_test
 from adloc.plan import sources
 from adloc.record.records import write_json
 from adloc.report.boundary import try_report
@@ -97,6 +99,7 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
     write_json(folder / "plan.json", plan_json(study.plan))
+    open_test(study.plan, study.workspace, datetime.now(UTC), study.records.count_figures())
     tracking = Tracking(study.workspace, study.spec, param_names(study))
     tracking.begin([folder / "study.yaml", folder / "plan.json"])
     status, answer, report = "KILLED", None, None

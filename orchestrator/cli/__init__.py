@@ -10,6 +10,7 @@ import click
 import adloc
 from adloc.cli.data import data
 from adloc.cli.options import AS_JSON, OK, STORAGE, WORKSPACE, WRONG, fields, find_workspace, user_errors
+from adloc.cli.seal import seal
 from adloc.cli.store import store
 from adloc.cli.study import study
 
@@ -25,6 +26,7 @@ def cli() -> None:
     """
 
 
+study.add_command(seal)
 cli.add_command(study)
 cli.add_command(data)
 cli.add_command(store)

@@ -133,7 +133,7 @@ def run(
         outcome = run_study(prepared, computes, progress, fresh=fresh)
     answer = find_answer(prepared.plan, prepared.records)
     if as_json:
-        found = {"outcome": fields(outcome), "results": answer.rows} | search_json(prepared)
+        found = {"outcome": fields(outcome), "results": answer.rows} | search_json(prepared) | _seal_json(prepared)
         click.echo(json.dumps(found, indent=1))
     else:
         from adloc.cli.tables import print_answer, print_claims, print_searches, print_where
@@ -142,6 +142,7 @@ def run(
         print_claims(read_claims(prepared.workspace.study_path(prepared.spec.study)))
         print_searches(prepared)
         print_where(prepared, outcome)
+        _print_seal(prepared)
     _warn_of_no_report(prepared)
     sys.exit(FAILED if outcome.n_failed else OK)
 
@@ -234,11 +235,14 @@ def report(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
     """Write the report of what is recorded so far: one HTML file, figures as PNG and SVG, tables as CSV and LaTeX."""
     from adloc.report.page import write_report
 
-    written = write_report(prepared_study(file, overrides, workspace), output, force=True)
+    prepared = prepared_study(file, overrides, workspace)
+    written = write_report(prepared, output, force=True)
     if as_json:
-        click.echo(json.dumps({name: str(getattr(written, name)) for name in ("page", "figures", "tables")}, indent=1))
+        places = {name: str(getattr(written, name)) for name in ("page", "figures", "tables")}
+        click.echo(json.dumps(places | _seal_json(prepared), indent=1))
         return
     click.echo(f"{written.page} ({written.page.stat().st_size / 1e6:.1f} MB)")
+    _print_seal(prepared)
 
 
 @study.command("compare")
@@ -273,3 +277,16 @@ def _warn_of_no_report(prepared: Study) -> None:
 
     if why := complaint(prepared):
         click.echo(f"WARNING: {why}", err=True)
+
+
+def _seal_json(prepared: Study) -> dict[str, Any]:
+    from adloc.ledger import standing, standing_json
+
+    return {"seal": standing_json(standing(prepared.plan, prepared.workspace))}
+
+
+def _print_seal(prepared: Study) -> None:
+    from adloc.ledger import sentences, standing
+
+    for sentence in sentences(standing(prepared.plan, prepared.workspace)):
+        click.echo(sentence)

@@ -238,8 +238,8 @@ _COSTS = (
         "model_mb",
         "model",
         "MB",
-        "size of the fitted model in 10^6 bytes, without the backbone; over categories the sum of their models, and "
-        "of a unified model its own",
+        "size of the fitted model in 10^6 bytes, without the backbone; over categories the sum of their models, and of "
+        "a unified model its own",
         "the peak memory of fitting or scoring",
     ),
 )

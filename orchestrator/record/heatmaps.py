@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from adloc.record.located import tone, verdict_words
 from adloc.record.png import encode_png
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from adloc.record.located import Contour
 
     Pixels = NDArray[np.uint8]
 
@@ -37,6 +40,7 @@ _VERDICT_COLOURS: dict[Verdict, tuple[int, int, int]] = {
     "correct rejection": (38, 92, 150),
     "no threshold": (96, 100, 108),
 }
+_DOUBTFUL = (138, 96, 0)  # amber: the map does not bear the verdict out
 # Position on the scale, colour. Cold and dark below the threshold at 0.5, warm above; lightness has its
 # turning point there too, so the change shows without colour vision.
 _COLOUR_STOPS = (
@@ -120,12 +124,14 @@ class Caption:
         anomalous: whether it truly is.
         score: the image score.
         threshold: None when none was calibrated.
+        contour: where the map reaches the threshold (see adloc.record.located); None when that is not known.
     """
 
     name: str
     anomalous: bool
     score: float
     threshold: float | None
+    contour: Contour | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -135,6 +141,11 @@ class Caption:
         if self.score >= self.threshold:
             return "hit" if self.anomalous else "false alarm"
         return "miss" if self.anomalous else "correct rejection"
+
+    @property
+    def words(self) -> str:
+        """The verdict, and whether the map bears it out."""
+        return verdict_words(self.verdict, self.contour or "")
 
 
 def render(
@@ -176,6 +187,8 @@ def render(
         strip[_HEAD + _TITLE : _HEAD + _TITLE + height, left : left + width] = panel
     result = Image.fromarray(strip)
     result.info |= {"panel_width": str(width), "scale": f"{scale.low!r} {scale.anchor!r} {scale.high!r}"}
+    if caption.contour is not None:
+        result.info["contour"] = caption.contour
     draw = ImageDraw.Draw(result)
     for left, (title, _) in zip(lefts, panels, strict=True):
         draw.text((left, _HEAD + _TITLE - 5), _fitted(title, width, 12), _FAINT, _font(12), anchor="ls")
@@ -198,12 +211,14 @@ class Panels:
         anomaly_map: in colours.
         overlay: with the contour at the threshold.
         truth: the input with its defects outlined.
+        contour: where the map reaches the threshold (see adloc.record.located); "" where that was not recorded.
     """
 
     picture: Image.Image
     anomaly_map: Image.Image
     overlay: Image.Image
     truth: Image.Image
+    contour: str
 
 
 def read_panels(path: Path) -> Panels:
@@ -220,7 +235,9 @@ def read_panels(path: Path) -> Panels:
         wide = int(width) if width else (strip.width - 2 * _MARGIN - (n_panels - 1) * _GAP) // n_panels
         top, bottom = _HEAD + _TITLE, strip.height - _MARGIN
         lefts = [_MARGIN + i * (wide + _GAP) for i in range(n_panels)]
-        return Panels(*(strip.crop((left, top, left + wide, bottom)) for left in lefts))
+        contour = str(strip.info.get("contour", ""))
+        picture, anomaly_map, overlay, truth = (strip.crop((left, top, left + wide, bottom)) for left in lefts)
+        return Panels(picture, anomaly_map, overlay, truth, contour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,10 +379,11 @@ def _fitted(text: str, width: int, size: int) -> str:
 def _draw_caption(draw: ImageDraw.ImageDraw, caption: Caption, right: int) -> None:
     """The verdict on its colour, then the image's name, its score and the threshold."""
     font, middle = _font(15), _HEAD // 2 + 1
-    end = _MARGIN + font.getlength(caption.verdict) + 16
+    doubtful = tone(caption.words) == "doubtful"
+    end = _MARGIN + font.getlength(caption.words) + 16
     box = (_MARGIN, middle - 12, end, middle + 12)
-    draw.rounded_rectangle(box, radius=5, fill=_VERDICT_COLOURS[caption.verdict])
-    draw.text((_MARGIN + 8, middle), caption.verdict, _WHITE, font, anchor="lm")
+    draw.rounded_rectangle(box, radius=5, fill=_DOUBTFUL if doubtful else _VERDICT_COLOURS[caption.verdict])
+    draw.text((_MARGIN + 8, middle), caption.words, _WHITE, font, anchor="lm")
     text = f"{caption.name}   score {caption.score:.4g}"
     if caption.threshold is not None:
         text += f"   threshold {caption.threshold:.4g}"

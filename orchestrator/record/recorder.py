@@ -16,6 +16,7 @@ from adloc.environment import environment
 from adloc.methods.detector import FitFacts
 from adloc.metrics.classification import confusion
 from adloc.record.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
+from adloc.record.located import find_contour
 from adloc.record.records import RunRecord
 from adloc.uncertainty.pixel_bootstrap import PixelCounts
 
@@ -220,7 +221,9 @@ def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, thre
     def draw(number: int) -> None:
         choice = chosen[number]
         sample = part.samples[choice.index]
-        caption = Caption(sample.identity, bool(labels[choice.index]), float(scores[choice.index]), threshold)
+        anomalous = bool(labels[choice.index])
+        contour = find_contour(maps[number], masks[number], threshold, anomalous=anomalous)
+        caption = Caption(sample.identity, anomalous, float(scores[choice.index]), threshold, contour)
         image = resize_and_crop(part.read(choice.index).image, run.variant.image)
         strip = render(image, maps[number], masks[number], scale, caption)
         name = sample.name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")

@@ -137,6 +137,11 @@ class Records:
         except (FileNotFoundError, ValidationError):
             return None
 
+    def count_figures(self) -> int:
+        """How many good records the study has had, of whatever version of its file."""
+        n_replaced = len(list(self._superseded.glob("*/images.csv")))
+        return n_replaced + sum(record.status == "done" for record in self.all())
+
     def image_scores(self, run_id: str, part: str) -> list[ImageScore]:
         """The score of every image of a part, as recorded."""
         with (self.path(run_id) / "images.csv").open(newline="", encoding="utf-8") as file:

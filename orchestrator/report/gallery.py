@@ -12,6 +12,7 @@ from PIL import Image
 
 from adloc.answer.material import REGIME_TITLES
 from adloc.record.heatmaps import Caption, read_panels
+from adloc.record.located import tone, verdict_words
 from adloc.regimes import REGIMES
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Tile:
         setting: label.
         regime: in words.
         verdict: "hit", "miss", "false alarm", "correct rejection", "no threshold".
+        words: the verdict, and whether the map bears it out where its picture tells: "hit, contour elsewhere".
+        tone: class of the words' colour.
         score: raw, as read.
         threshold: as read; "" without one.
         map: anomaly map and overlay side by side, a data URI; "" where the run's pictures lack the image.
@@ -44,6 +47,8 @@ class Tile:
     setting: str
     regime: str
     verdict: str
+    words: str
+    tone: str
     score: str
     threshold: str
     map: str
@@ -174,13 +179,14 @@ class _Encoded:
     views: str
     picture: str
     ratio: float
+    contour: str
 
 
 def _encode(path: Path, *, with_input: bool) -> _Encoded:
     panels: Panels = read_panels(path)
     ratio = panels.picture.width / max(1, panels.picture.height)
     picture = _uri(_pair(panels.picture, panels.truth)) if with_input else ""
-    return _Encoded(_uri(_pair(panels.anomaly_map, panels.overlay)), picture, ratio)
+    return _Encoded(_uri(_pair(panels.anomaly_map, panels.overlay)), picture, ratio, panels.contour)
 
 
 def _domain(finding: Finding) -> str:
@@ -220,12 +226,15 @@ def _card(image: str, shown: list[Finding], panels: dict[tuple[str, int], _Encod
             ratio = encoded.ratio
             if encoded.picture:
                 pictures[_domain(finding)] = encoded.picture
+        said = verdict_words(verdict, encoded.contour if encoded else "")
         regime = REGIME_TITLES[finding.record.regime]
         tiles.append(
             Tile(
                 finding.setting.label,
                 regime,
                 verdict,
+                said,
+                tone(said),
                 f"{score:.4g}",
                 "" if threshold is None else f"{threshold:.4g}",
                 encoded.views if encoded else "",

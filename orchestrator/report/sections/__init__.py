@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from adloc.ledger import sentences, standing
 from adloc.report.sections.answer import answer
 from adloc.report.sections.boards import defect_types, hardest, leaderboard
 from adloc.report.sections.charted import curves, distributions, trade_offs
@@ -14,6 +15,7 @@ from adloc.report.sections.provenance import failures, provenance
 from adloc.report.sections.robustness import robustness
 from adloc.report.sections.tuning import tuning
 from adloc.report.sections.unified import unified
+from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +33,7 @@ def make_sections(
     """Every section that has something to show."""
     made = [
         answer(material, found.claims, found.verdicts),
-        protocol(material),
+        protocol(material, sentences(standing(material.plan, Workspace(study_path.parent.parent)))),
         leaderboard(material),
         compared(material, found.comparisons),
         robustness(material),

@@ -35,7 +35,12 @@ def gallery(gallery: Gallery) -> Section | None:
         "they are the same in every run; the other half are the run's own: its lowest-scored anomalies, highest-scored "
         "normal images and those nearest to the threshold."
     )
-    return Section("gallery", "Gallery", (text,), notes=(choice, left), kind="gallery")
+    verdicts = (
+        "A verdict is of the image score, which is not smoothed as the map is. Amber says that the map does not bear "
+        'it out: its contour shares no pixel with the defect ("contour elsewhere"), or there is none ("no contour", '
+        '"map cold"). Pictures drawn by earlier versions do not tell; theirs is the verdict alone.'
+    )
+    return Section("gallery", "Gallery", (text,), notes=(verdicts, choice, left), kind="gallery")
 
 
 def pairs(gallery: Gallery) -> Section | None:

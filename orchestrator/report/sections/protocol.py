@@ -9,6 +9,8 @@ from adloc.report.section import OBJECTIVES, Section
 from adloc.report.tables import Table, count, words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from adloc.answer.material import Material
     from adloc.report.tables import Cell
 
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 18  # of the table that are not folded
 
 
-def protocol(material: Material) -> Section:
-    """Counts of the parts, and what each is used for."""
+def protocol(material: Material, sealed: Sequence[str]) -> Section:
+    """Counts of the parts, what each is used for, and what is `sealed` (sentences)."""
     spec = material.plan.spec
     rows: list[tuple[Cell, ...]] = []
     for category, parts in material.plan.parts.items():
@@ -58,4 +60,5 @@ def protocol(material: Material) -> Section:
             "images); "
             "full adaptation (fitted on shifted images as well)."
         )
+    text.append(" ".join(sealed))
     return Section("protocol", "Protocol", tuple(text), (table,))
