@@ -77,6 +77,9 @@ def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
     for name in METRICS:
         values = [r[name] for r in rows]
         defined = done and name != "threshold" and all(isinstance(v, int | float) for v in values)
+        # An average of 95 % bounds is no 95 % bound; one threshold for all has the same in every category.
+        if name == "upper_fpr" and first["threshold_scope"] != "global":
+            defined = False
         row[name] = float(np.mean([float(v) for v in values if v is not None])) if defined else None
     return row
 
