@@ -63,7 +63,9 @@ class StageMaker:
         """What of the study file goes into every stage, as plain values."""
         # Searches made before these keys were there stay valid.
         newer = {"confidence"} if self.thresholds.objective != GUARANTEED else set()
-        operating = {"operating": self.operating.model_dump(mode="json", exclude={"parts_per_shift"})} if self.operating else {}
+        operating = (
+            {"operating": self.operating.model_dump(mode="json", exclude={"parts_per_shift"})} if self.operating else {}
+        )
         return {
             "seed": self._seed,
             "features.dtype": self._dtype,

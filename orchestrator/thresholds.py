@@ -180,9 +180,7 @@ def promise_of(n: int, n_flagged: int, config: ThresholdConfig) -> Promise:
     return promise(n, n_allowed(n, config), chosen=False)
 
 
-def least_cost(
-    scores: NDArray[np.floating], labels: NDArray[np.bool_], operating: OperatingConfig
-) -> float:
+def least_cost(scores: NDArray[np.floating], labels: NDArray[np.bool_], operating: OperatingConfig) -> float:
     """The threshold with the smallest expected cost a part at the line's prevalence, not that of these images.
 
     Cost = prevalence x cost_miss x share of anomalous images that pass + (1 - prevalence) x cost_false_alarm x share

@@ -11,11 +11,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from adloc.uncertainty.resampling import Interval
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from adloc.study_file.operating import OperatingConfig
