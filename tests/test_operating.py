@@ -138,7 +138,7 @@ def test_a_rate_that_so_few_images_cannot_hold_is_said(verb: tuple[str, str], mv
 
 
 def test_a_study_promises_shows_and_counts(mvtec_tree: Path, tmp_path: Path) -> None:
-    """One run of the command line: columns, MLflow-named metrics, the sentences and the section, at the same figures."""
+    """One run of the command line: columns, metrics, sentences and the section, at the same figures."""
     more = (
         "thresholds: {objective: normal_max}\n"
         "operating: {prevalence: 0.002, cost_miss: 50, cost_false_alarm: 1, parts_per_shift: 5000}"
@@ -160,9 +160,9 @@ def test_a_study_promises_shows_and_counts(mvtec_tree: Path, tmp_path: Path) -> 
     page = (folder / "report.html").read_text()
     assert '<section id="operating">' in page
     assert "At your rates" in page
-    counted = list(csv.DictReader((folder / "tables" / "error_counts.csv").open()))
+    counted = list(csv.DictReader((folder / "tables" / "report_error_counts.csv").open()))
     assert float(counted[0]["false alarms expected, at most"]) == pytest.approx(10_000 / 3)
     assert counted[1]["false alarms expected, at most"] == ""
-    line = list(csv.DictReader((folder / "tables" / "operating.csv").open()))
+    line = list(csv.DictReader((folder / "tables" / "report_operating.csv").open()))
     assert float(line[0]["false rejects a shift"]) == pytest.approx(4990 * metrics["clean"]["image_fpr"])
     assert float(line[0]["escapes a shift"]) == pytest.approx(10 * metrics["clean"]["image_fnr"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,9 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from adloc.answer.material import Finding, Setting
+from adloc.answer.promises import promised
 from adloc.errors import UserError
+from adloc.keys import content_key
+from adloc.record.records import RunRecord
+from adloc.stage_maker import StageMaker
+from adloc.stages import THRESHOLD_VERSION, ThresholdStage
 from adloc.study_file.operating import OperatingConfig
+from adloc.study_file.spec import StudySpec
 from adloc.thresholds import ThresholdConfig, calibrate, promise_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RATES = OperatingConfig(prevalence=0.01, cost_miss=50, cost_false_alarm=1)
 COST = ThresholdConfig(objective="cost")
@@ -95,3 +106,57 @@ def test_a_rank_found_in_the_scores_promises_less() -> None:
 def test_a_quantile_promises_by_its_rate_and_not_by_ties() -> None:
     """`normal_quantile` may flag 1 of 12 at 10 %: (1 + 1) / 13 expected, though ties flag none."""
     assert promise_of(12, 0, ThresholdConfig(objective="normal_quantile", fpr=0.1)).expected == pytest.approx(2 / 13)
+
+
+def test_keys_of_earlier_objectives_are_as_they_were() -> None:
+    """A threshold's key holds objective and rate alone; a search's settings hold no confidence."""
+    for config in (ThresholdConfig(), ThresholdConfig(objective="normal_quantile", fpr=0.2)):
+        before = content_key(["threshold", THRESHOLD_VERSION, {"objective": config.objective, "fpr": config.fpr}, []])
+        assert ThresholdStage((), (), config).key == ThresholdStage((), (), config, RATES).key == before
+    methods = [{"method": "padim"}]
+    spec = {"study": "s", "dataset": {"kind": "textures"}, "methods": methods, "operating": RATES.model_dump()}
+    kept = StageMaker(StudySpec.model_validate(spec), {}).settings()
+    assert kept["thresholds"] == {"objective": "f1", "scope": "category", "fpr": 0.01}
+    assert "operating" not in kept
+
+
+def test_keys_follow_what_the_new_objectives_read() -> None:
+    """Another confidence or prevalence is another threshold; another length of a shift is not."""
+    one, other = (ThresholdConfig(objective="guaranteed_fpr", confidence=c) for c in (0.9, 0.95))
+    assert ThresholdStage((), (), one).key != ThresholdStage((), (), other).key
+    key = ThresholdStage((), (), COST, RATES).key
+    assert key != ThresholdStage((), (), COST, RATES.model_copy(update={"prevalence": 0.1})).key
+    assert key == ThresholdStage((), (), COST, RATES.model_copy(update={"parts_per_shift": 5})).key
+
+
+@pytest.mark.parametrize(
+    ("changed", "holds"),
+    [
+        ({}, True),
+        ({"regime": "threshold_only"}, True),
+        ({"regime": "no_adaptation"}, False),
+        ({"threshold": None}, False),
+        ({"threshold_scope": "global"}, False),
+    ],
+)
+def test_a_record_of_an_earlier_version_gets_its_promise(
+    changed: dict[str, str | None],
+    holds: bool,
+    tmp_path: Path,
+) -> None:
+    """From its images.csv, 12 normals and none flagged: 1/13; not across domains, nor from a part of what was pooled."""
+    values = dict.fromkeys(
+        ("study", "run_id", "key", "group", "category", "method", "started"), "x"
+    ) | {"regime": "clean", "scope": "category", "threshold_scope": "category", "repeat": 0, "status": "done",
+         "params": {}, "n_train": 1, "n_val": 13, "n_test": 1, "threshold": 20.0, "seconds": 1.0}  # fmt: skip
+    record = RunRecord.model_validate(values | changed)
+    rows = [f"validation,x,{i},0,good,{float(i)}," for i in range(12)] + [
+        "validation,x,d,1,hole,30.0,",
+        "test,x,t,0,good,1.0,",
+    ]
+    (tmp_path / "images.csv").write_text("\n".join(["part,category,name,label,defect,score,anomalous", *rows]))
+    finding = Finding(record, Setting("k", "x", "x", {}, "category", "category", 0), tmp_path, 1, 1, {})
+    made = promised(finding, ThresholdConfig(objective="normal_max"))
+    assert (made is not None) == holds
+    if made is not None:
+        assert (made.n_normal, made.expected) == (12, pytest.approx(1 / 13))

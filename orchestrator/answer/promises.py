@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from adloc.answer.material import REGIME_TITLES
 from adloc.answer.operating import PER_PARTS
 from adloc.regimes import is_promised
-from adloc.thresholds import promise_of
+from adloc.thresholds import NEEDS_DEFECTS, promise_of
 from adloc.uncertainty.order_statistics import CONFIDENCE, Promise, expected_bound, upper_bound
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def promised(finding: Finding, config: ThresholdConfig) -> Promise | None:
     normal = validation.scores[~validation.labels]
     expected, upper = (record.metrics.get(name) for name in ("expected_fpr", "upper_fpr"))
     if record.threshold_scope == "global":
-        chosen = config.objective in ("f1", "cost")
+        chosen = config.objective in NEEDS_DEFECTS
         return None if expected is None or upper is None else Promise(expected, upper, CONFIDENCE, 0, chosen)
     return promise_of(normal.size, int((normal >= record.threshold).sum()), config) if normal.size else None
 

@@ -95,7 +95,9 @@ def _line(finding: Finding, rates: OperatingConfig) -> tuple[Cell, ...]:
 
 def _fixed(finding: Finding, rates: OperatingConfig) -> Iterator[tuple[Cell, ...]]:
     """Operating points whose thresholds are of the validation part alone."""
-    validation, test = finding.images["validation"], finding.test
+    validation, test = finding.images.get("validation"), finding.test
+    if validation is None:
+        return
     normal, anomalous = validation.scores[~validation.labels], validation.scores[validation.labels]
     points: list[tuple[str, float]] = []
     if normal.size:
