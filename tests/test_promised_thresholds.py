@@ -144,7 +144,7 @@ def test_a_record_of_an_earlier_version_gets_its_promise(
     holds: bool,
     tmp_path: Path,
 ) -> None:
-    """From its images.csv, 12 normals and none flagged: 1/13; not across domains, nor from a part of what was pooled."""
+    """From its images.csv, 12 normals and none flagged: 1/13; not across domains, nor where others were pooled."""
     values = dict.fromkeys(
         ("study", "run_id", "key", "group", "category", "method", "started"), "x"
     ) | {"regime": "clean", "scope": "category", "threshold_scope": "category", "repeat": 0, "status": "done",
