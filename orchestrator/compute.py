@@ -259,7 +259,7 @@ def choose_threshold(stage: ThresholdStage, scores: list[Result]) -> Result:
         require(part, ValidationPart)
     values = np.concatenate([result.arrays["image_scores"] for result in scores])
     labels = np.array([sample.label for part in stage.parts for sample in part.samples], dtype=bool)
-    return Result({}, {"threshold": calibrate(values, labels, stage.config)})
+    return Result({}, {"threshold": calibrate(values, labels, stage.config, stage.operating)})
 
 
 def read_truth(stage: TruthStage) -> Result:

@@ -15,6 +15,8 @@ from adloc.regimes import REGIMES
 from adloc.stage_maker import StageMaker
 from adloc.stages import EvaluationStage, FeatureStage, Stage, StepStage, ThresholdStage
 from adloc.study_file.variants import SETTING, Variant, Winner, variants
+from adloc.thresholds import GUARANTEED, NEEDS_DEFECTS, too_few
+from adloc.uncertainty.order_statistics import largest_rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -263,7 +265,7 @@ class _Builder:
             pooled = self.categories if threshold_scope == "global" else (category,)
             parts = [self.parts(c, domains.threshold, repeat).validation for c in pooled]
             scores = tuple(self._maker.score(variant, fit, part, repeat) for part in parts)
-            threshold = ThresholdStage(scores, tuple(parts), self._spec.thresholds)
+            threshold = ThresholdStage(scores, tuple(parts), self._spec.thresholds, self._maker.operating)
             self._check_calibration(threshold)
             validation = self._maker.evaluation(variant, fit, calibrated, repeat)
         test = self._maker.evaluation(variant, fit, self.parts(category, domains.evaluation, repeat).test, repeat)
@@ -322,16 +324,16 @@ class _Builder:
         return {}
 
     def _check_calibration(self, threshold: ThresholdStage) -> None:
-        labels = {sample.label for part in threshold.parts for sample in part.samples}
+        labels = Counter(sample.label for part in threshold.parts for sample in part.samples)
+        categories = ", ".join(part.category for part in threshold.parts)
         missing = (
             "anomalous"
-            if threshold.config.objective == "f1" and 1 not in labels
+            if threshold.config.objective in NEEDS_DEFECTS and 1 not in labels
             else "normal"
             if 0 not in labels
             else ""
         )
         if missing:
-            categories = ", ".join(part.category for part in threshold.parts)
             raise UserError(
                 Complaint(
                     f"{categories}: the validation part has no {missing} image",
@@ -341,3 +343,6 @@ class _Builder:
                     else "lower split.train_fraction",
                 )
             )
+        config = threshold.config
+        if config.objective == GUARANTEED and largest_rank(labels[0], config.fpr, config.confidence) is None:
+            raise UserError(too_few(f"{categories}: the validation part", labels[0], config))

@@ -25,3 +25,8 @@ REGIMES: dict[Regime, Domains] = {
     "threshold_only": Domains("clean", "shift", "shift"),
     "full_adaptation": Domains("shift", "shift", "shift"),
 }
+
+
+def is_promised(regime: str) -> bool:
+    """Whether what validation images promise holds for the test images: they are of one domain, so exchangeable."""
+    return any(d.threshold == d.evaluation for name, d in REGIMES.items() if name == regime)

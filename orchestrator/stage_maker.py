@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from adloc.parts import TrainPart, require
 from adloc.stages import EvaluationStage, FeatureStage, Network, StepStage, TruthStage
+from adloc.thresholds import GUARANTEED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ class StageMaker:
     def __init__(self, spec: StudySpec, weights: Mapping[tuple[str, str, int], str]) -> None:
         """Keep what all stages share of the study; `weights`: sha256 by (backbone, weights, seed)."""
         self.thresholds = spec.thresholds
+        self.operating = spec.operating if spec.thresholds.objective == "cost" else None
         self._seed = spec.seed
         self._evaluation = spec.evaluation
         self._dtype = spec.features.dtype
@@ -59,11 +61,17 @@ class StageMaker:
 
     def settings(self) -> dict[str, object]:
         """What of the study file goes into every stage, as plain values."""
-        kept = {"evaluation": self._evaluation, "thresholds": self.thresholds}
+        # Searches made before these keys were there stay valid.
+        newer = {"confidence"} if self.thresholds.objective != GUARANTEED else set()
+        operating = (
+            {"operating": self.operating.model_dump(mode="json", exclude={"parts_per_shift"})} if self.operating else {}
+        )
         return {
             "seed": self._seed,
             "features.dtype": self._dtype,
-            **{name: each.model_dump(mode="json") for name, each in kept.items()},
+            "evaluation": self._evaluation.model_dump(mode="json"),
+            "thresholds": self.thresholds.model_dump(mode="json", exclude=newer),
+            **operating,
         }
 
     def weights_hash(self, values: Mapping[str, object], repeat: int) -> str:

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from adloc.keys import content_key
+from adloc.thresholds import GUARANTEED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from adloc.datasets.transform import ImageConfig
     from adloc.methods.method import Method, Step
     from adloc.parts import Part, ValidationPart
+    from adloc.study_file.operating import OperatingConfig
     from adloc.study_file.spec import EvaluationMode, FeatureDtype
     from adloc.thresholds import ThresholdConfig
 
@@ -153,18 +155,25 @@ class ThresholdStage:
         scores: last score step on each part.
         parts: the validation parts, in the order of `scores`.
         config: the objective.
+        operating: rates and costs of the line, for `cost` alone.
     """
 
     scores: tuple[StepStage, ...]
     parts: tuple[ValidationPart, ...]
     config: ThresholdConfig
+    operating: OperatingConfig | None = None
     kind = "threshold"
 
     @cached_property
     def key(self) -> str:
         """Key of the threshold."""
         pairs = [[s.key, p.truth_key] for s, p in zip(self.scores, self.parts, strict=True)]
-        objective = {"objective": self.config.objective, "fpr": self.config.fpr}
+        objective: dict[str, object] = {"objective": self.config.objective, "fpr": self.config.fpr}
+        # The others do not read them, and their keys are older than they are.
+        if self.config.objective == GUARANTEED:
+            objective["confidence"] = self.config.confidence
+        if self.config.objective == "cost" and self.operating:
+            objective["operating"] = self.operating.model_dump(mode="json", exclude={"parts_per_shift"})
         return content_key(["threshold", THRESHOLD_VERSION, objective, sorted(pairs)])
 
 

@@ -107,8 +107,8 @@ def test_page_has_the_sections_that_the_study_has_data_for(page: str) -> None:
     """All that this study can show, and nothing of tuning or unified models, which it has not."""
     found = re.findall(r'<section id="([\w-]+)">', page)
     assert found == [
-        "answer", "protocol", "leaderboard", "comparisons", "robustness", "scores", "curves", "trade-offs", "gallery",
-        "hardest", "defect-types", "shift", "provenance",
+        "answer", "protocol", "operating", "leaderboard", "comparisons", "robustness", "scores", "curves", "trade-offs",
+        "gallery", "hardest", "defect-types", "shift", "provenance",
     ]  # fmt: skip
     assert "Does the threshold of &lt;this &amp; that&gt; survive?" in page
     assert "<this" not in page

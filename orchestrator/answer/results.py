@@ -78,6 +78,9 @@ def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
     for name in METRICS:
         values = [float(v) for r in rows if isinstance(v := r[name], int | float)]
         defined = done and name != "threshold" and len(values) == len(rows)
+        # An average of 95 % bounds is no 95 % bound; one threshold for all has the same in every category.
+        if name == "upper_fpr" and first["threshold_scope"] != "global":
+            defined = False
         row[name] = over_categories(name, values, str(first["scope"])) if defined else None
     return row
 

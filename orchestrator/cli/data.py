@@ -28,6 +28,11 @@ def check_command(file: Path, overrides: tuple[str, ...], as_json: bool, workspa
 
     checked = _check(file, overrides, workspace)
     print_check(checked, as_json=as_json)
+    if checked.plan is not None:
+        from adloc.answer.promises import small_part_warnings
+
+        for line in small_part_warnings(checked.plan):
+            click.echo(f"WARNING: {line}", err=True)
     sys.exit(WRONG if checked.errors else OK)
 
 

@@ -24,6 +24,7 @@ from adloc.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from adloc.plan import Plan
     from adloc.study import Study
 
 
@@ -70,6 +71,7 @@ def plan(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json:
         return
     from adloc.cli.tables import print_plan
 
+    _warn_of_small_parts(prepared.plan)
     print_plan(prepared, todo)
 
 
@@ -123,6 +125,7 @@ def run(
 
     prepared = prepared_study(file, overrides, workspace, download=True)
     _warn_of_random_weights(prepared)
+    _warn_of_small_parts(prepared.plan)
     computing = Computing(executor, device, jobs, batch_size)
     with OnDemand(computing) as computes, Progress(quiet=as_json) as progress:
         if prepared.searches:
@@ -136,9 +139,10 @@ def run(
         found = {"outcome": fields(outcome), "results": answer.rows} | search_json(prepared) | _seal_json(prepared)
         click.echo(json.dumps(found, indent=1))
     else:
-        from adloc.cli.tables import print_answer, print_claims, print_searches, print_where
+        from adloc.cli.tables import print_answer, print_claims, print_promises, print_searches, print_where
 
         print_answer(answer)
+        print_promises(prepared, answer)
         print_claims(read_claims(prepared.workspace.study_path(prepared.spec.study)))
         print_searches(prepared)
         print_where(prepared, outcome)
@@ -264,6 +268,13 @@ def compare_command(a: str, b: str, workspace: str | None, as_json: bool) -> Non
         click.echo(json.dumps(fields(found), indent=1))
     else:
         click.echo(describe_differences(found, (a, b)))
+
+
+def _warn_of_small_parts(plan: Plan) -> None:
+    from adloc.answer.promises import small_part_warnings
+
+    for line in small_part_warnings(plan):
+        click.echo(f"WARNING: {line}", err=True)
 
 
 def _warn_of_random_weights(prepared: Study) -> None:

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from adloc.answer.comparisons import HEADLINE
-from adloc.answer.results import MACRO, brief, varying
+from adloc.answer.material import gather
+from adloc.answer.promises import promise_lines
+from adloc.answer.results import MACRO, brief, current, varying
 from adloc.datasets.split import counts
 from adloc.tuning.state import progress
 
@@ -70,6 +72,16 @@ def print_claims(claims: Sequence[Claim]) -> None:
         click.echo()
     for claim in claims:
         _console().print(claim.text, soft_wrap=False)
+
+
+def print_promises(study: Study, answer: Answer) -> None:
+    """What each lead's threshold promises about false alarms, beside what the test part shows."""
+    known = {record.run_id: record for record in study.records.all()}
+    lines = promise_lines(gather(study.plan, answer, study.records, current(study.plan, known)))
+    if lines:
+        click.echo("\nFalse alarms that the thresholds promise, of those settings that the validation part chose")
+    for line in lines:
+        click.echo(f"  {line}")
 
 
 def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:

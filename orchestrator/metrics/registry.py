@@ -252,6 +252,31 @@ _PEAK_MEMORY = _cost(
     "the need of this run alone: runs before it in the same process count too, GPU memory does not",
 )
 
+_EXPECTED_FPR = Metric(
+    name="expected_fpr",
+    mlflow_name="promise/expected_fpr",
+    title="expected false alarms",
+    level="threshold",
+    part="validation",
+    low=0.0,
+    high=1.0,
+    better="lower",
+    needs_threshold=True,
+    unit="",
+    definition="the share of normal images that the threshold flags is at most this on the average of calibrations",
+    is_not="the rate of this threshold, nor one for images of another domain: they are not exchangeable",
+    source="adloc.uncertainty.order_statistics: (k + 1) / (n + 1), more where the rank was chosen from the scores",
+)
+
+_UPPER_FPR = replace(
+    _EXPECTED_FPR,
+    name="upper_fpr",
+    mlflow_name="promise/upper_fpr",
+    title="false alarms, 95 % bound",
+    definition="the share of normal images that the threshold flags is at most this in 95 % of calibrations",
+    source="adloc.uncertainty.order_statistics: a Beta quantile, for all ranks at once where the rank was chosen",
+)
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
@@ -265,6 +290,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             *_ERROR_RATES,
             *(_on_validation(metric) for metric in _ERROR_RATES),
             _PEAK_MEMORY,
+            _EXPECTED_FPR,
+            _UPPER_FPR,
         )
     }
 )

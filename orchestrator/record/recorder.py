@@ -18,6 +18,8 @@ from adloc.metrics.classification import confusion
 from adloc.record.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
 from adloc.record.located import find_contour
 from adloc.record.records import RunRecord
+from adloc.regimes import is_promised
+from adloc.thresholds import promise_of
 from adloc.uncertainty.pixel_bootstrap import PixelCounts
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from adloc.parts import Part
     from adloc.plan import Run
     from adloc.record.records import Records
-    from adloc.stages import EvaluationStage, Stage, StepStage
+    from adloc.stages import EvaluationStage, Stage, StepStage, ThresholdStage
 
 RANKING = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_aupro", "pixel_aupro_005")
 THRESHOLDED = {
@@ -66,6 +68,7 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
         validation = bench.result(run.validation)
         found = figures(run.validation, validation, threshold)
         metrics |= {f"val_{name}": v for name, v in found.items() if not name.startswith("pixel_aupro")}
+        metrics |= promises(run, run.threshold, bench, threshold)
     test = bench.result(run.test)
     metrics |= figures(run.test, test, threshold)
     metrics |= costs(run.fit, run.test, bench)
@@ -126,6 +129,16 @@ def figures(stage: EvaluationStage, result: Result, threshold: float | None) -> 
     labels = np.array([s.label for s in stage.truth.part.samples], dtype=bool)
     at = confusion(scores, labels, threshold) if threshold is not None else None
     return found | {column: _number(getattr(at, name, None)) for column, name in THRESHOLDED.items()}
+
+
+def promises(run: Run, stage: ThresholdStage, bench: Workbench, threshold: float) -> dict[str, float | None]:
+    """What the threshold promises about false alarms; None where it is carried over to another domain."""
+    labels = np.array([s.label for part in stage.parts for s in part.samples], dtype=bool)
+    normal = np.concatenate([bench.result(s).arrays["image_scores"] for s in stage.scores])[~labels]
+    if not is_promised(run.regime) or not normal.size:
+        return {"expected_fpr": None, "upper_fpr": None}
+    made = promise_of(normal.size, int((normal >= threshold).sum()), stage.config)
+    return {"expected_fpr": made.expected, "upper_fpr": made.upper}
 
 
 def _number(value: object) -> float | None:

@@ -18,6 +18,8 @@ OBJECTIVES = {
     "f1": "that of the largest F1",
     "normal_quantile": "a quantile of the normal images' scores",
     "normal_max": "just above the normal images' scores",
+    "guaranteed_fpr": "that which keeps a rate of false alarms with a stated confidence",
+    "cost": "that of the smallest expected cost at the stated rates",
 }
 NOISE = (
     "Intervals (95 %) come from a bootstrap over the test images, normal and anomalous ones drawn separately; the "

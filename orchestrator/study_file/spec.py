@@ -10,6 +10,7 @@ from adloc.datasets import DatasetConfig
 from adloc.datasets.shift import ShiftConfig
 from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
+from adloc.study_file.operating import OperatingConfig
 from adloc.study_file.tuning import TuneConfig, TuningConfig
 from adloc.thresholds import ThresholdConfig
 
@@ -128,6 +129,9 @@ class StudySpec(BaseModel):
         },
     )
     thresholds: ThresholdConfig = Field(default_factory=ThresholdConfig)
+    operating: OperatingConfig | None = Field(
+        default=None, description="rates and costs of the line; objective cost needs it, the report reads it"
+    )
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     methods: tuple[MethodEntry, ...] = Field(
         min_length=1,

@@ -39,6 +39,15 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyFile, St
             complaints += _translate(problem.error, problem.model, file, problem.loc, skip=problem.skip)
         else:
             complaints.append(file.complaint(problem.loc, problem.state, problem.rule, problem.remedy))
+    if spec.thresholds.objective == "cost" and spec.operating is None:
+        complaints.append(
+            file.complaint(
+                ("thresholds", "objective"),
+                "is cost, and the study has no operating",
+                "what a threshold costs depends on how rare defects are and on what each mistake costs",
+                "add operating: {prevalence: 0.002, cost_miss: 50, cost_false_alarm: 1}",
+            )
+        )
     if complaints:
         raise UserError(*complaints)
     return file, spec

@@ -51,7 +51,7 @@ class TrialStages:
         pooled = tuple(self.calibration) if shared else (category,)
         scores = tuple(self.evaluation(variant, each).scores for each in pooled)
         parts = tuple(self.calibration[each].validation for each in pooled)
-        return ThresholdStage(scores, parts, self._maker.thresholds)
+        return ThresholdStage(scores, parts, self._maker.thresholds, self._maker.operating)
 
     def facts(self) -> dict[str, object]:
         """All that trials depend on besides the search itself, by name; last of all the code behind the figures."""

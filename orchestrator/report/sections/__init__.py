@@ -9,6 +9,7 @@ from adloc.report.sections.answer import answer
 from adloc.report.sections.boards import defect_types, hardest, leaderboard
 from adloc.report.sections.charted import curves, distributions, trade_offs
 from adloc.report.sections.comparisons import compared
+from adloc.report.sections.operating import operating
 from adloc.report.sections.pictures import gallery, pairs
 from adloc.report.sections.protocol import protocol
 from adloc.report.sections.provenance import failures, provenance
@@ -34,6 +35,7 @@ def make_sections(
     made = [
         answer(material, found.claims, found.verdicts),
         protocol(material, sentences(standing(material.plan, Workspace(study_path.parent.parent)))),
+        operating(material),
         leaderboard(material),
         compared(material, found.comparisons),
         robustness(material),

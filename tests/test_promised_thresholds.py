@@ -1,0 +1,162 @@
+"""Thresholds that keep a false-alarm rate or cost the least: chosen, refused, and in no older key."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from adloc.answer.material import Finding, Setting
+from adloc.answer.promises import promised
+from adloc.errors import UserError
+from adloc.keys import content_key
+from adloc.record.records import RunRecord
+from adloc.stage_maker import StageMaker
+from adloc.stages import THRESHOLD_VERSION, ThresholdStage
+from adloc.study_file.operating import OperatingConfig
+from adloc.study_file.spec import StudySpec
+from adloc.thresholds import ThresholdConfig, calibrate, promise_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RATES = OperatingConfig(prevalence=0.01, cost_miss=50, cost_false_alarm=1)
+COST = ThresholdConfig(objective="cost")
+
+
+@pytest.mark.parametrize(("n", "n_flagged"), [(59, 0), (92, 0), (93, 1), (124, 2)])
+def test_a_guarantee_flags_as_many_as_it_may(n: int, n_flagged: int) -> None:
+    """For 5 % at 95 %, Wilks' sample sizes: 59 images allow none to be flagged, 93 one, 124 two."""
+    scores = np.arange(n, dtype=np.float32)
+    threshold = calibrate(scores, np.zeros(n, bool), ThresholdConfig(objective="guaranteed_fpr", fpr=0.05))
+    assert (scores >= threshold).sum() == n_flagged
+
+
+def test_too_few_normals_are_refused_with_what_they_can_promise() -> None:
+    """12 images cannot give 1 % at 95 %: the error names 299, and a rate that then is accepted (22.1 %)."""
+    scores, labels = np.arange(12.0), np.zeros(12, bool)
+    with pytest.raises(UserError, match=r"12 normal images[\s\S]*takes 299[\s\S]*fpr: 0\.221") as found:
+        calibrate(scores, labels, ThresholdConfig(objective="guaranteed_fpr"))
+    named = float(str(found.value).rpartition("fpr: ")[2].partition(",")[0])
+    assert calibrate(scores, labels, ThresholdConfig(objective="guaranteed_fpr", fpr=named)) > 11
+
+
+@given(
+    st.lists(st.tuples(st.integers(-5, 5), st.booleans()), max_size=25),
+    st.floats(0.001, 0.5),
+    st.integers(0, 100),
+)
+def test_no_threshold_costs_less(part: list[tuple[int, bool]], prevalence: float, cost_miss: int) -> None:
+    """No score and nothing between or above scores has a smaller expected cost a part."""
+    part = [*part, (0, True), (1, False)]
+    scores = np.array([float(s) for s, _ in part])
+    labels = np.array([a for _, a in part])
+    rates = OperatingConfig(prevalence=prevalence, cost_miss=cost_miss)
+
+    def cost(threshold: float) -> float:
+        flagged = scores >= threshold
+        return prevalence * cost_miss * (~flagged[labels]).mean() + (1 - prevalence) * flagged[~labels].mean()
+
+    candidates = [-math.inf, math.inf, *scores, *(scores + 0.5)]
+    assert cost(calibrate(scores, labels, COST, rates)) == pytest.approx(min(map(cost, candidates)), abs=1e-9)
+
+
+def test_rare_defects_move_the_threshold_up() -> None:
+    """One miss in two costs .01 x 50 x .5 = .25 a part, one false alarm in four .99 x .25 = .2475; rarer, it turns."""
+    scores, labels = np.array([1.0, 2.0, 3.0, 6.0, 5.0, 7.0]), np.array([0, 0, 0, 0, 1, 1])
+    assert calibrate(scores, labels, COST, RATES) == 5.0
+    rarer = RATES.model_copy(update={"prevalence": 0.009})
+    assert calibrate(scores, labels, COST, rarer) == 7.0
+
+
+def test_a_cost_without_rates_or_defects_is_refused() -> None:
+    """Nothing is assumed of the line, and misses cannot be weighed without anomalous images."""
+    with pytest.raises(ValueError, match="operating"):
+        calibrate(np.arange(2.0), np.array([0, 1]), COST)
+    with pytest.raises(UserError, match="no anomalous one"):
+        calibrate(np.arange(2.0), np.array([0, 0]), COST, RATES)
+
+
+def test_a_confidence_that_nothing_reads_is_refused() -> None:
+    """`confidence` beside another objective is a mistake, not a silent no-op; so is one outside (0, 1)."""
+    with pytest.raises(ValidationError, match="does not read confidence"):
+        ThresholdConfig.model_validate({"objective": "normal_quantile", "confidence": 0.9})
+    with pytest.raises(ValidationError):
+        ThresholdConfig.model_validate({"objective": "guaranteed_fpr", "confidence": 1})
+    read = ThresholdConfig.model_validate({"objective": "guaranteed_fpr", "fpr": 0.1, "confidence": 0.9})
+    assert ThresholdConfig.model_validate(read.model_dump()) == read
+
+
+def test_a_rank_found_in_the_scores_promises_less() -> None:
+    """12 images, none flagged: fixed beforehand 1/13 and 22 %; found by F1 or cost, both bounds are wider."""
+    fixed = promise_of(12, 0, ThresholdConfig(objective="normal_max"))
+    assert (fixed.expected, fixed.upper) == pytest.approx((1 / 13, 1 - 0.05 ** (1 / 12)))
+    for config in (ThresholdConfig(), COST):
+        found = promise_of(12, 0, config)
+        assert found.chosen
+        assert found.expected > fixed.expected
+        assert found.upper > fixed.upper
+
+
+def test_a_quantile_promises_by_its_rate_and_not_by_ties() -> None:
+    """`normal_quantile` may flag 1 of 12 at 10 %: (1 + 1) / 13 expected, though ties flag none."""
+    assert promise_of(12, 0, ThresholdConfig(objective="normal_quantile", fpr=0.1)).expected == pytest.approx(2 / 13)
+
+
+def test_keys_of_earlier_objectives_are_as_they_were() -> None:
+    """A threshold's key holds objective and rate alone; a search's settings hold no confidence."""
+    for config in (ThresholdConfig(), ThresholdConfig(objective="normal_quantile", fpr=0.2)):
+        before = content_key(["threshold", THRESHOLD_VERSION, {"objective": config.objective, "fpr": config.fpr}, []])
+        assert ThresholdStage((), (), config).key == ThresholdStage((), (), config, RATES).key == before
+    methods = [{"method": "padim"}]
+    spec = {"study": "s", "dataset": {"kind": "textures"}, "methods": methods, "operating": RATES.model_dump()}
+    kept = StageMaker(StudySpec.model_validate(spec), {}).settings()
+    assert kept["thresholds"] == {"objective": "f1", "scope": "category", "fpr": 0.01}
+    assert "operating" not in kept
+
+
+def test_keys_follow_what_the_new_objectives_read() -> None:
+    """Another confidence or prevalence is another threshold; another length of a shift is not."""
+    one, other = (ThresholdConfig(objective="guaranteed_fpr", confidence=c) for c in (0.9, 0.95))
+    assert ThresholdStage((), (), one).key != ThresholdStage((), (), other).key
+    key = ThresholdStage((), (), COST, RATES).key
+    assert key != ThresholdStage((), (), COST, RATES.model_copy(update={"prevalence": 0.1})).key
+    assert key == ThresholdStage((), (), COST, RATES.model_copy(update={"parts_per_shift": 5})).key
+
+
+@pytest.mark.parametrize(
+    ("changed", "holds"),
+    [
+        ({}, True),
+        ({"regime": "threshold_only"}, True),
+        ({"regime": "no_adaptation"}, False),
+        ({"threshold": None}, False),
+        ({"threshold_scope": "global"}, False),
+    ],
+)
+def test_a_record_of_an_earlier_version_gets_its_promise(
+    changed: dict[str, str | None],
+    holds: bool,
+    tmp_path: Path,
+) -> None:
+    """From its images.csv, 12 normals and none flagged: 1/13; not across domains, nor where others were pooled."""
+    values = dict.fromkeys(
+        ("study", "run_id", "key", "group", "category", "method", "started"), "x"
+    ) | {"regime": "clean", "scope": "category", "threshold_scope": "category", "repeat": 0, "status": "done",
+         "params": {}, "n_train": 1, "n_val": 13, "n_test": 1, "threshold": 20.0, "seconds": 1.0}  # fmt: skip
+    record = RunRecord.model_validate(values | changed)
+    rows = [f"validation,x,{i},0,good,{float(i)}," for i in range(12)] + [
+        "validation,x,d,1,hole,30.0,",
+        "test,x,t,0,good,1.0,",
+    ]
+    (tmp_path / "images.csv").write_text("\n".join(["part,category,name,label,defect,score,anomalous", *rows]))
+    finding = Finding(record, Setting("k", "x", "x", {}, "category", "category", 0), tmp_path, 1, 1, {})
+    made = promised(finding, ThresholdConfig(objective="normal_max"))
+    assert (made is not None) == holds
+    if made is not None:
+        assert (made.n_normal, made.expected) == (12, pytest.approx(1 / 13))
