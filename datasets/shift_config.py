@@ -263,6 +263,7 @@ class ShiftTransforms(_Frozen):
     fill_value: tuple[int, int, int] = Field(
         default=(0, 0, 0), description="[red, green, blue] from 0 to 255 for `fill: constant`, or one number"
     )
+
     @model_validator(mode="before")
     @classmethod
     def _fill_from_preset(cls, data: object) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ class Run:
     test: EvaluationStage
     heatmaps: int
     group: str
-    condition: Condition = Condition()
+    condition: Condition = field(default_factory=Condition)
     base: bool = True
 
     @property
@@ -326,7 +326,9 @@ class _Builder:
         condition = condition or self.conditions(self._spec.regimes[0], repeat)[0]
         shift = condition.of_the_shift() if domain == "shift" else Condition()
         wanted = TrainingImages.of(condition, self._spec.train)
-        return replace(self._judged(category, domain, repeat, shift), train=self._train(category, domain, repeat, shift, wanted))
+        return replace(
+            self._judged(category, domain, repeat, shift), train=self._train(category, domain, repeat, shift, wanted)
+        )
 
     def _conditions(self, regime: Regime, repeat: int) -> tuple[Condition, ...]:
         fewest = min(len(self._whole(c, "clean", repeat, Condition()).train) for c in self.categories)
@@ -352,7 +354,9 @@ class _Builder:
     def _fitted_on(
         self, category: str, domain: Domain, repeat: int, shift: Condition, wanted: TrainingImages
     ) -> TrainPart:
-        return train_part(self._whole(category, domain, repeat, shift), self._spec.train, wanted, self._split_seed(repeat))
+        return train_part(
+            self._whole(category, domain, repeat, shift), self._spec.train, wanted, self._split_seed(repeat)
+        )
 
     def _fit(
         self, variant: Variant, category: str, scope: Scope, domain: Domain, repeat: int, condition: Condition

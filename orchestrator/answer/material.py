@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.answer.axes import at_base
 from adloc.answer.results import varying
+from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
@@ -167,6 +169,8 @@ class Material:
         records: every current record, failed ones included.
         findings: the runs that are done.
         settings: in the order of the study file.
+        conditioned: runs that are done and stand elsewhere than the base on some axis of the study.
+        rows: the results of all conditions; `answer` has those of the base alone.
     """
 
     plan: Plan
@@ -174,6 +178,8 @@ class Material:
     records: tuple[RunRecord, ...]
     findings: tuple[Finding, ...]
     settings: tuple[Setting, ...]
+    conditioned: tuple[Finding, ...] = ()
+    rows: tuple[Row, ...] = ()
 
     @cached_property
     def _index(self) -> dict[tuple[str, str, str, int], Finding]:
@@ -270,10 +276,13 @@ class Material:
 def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRecord]) -> Material:
     """Sort the current records of a plan; nothing but record.json is read before it is needed."""
     done = [r for r in current if r.status == "done"]
-    labels = _labels(answer.rows)
+    rows, answer = tuple(answer.rows), at_base(answer, plan.spec)
+    labels = _labels([{k: v for k, v in row.items() if k not in AXES} for row in rows])
     swept = {name for entry in plan.spec.methods for name in entry.grid}
     settings: dict[str, Setting] = {}
     findings: list[Finding] = []
+    conditioned: list[Finding] = []
+    base = {run.run_id for run in plan.runs if run.base}
     draws: dict[tuple[int, int], NDArray[np.float32]] = {}
     n_resamples = N_RESAMPLES if len(done) <= MANY_RUNS else N_RESAMPLES // 5
     for record in done:
@@ -287,8 +296,10 @@ def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRe
                 key, record.method, label, record.params, record.scope, record.threshold_scope, len(settings)
             )
         path = records.path(record.run_id)
-        findings.append(Finding(record, settings[key], path, n_resamples, plan.spec.seed, draws))
-    return Material(plan, answer, tuple(current), tuple(findings), tuple(settings.values()))
+        found = Finding(record, settings[key], path, n_resamples, plan.spec.seed, draws)
+        (findings if record.run_id in base else conditioned).append(found)
+    settled = tuple(settings.values())
+    return Material(plan, answer, tuple(current), tuple(findings), settled, tuple(conditioned), rows)
 
 
 def read_images(path: Path) -> dict[str, Images]:

@@ -44,9 +44,7 @@ class StudyShift(ShiftTransforms):
 
     @field_validator("severity")
     @classmethod
-    def _every_one_makes_sense(
-        cls, severity: float | tuple[float, ...], info: object
-    ) -> float | tuple[float, ...]:
+    def _every_one_makes_sense(cls, severity: float | tuple[float, ...], info: object) -> float | tuple[float, ...]:
         given = dict(getattr(info, "data", {}))
         values = severity if isinstance(severity, tuple) else (severity,)
         if not values:
@@ -88,9 +86,7 @@ class StudyShift(ShiftTransforms):
         kept = set(FACTORS) if factors in (None, ALL) else set(str(factors).split("+"))
         off = {key for name, keys in FACTORS.items() if name not in kept for key in keys}
         fields = {k: None if k in off else getattr(self, k) for k in ShiftTransforms.model_fields}
-        return ShiftConfig.model_validate(
-            {**fields, "severity": self.base_severity if severity is None else severity}
-        )
+        return ShiftConfig.model_validate({**fields, "severity": self.base_severity if severity is None else severity})
 
 
 class TrainConfig(BaseModel):
@@ -100,7 +96,7 @@ class TrainConfig(BaseModel):
 
     images: Literal["all"] | ImageCount | tuple[Literal["all"] | ImageCount, ...] = Field(
         default=ALL,
-        description="normal images of each category that are fitted on: all, or a number; a list is an axis: a run each",
+        description="normal images of each category to fit on: all, or a number; a list is an axis: a run each",
         json_schema_extra={
             "rule": "it must be all, a whole number of 1 or more, or a list of these",
             "remedy": "use all, or [4, 16, all]",
