@@ -171,6 +171,7 @@ class Material:
         settings: in the order of the study file.
         conditioned: runs that are done and stand elsewhere than the base on some axis of the study.
         rows: the results of all conditions; `answer` has those of the base alone.
+        axis_drops: what each condition of a shifted regime loses against clean.
     """
 
     plan: Plan
@@ -180,6 +181,7 @@ class Material:
     settings: tuple[Setting, ...]
     conditioned: tuple[Finding, ...] = ()
     rows: tuple[Row, ...] = ()
+    axis_drops: tuple[Row, ...] = ()
 
     @cached_property
     def _index(self) -> dict[tuple[str, str, str, int], Finding]:
@@ -276,7 +278,7 @@ class Material:
 def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRecord]) -> Material:
     """Sort the current records of a plan; nothing but record.json is read before it is needed."""
     done = [r for r in current if r.status == "done"]
-    rows, answer = tuple(answer.rows), at_base(answer, plan.spec)
+    rows, drops, answer = tuple(answer.rows), tuple(answer.regime_drops), at_base(answer, plan.spec)
     labels = _labels([{k: v for k, v in row.items() if k not in AXES} for row in rows])
     swept = {name for entry in plan.spec.methods for name in entry.grid}
     settings: dict[str, Setting] = {}
@@ -299,7 +301,7 @@ def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRe
         found = Finding(record, settings[key], path, n_resamples, plan.spec.seed, draws)
         (findings if record.run_id in base else conditioned).append(found)
     settled = tuple(settings.values())
-    return Material(plan, answer, tuple(current), tuple(findings), settled, tuple(conditioned), rows)
+    return Material(plan, answer, tuple(current), tuple(findings), settled, tuple(conditioned), rows, drops)
 
 
 def read_images(path: Path) -> dict[str, Images]:
