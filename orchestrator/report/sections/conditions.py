@@ -84,10 +84,10 @@ def _enough(material: Material) -> Iterator[str]:
                 f"validation image AUROC ({enough.mean:.3f}), so more may still help."
             )
         else:
+            are = "images a category are" if enough.n_train > 1 else "image a category is"
             yield (
-                f"{who}{n} images a category are enough: {errors}, and no larger number, up to {most.n_train:g}, is "
-                f"better by more than {PLATEAU_MARGIN:g} in validation image AUROC ({enough.mean:.3f}; "
-                f"{most.mean:.3f} with all)."
+                f"{who}{n} {are} enough: {errors}, and no larger number, up to {most.n_train:g}, is better by more "
+                f"than {PLATEAU_MARGIN:g} in validation image AUROC ({enough.mean:.3f}; {most.mean:.3f} with all)."
             )
 
 
@@ -138,13 +138,12 @@ def _hurts(material: Material) -> Iterator[str]:
         ranking = by_metric.get("image_auroc")
         if ranking:
             parts.append(
-                f"image AUROC by {-ranking.alone.get(worst, 0.0):+.3f} (all together {-ranking.together:+.3f}, "
-                f"{abs(ranking.extra):.3f} {'more' if ranking.extra > 0 else 'less'} than the single losses add up to)"
+                f"image AUROC by {0.0 - ranking.alone.get(worst, 0.0):+.3f} "
+                f"(all together {0.0 - ranking.together:+.3f}, {abs(ranking.extra):.3f} {'more' if ranking.extra > 0 else 'less'} than the single losses add up to)"
             )
-        sentence = (
-            f"{settings[some.who].label}, {REGIME_TITLES[some.regime]}: {worst} hurts most; alone it changes "
-            f"{', '.join(parts)}."
-        )
+        hurts = sum(each.alone.get(worst, 0.0) for each in errors) > 0
+        head = f"{worst} hurts most; alone it" if hurts else f"no group alone raises the errors; {worst}"
+        sentence = f"{settings[some.who].label}, {REGIME_TITLES[some.regime]}: {head} changes {', '.join(parts)}."
         yield sentence.replace(" -", " \N{MINUS SIGN}")
 
 
