@@ -137,9 +137,10 @@ def _hurts(material: Material) -> Iterator[str]:
         ]
         ranking = by_metric.get("image_auroc")
         if ranking:
+            more = "more" if ranking.extra > 0 else "less"
             parts.append(
-                f"image AUROC by {0.0 - ranking.alone.get(worst, 0.0):+.3f} "
-                f"(all together {0.0 - ranking.together:+.3f}, {abs(ranking.extra):.3f} {'more' if ranking.extra > 0 else 'less'} than the single losses add up to)"
+                f"image AUROC by {0.0 - ranking.alone.get(worst, 0.0):+.3f} (all together "
+                f"{0.0 - ranking.together:+.3f}, {abs(ranking.extra):.3f} {more} than the single losses add up to)"
             )
         hurts = sum(each.alone.get(worst, 0.0) for each in errors) > 0
         head = f"{worst} hurts most; alone it" if hurts else f"no group alone raises the errors; {worst}"
