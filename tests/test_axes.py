@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from adloc.answer.answer import Answer
 from adloc.answer.axes import Point, at_base, curves, interactions, plateau
 from adloc.answer.comparisons import regime_drops, repeat_statistics
 from adloc.metrics.registry import METRICS
+from adloc.report.charts.bars import BarGroup, bar_chart
+from adloc.report.sections.conditions import how_clean, how_many_images, which_part_hurts
 from adloc.study_file.spec import StudySpec
 
 
@@ -160,3 +163,87 @@ def test_key_figures_of_conditions_have_names_of_their_own() -> None:
         "patchcore/no_adaptation/severity 1/image_auroc": 0.7,
         "patchcore/no_adaptation/severity 0.5/image_auroc": 0.8,
     }
+
+
+def material_of(spec: StudySpec, rows: list[dict[str, Any]]) -> Any:
+    """What sections read of these rows: one setting, called padim."""
+    setting = SimpleNamespace(label="padim", index=0, method="padim", scope="category", threshold_scope="category")
+    frozen = type("Setting", (SimpleNamespace,), {"__hash__": lambda _: 0})(**vars(setting))
+    finding = SimpleNamespace(record=SimpleNamespace(run_id="r"), setting=frozen)
+    drops = tuple(regime_drops(rows))
+    return SimpleNamespace(
+        rows=tuple(rows), plan=SimpleNamespace(spec=spec), leads=(frozen,), findings=(finding,), conditioned=(),
+        axis_drops=drops, regimes=("clean", "no_adaptation"),
+    )  # fmt: skip
+
+
+def learning(last: float) -> Any:
+    """1, 4 and all 10 images, whose validation AUROC ends at `last`; test figures that say the contrary."""
+    values = {1: (0.7, 0.5, 0.0), 4: (0.9, 0.2, 0.3), "all": (last, 0.1, 0.4)}
+    rows = [
+        row(train_images=n, draw=0, val_image_auroc=v, image_fpr=f, image_fnr=m, image_auroc=1 - v, n_train=2 * (
+            10 if n == "all" else int(n)))
+        for n, (v, f, m) in values.items()
+    ]  # fmt: skip
+    return material_of(spec_of(learning_curve={}), [*rows, *CATEGORIES])
+
+
+def test_the_report_says_how_many_images_are_enough_by_the_validation_part() -> None:
+    """4: all 10 are better by .005 only. With .95 at the end no number is, whatever the test part says."""
+    section = how_many_images(learning(0.905))
+    assert section is not None
+    assert section.text == (
+        "padim, clean: 4 images a category are enough: 20.0% of the normal images raise a false alarm and 30.0% of the "
+        "defects are missed, and no larger number, up to 10, is better by more than 0.01 in validation image AUROC "
+        "(0.900; 0.905 with all).",
+    )
+    section = how_many_images(learning(0.95))
+    assert section is not None
+    assert section.text[0].startswith(
+        "padim, clean: with all 10 images a category 10.0% of the normal images raise a false alarm and 40.0% of the "
+        "defects are missed; fewer are worse by more than 0.01"
+    )
+
+
+def test_the_report_says_what_contamination_does_errors_first() -> None:
+    """Both ends of the axis, false alarms and misses before AUROC."""
+    rows = [
+        row(contamination=c, image_fpr=f, image_fnr=m, image_auroc=a)
+        for c, f, m, a in ((0.0, 0.1, 0.2, 0.9), (0.05, 0.9, 0.9, 0.1), (0.1, 0.05, 0.6, 0.8))
+    ]
+    section = how_clean(material_of(spec_of(train={"contamination": [0, 0.05, 0.1]}), [*rows, *CATEGORIES]))
+    assert section is not None
+    assert section.text == (
+        "padim, clean: from contamination 0 to 0.1, false alarms go from 10.0% to 5.0%, misses go from 20.0% to 60.0%, "
+        "image AUROC goes from 0.900 to 0.800.",
+    )
+
+
+def test_the_report_names_the_group_whose_errors_grow_most() -> None:
+    """Blur: .1 + .2 more errors, noise .25; although noise takes more AUROC. All lose .3, .1 less than .1 + .3."""
+    figures = {"blur": (0.2, 0.3, 0.8), "noise": (0.35, 0.1, 0.6), "all": (0.4, 0.4, 0.6)}
+    rows = [row(image_fpr=0.1, image_fnr=0.1, image_auroc=0.9)]
+    rows += [shifted(factors=n, image_fpr=f, image_fnr=m, image_auroc=a) for n, (f, m, a) in figures.items()]
+    section = which_part_hurts(material_of(spec_of(shift={"factors": "each"}), [*rows, *CATEGORIES]))
+    assert section is not None
+    assert section.text == (
+        "padim, no adaptation: blur hurts most; alone it changes false alarms by +0.100 (all together +0.300), misses "
+        "by +0.200 (all together +0.300), image AUROC by \N{MINUS SIGN}0.100 (all together \N{MINUS SIGN}0.300, "
+        "0.100 less than the single losses add up to).",
+    )
+
+
+def test_sections_of_axes_are_left_out_without_axes() -> None:
+    """A study that varies nothing has none of the three."""
+    plain = material_of(spec_of(), [row(), shifted(), *CATEGORIES])
+    assert [make(plain) for make in (how_many_images, how_clean, which_part_hurts)] == [None] * 3
+
+
+def test_bars_grow_from_a_common_zero_in_proportion() -> None:
+    """A bar of .2 is twice as long as one of .1 and ends to the right; one of -.1 as long, to the left."""
+    drawing = bar_chart("t", "a", [BarGroup("x", (0.1, 0.2, -0.1))], ["p", "q", "r"])
+    bars = [shape.points for shape in drawing._shapes if getattr(shape, "opacity", 0) == 1.0][3:]  # after the legend
+    one, two, minus = ([x for x, _ in points] for points in bars)
+    assert max(two) - min(two) == pytest.approx(2 * (max(one) - min(one)))
+    assert max(minus) == pytest.approx(min(one)) == pytest.approx(min(two))
+    assert max(minus) - min(minus) == pytest.approx(max(one) - min(one))

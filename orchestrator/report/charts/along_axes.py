@@ -59,7 +59,8 @@ def along(material: Material, axis: str) -> Iterator[Figure]:
         ticks = tuple((x, f"{x:g}") for x in places)
         x_axis = Axis(X_AXES[axis], log=axis == "train_images", ticks=ticks)
         title = f"{METRICS[metric].title} by {axis.replace('_', ' ')}"
-        yield Figure(f"axis_{axis}_{metric}", line_chart(title, x_axis, Axis(METRICS[metric].title), lines))
+        y_axis = Axis(METRICS[metric].title, low=0 if metric in ("image_fpr", "image_fnr") else None)
+        yield Figure(f"axis_{axis}_{metric}", line_chart(title, x_axis, y_axis, lines))
 
 
 def factors(material: Material) -> Iterator[Figure]:

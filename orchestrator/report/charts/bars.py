@@ -62,7 +62,7 @@ def bar_chart(title: str, axis: str, groups: Sequence[BarGroup], series: Sequenc
             place = y + HEAD + BAR * index
             start, end = sorted((zero, zero + value * unit))
             drawing.rect(start, place, max(end - start, 0.5), BAR - 2, f"s{index % N_SERIES}")
-            shown = f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+            shown = f"{value:+.3f}"
             if value < 0:
                 drawing.text(start - 4, place + 8, shown, "end", size=10)
             else:
