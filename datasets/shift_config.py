@@ -216,8 +216,8 @@ _PRESETS: Mapping[str, Mapping[str, object]] = {
 }
 
 
-class ShiftConfig(_Frozen):
-    """Which changes may happen, and how strongly.
+class ShiftTransforms(_Frozen):
+    """Which changes may happen, at any severity.
 
     What is given explicitly wins over the preset, key by key (`blur: {probability: 1}` keeps the preset's
     kernels and sigma), and null switches a transform off. A validated config is complete: its dump depends on
@@ -263,25 +263,6 @@ class ShiftConfig(_Frozen):
     fill_value: tuple[int, int, int] = Field(
         default=(0, 0, 0), description="[red, green, blue] from 0 to 255 for `fill: constant`, or one number"
     )
-    # Declared last: its validator sees the transforms, and its message then points at the key `severity`.
-    severity: float = Field(
-        default=1.0,
-        ge=0,
-        validate_default=True,
-        description="0 or more: scales every range about the value that changes nothing (0: identity, 1: as"
-        " given); probabilities, kernels and sigma_px stay; refused where a range would leave what makes"
-        " sense, such as a negative factor, except that the loss of light is cut at 1",
-    )
-
-    def span(self, transform: str) -> Span:
-        """The range at this severity, of "scale" or "blur.sigma"; the neutral value twice when it is off.
-
-        Args:
-            transform: a key of `AXES`.
-        """
-        axis = AXES[transform]
-        given = _given(dict(self), transform)
-        return Span(axis.neutral, axis.neutral) if given is None else axis.scaled(given, self.severity)
 
     @model_validator(mode="before")
     @classmethod
@@ -313,6 +294,30 @@ class ShiftConfig(_Frozen):
             message = "it must hold values from 0 to 255\nuse 0 for black, 255 for white, or [red, green, blue]"
             raise ValueError(message)
         return value
+
+
+class ShiftConfig(ShiftTransforms):
+    """Which changes may happen, and how strongly. Its dump is part of the keys of shifted images."""
+
+    # Declared last: its validator sees the transforms, and its message then points at the key `severity`.
+    severity: float = Field(
+        default=1.0,
+        ge=0,
+        validate_default=True,
+        description="0 or more: scales every range about the value that changes nothing (0: identity, 1: as"
+        " given); probabilities, kernels and sigma_px stay; refused where a range would leave what makes"
+        " sense, such as a negative factor, except that the loss of light is cut at 1",
+    )
+
+    def span(self, transform: str) -> Span:
+        """The range at this severity, of "scale" or "blur.sigma"; the neutral value twice when it is off.
+
+        Args:
+            transform: a key of `AXES`.
+        """
+        axis = AXES[transform]
+        given = _given(dict(self), transform)
+        return Span(axis.neutral, axis.neutral) if given is None else axis.scaled(given, self.severity)
 
     @field_validator("severity")
     @classmethod

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adloc.conditions import base_condition
 from adloc.parts import make_parts
+from adloc.training_images import TrainingImages, set_aside, train_part
 
 if TYPE_CHECKING:
     from adloc.datasets.sample import Sample
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What one category gives to tuning: Train-clean and Val-clean."""
+    """What one category gives to tuning: Train-clean and Val-clean, as the base of the study's axes has them."""
 
     train: TrainPart
     validation: ValidationPart
@@ -36,8 +38,10 @@ def calibrations(spec: StudySpec, inventory: Inventory, repeat: int) -> dict[str
     for sample in inventory.samples:
         by_category.setdefault(sample.category, []).append(sample)
     split = spec.split.model_copy(update={"seed": spec.split.seed + repeat})
+    wanted = TrainingImages.of(base_condition(spec, spec.regimes[0]), spec.train)
     found: dict[str, Calibration] = {}
     for category in sorted(by_category):
         parts = make_parts(by_category[category], inventory.fingerprints, split, None)
-        found[category] = Calibration(parts.train, parts.validation)
+        judged = set_aside(parts, spec.train, spec.thresholds, split.seed)
+        found[category] = Calibration(train_part(parts, spec.train, wanted, split.seed), judged.validation)
     return found

@@ -13,6 +13,7 @@ from adloc.answer.answer import find_answer, write_answer
 from adloc.answer.claim import read_claims
 from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
+from adloc.conditions import AXES
 from adloc.ledger import open_test
 from adloc.plan import sources
 from adloc.record.records import write_json
@@ -130,9 +131,10 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
 
 
 def param_names(study: Study) -> set[str]:
-    """Every hyperparameter of the study's methods; with tuning, what tells tuned from untuned."""
+    """Every hyperparameter of the study's methods and axis of its runs; with tuning, what tells tuned from untuned."""
+    axes = {name for name in AXES if any(name in run.condition.values() for run in study.plan.runs)}
     names = {name for variant in variants(study.spec) for name in variant.hyperparameters()}
-    return names | ({SETTING} if study.searches else set())
+    return names | axes | ({SETTING} if study.searches else set())
 
 
 def _is_tracked(study: Study, answer: Answer) -> bool:

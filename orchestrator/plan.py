@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from adloc.conditions import Condition, conditions
 from adloc.errors import Complaint, UserError
 from adloc.keys import content_key
 from adloc.parts import Parts, TrainPart, make_parts, pool
@@ -16,6 +17,7 @@ from adloc.stage_maker import StageMaker
 from adloc.stages import EvaluationStage, FeatureStage, Stage, StepStage, ThresholdStage
 from adloc.study_file.variants import SETTING, Variant, Winner, variants
 from adloc.thresholds import GUARANTEED, NEEDS_DEFECTS, too_few
+from adloc.training_images import TrainingImages, set_aside, train_part
 from adloc.uncertainty.order_statistics import largest_rank
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class Run:
         test: final figures.
         heatmaps: how many are logged.
         group: identity of what is averaged over categories into one macro row.
+        condition: where it stands on the axes of the study.
+        base: whether it is of what the main tables compare; the others show how figures move along an axis.
     """
 
     study: str
@@ -79,10 +83,12 @@ class Run:
     test: EvaluationStage
     heatmaps: int
     group: str
+    condition: Condition = field(default_factory=Condition)
+    base: bool = True
 
     @property
     def train_part(self) -> Part:
-        """The normal images that the model was fitted on."""
+        """The images that the model was fitted on: normal ones, unless the study contaminates them."""
         return self.fit[0].features.part
 
     @cached_property
@@ -223,13 +229,14 @@ def make_plan(spec: StudySpec, inventory: Inventory, winners: Sequence[Winner] =
     """
     builder = _Builder(spec, inventory)
     runs = [
-        builder.run(category, variant, regime, scope, threshold_scope, repeat)
+        builder.run(category, variant, regime, scope, threshold_scope, repeat, condition)
         for repeat in range(spec.repeats)
         for scope in dict.fromkeys(spec.scopes)
         for category in builder.categories
         for variant in variants(spec, winners, repeat, category)
         for regime in dict.fromkeys(spec.regimes)
         for threshold_scope in _threshold_scopes(spec, scope)
+        for condition in builder.conditions(regime, repeat)
     ]
     return Plan(spec, tuple(runs), {c: builder.parts(c, "clean", 0) for c in builder.categories})
 
@@ -251,25 +258,38 @@ class _Builder:
         for sample in inventory.samples:
             self._by_category.setdefault(sample.category, []).append(sample)
         self.categories = tuple(self._by_category)
-        self.parts = cache(self._parts)
+        self._whole = cache(self._make_parts)
+        self._judged = cache(self._set_aside)
+        self._train = cache(self._fitted_on)
+        self.conditions = cache(self._conditions)
         self._maker = StageMaker(spec, inventory.weights)
 
     def run(
-        self, category: str, variant: Variant, regime: Regime, scope: Scope, threshold_scope: str, repeat: int
+        self,
+        category: str,
+        variant: Variant,
+        regime: Regime,
+        scope: Scope,
+        threshold_scope: str,
+        repeat: int,
+        condition: Condition,
     ) -> Run:
         domains = REGIMES[regime]
-        fit = self._fit(variant, category, scope, domains.fit, repeat)
-        calibrated = self.parts(category, domains.threshold, repeat).validation
+        fit = self._fit(variant, category, scope, domains.fit, repeat, condition)
+        calibrated = self.parts(category, domains.threshold, repeat, condition).validation
         threshold = validation = None
         if len(calibrated):
             pooled = self.categories if threshold_scope == "global" else (category,)
-            parts = [self.parts(c, domains.threshold, repeat).validation for c in pooled]
+            parts = [self.parts(c, domains.threshold, repeat, condition).validation for c in pooled]
             scores = tuple(self._maker.score(variant, fit, part, repeat) for part in parts)
             threshold = ThresholdStage(scores, tuple(parts), self._spec.thresholds, self._maker.operating)
             self._check_calibration(threshold)
             validation = self._maker.evaluation(variant, fit, calibrated, repeat)
-        test = self._maker.evaluation(variant, fit, self.parts(category, domains.evaluation, repeat).test, repeat)
-        where = (regime, scope, threshold_scope, repeat)
+        tested = self.parts(category, domains.evaluation, repeat, condition).test
+        test = self._maker.evaluation(variant, fit, tested, repeat)
+        # Runs without axes keep the identity, and so the records, that they had before there were any.
+        where = (regime, scope, threshold_scope, repeat, *([condition.values()] if condition.values() else []))
+        base = condition == self.conditions(regime, repeat)[0]
         values = variant.hyperparameters()
         own, shared = (
             [variant.method.name, self._by_content(each, variant.setting, repeat), *where]
@@ -289,8 +309,10 @@ class _Builder:
             threshold,
             validation,
             test,
-            self._spec.heatmaps,
+            self._spec.heatmaps if base else 0,
             content_key(shared),
+            condition,
+            base,
         )
 
     def _by_content(self, values: dict[str, Any], setting: str, repeat: int) -> dict[str, Any]:
@@ -298,19 +320,51 @@ class _Builder:
         named = {SETTING: setting} if setting else {}
         return values | {"weights": self._maker.weights_hash(values, repeat)} | named
 
-    def _parts(self, category: str, domain: Domain, repeat: int) -> Parts:
-        split = self._spec.split.model_copy(update={"seed": self._spec.split.seed + repeat})
-        shift = self._spec.shift.model_copy(update={"seed": self._spec.shift.seed + repeat})
+    def parts(self, category: str, domain: Domain, repeat: int, condition: Condition | None = None) -> Parts:
+        """The parts of a category; without a condition, those of the base.
+
+        Kept by what they depend on, so that runs which share images share stages.
+        """
+        condition = condition or self.conditions(self._spec.regimes[0], repeat)[0]
+        shift = condition.of_the_shift() if domain == "shift" else Condition()
+        wanted = TrainingImages.of(condition, self._spec.train)
+        return replace(
+            self._judged(category, domain, repeat, shift), train=self._train(category, domain, repeat, shift, wanted)
+        )
+
+    def _conditions(self, regime: Regime, repeat: int) -> tuple[Condition, ...]:
+        fewest = min(len(self._whole(c, "clean", repeat, Condition()).train) for c in self.categories)
+        return conditions(self._spec, regime, fewest)
+
+    def _split_seed(self, repeat: int) -> int:
+        return self._spec.split.seed + repeat
+
+    def _make_parts(self, category: str, domain: Domain, repeat: int, condition: Condition) -> Parts:
+        split = self._spec.split.model_copy(update={"seed": self._split_seed(repeat)})
+        shift = self._spec.shift.plain(condition.severity, condition.factors)
         return make_parts(
             self._by_category[category],
             self._inventory.fingerprints,
             split,
-            shift if domain == "shift" else None,
+            shift.model_copy(update={"seed": shift.seed + repeat}) if domain == "shift" else None,
         )
 
-    def _fit(self, variant: Variant, category: str, scope: Scope, domain: Domain, repeat: int) -> tuple[StepStage, ...]:
+    def _set_aside(self, category: str, domain: Domain, repeat: int, shift: Condition) -> Parts:
+        whole = self._whole(category, domain, repeat, shift)
+        return set_aside(whole, self._spec.train, self._spec.thresholds, self._split_seed(repeat))
+
+    def _fitted_on(
+        self, category: str, domain: Domain, repeat: int, shift: Condition, wanted: TrainingImages
+    ) -> TrainPart:
+        return train_part(
+            self._whole(category, domain, repeat, shift), self._spec.train, wanted, self._split_seed(repeat)
+        )
+
+    def _fit(
+        self, variant: Variant, category: str, scope: Scope, domain: Domain, repeat: int, condition: Condition
+    ) -> tuple[StepStage, ...]:
         pooled = self.categories if scope == "unified" else (category,)
-        parts = [self.parts(c, domain, repeat).train for c in sorted(pooled)]
+        parts = [self.parts(c, domain, repeat, condition).train for c in sorted(pooled)]
         return self._maker.fit(variant, self._pooled(tuple(parts)) if scope == "unified" else parts[0], repeat)
 
     def _pooled(self, parts: tuple[TrainPart, ...]) -> TrainPart:

@@ -167,6 +167,7 @@ def plan_json(plan: Plan) -> dict[str, object]:
                 "threshold_scope": run.threshold_scope,
                 "repeat": run.repeat,
                 "setting": run.variant.setting,
+                **({"condition": run.condition.values()} if run.condition.values() else {}),
                 "params": run.variant.hyperparameters(),
                 "n_train": len(run.train_part),
                 "n_val": len(run.validation.truth.part) if run.validation else 0,

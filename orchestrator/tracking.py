@@ -30,6 +30,7 @@ from mlflow.utils.mlflow_tags import (
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from adloc.conditions import AXES, described
 from adloc.metrics.registry import METRICS
 from adloc.study_file.variants import SETTING
 from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
@@ -99,9 +100,9 @@ class Tracking:
         metrics = {METRICS[name].mlflow_name: value for name, value in record.metrics.items() if value is not None}
         if record.threshold is not None:
             metrics[METRICS["threshold"].mlflow_name] = record.threshold
-        params: dict[str, object] = {**record.params, SETTING: record.setting or "n/a"}
+        params: dict[str, object] = {**record.params, **record.condition, SETTING: record.setting or "n/a"}
         sizes = {"n_train": record.n_train, "n_val": record.n_val, "n_test": record.n_test}
-        run_id = self._create(self._name(record.category, record.params, tags), tags, started)
+        run_id = self._create(self._name(record.category, record.params, tags, record.condition), tags, started)
         self._client.log_inputs(run_id, self._datasets(record))
         self._write(run_id, params, metrics | {f"data/{name}": float(n) for name, n in sizes.items()}, started)
         self._client.log_artifacts(run_id, str(folder))
@@ -121,12 +122,13 @@ class Tracking:
         tags |= {"adloc.setting": str(row[SETTING])} if row[SETTING] else {}
         # What was tuned for each category by itself is nobody's in the average.
         own = {k: "per category" if v is not None and row.get(f"params.{k}") is None else v for k, v in params.items()}
-        run_id = self._create(self._name("macro", own, tags), tags, now)
+        run_id = self._create(self._name("macro", own, tags, row), tags, now)
+        own |= {k: row[k] for k in AXES if row.get(k) is not None}
         own[SETTING] = row[SETTING] or "n/a"
         metrics = {
             METRICS[k].mlflow_name: v
             for k, v in row.items()
-            if isinstance(v, float) and not k.startswith("params.") and k != "threshold"
+            if isinstance(v, float) and k in METRICS and k != "threshold"
         }
         for k, v in (drops or {}).items():
             if isinstance(v, float) and "drop" in k and not k.startswith("params."):
@@ -268,7 +270,9 @@ class Tracking:
         self._remember(tags["adloc.run_id"], str(run.info.run_id), "")  # one that is not finished is replaced
         return str(run.info.run_id)
 
-    def _name(self, category: str, params: Mapping[str, object], tags: Mapping[str, str]) -> str:
+    def _name(
+        self, category: str, params: Mapping[str, object], tags: Mapping[str, str], condition: Mapping[str, object]
+    ) -> str:
         """Short and telling: "bottle patchcore clean coreset_ratio 0.05"."""
         varied = [f"{k} {_short(params[k])}" for k in self._varied if k in params]
         scope = f"unified {tags['adloc.threshold_scope']} threshold" if tags["adloc.scope"] == "unified" else ""
@@ -280,6 +284,7 @@ class Tracking:
             tags["adloc.regime"],
             scope,
             *varied,
+            *described(condition),
             repeat,
         )
         return " ".join(word for word in words if word)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from adloc.answer.comparisons import HEADLINE, identical_shortcut, regime_drops, repeat_statistics, scope_drops
 from adloc.answer.gains import masked, searched, tuning_gains
 from adloc.answer.results import MACRO, current, table, varying, write
+from adloc.conditions import described
 from adloc.record.records import write_json
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _label(row: Row, params: list[str]) -> str:
-    """Method, setting, regime and scope, in the letters that MLflow allows."""
+    """Method, setting, regime, condition and scope, in the letters that MLflow allows."""
     setting = [f"{n.removeprefix('params.')} {row[n]}" for n in params if row.get(n) is not None]
     scope = "" if row["scope"] == "category" else f"unified {row['threshold_scope']} threshold"
-    parts = [str(row["method"]), str(row["setting"]), *setting, str(row["regime"]), scope]
+    parts = [str(row["method"]), str(row["setting"]), *setting, str(row["regime"]), *described(row), scope]
     return re.sub(r"[^\w\-.:/ ]", "-", "/".join(p for p in parts if p))

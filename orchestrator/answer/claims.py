@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from adloc.answer.compared import Comparison
     from adloc.answer.material import Material, Setting
     from adloc.answer.verdicts import State, Verdict
-    from adloc.datasets.shift import ShiftConfig
+    from adloc.study_file.axes import StudyShift
 
 MINUS = "\N{MINUS SIGN}"
 MOST_VERDICTS = 4
@@ -143,7 +143,7 @@ def _promised(material: Material, setting: Setting, state: State) -> str:
     return f"; expect up to {max(known):.1%} false alarms with 95 % certainty" if known else ""
 
 
-def shift_words(shift: ShiftConfig) -> str:
+def shift_words(shift: StudyShift) -> str:
     """What a shift changes, in words: "light, pose and sensor"; only what is switched on."""
     groups = {
         "light": ("brightness", "contrast", "saturation", "illumination"),

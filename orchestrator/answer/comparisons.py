@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from adloc.answer.results import MACRO, SIZES, WHO, Cell, Row
+from adloc.conditions import AXES, OF_THE_SHIFT
 from adloc.metrics.registry import METRICS
 from adloc.uncertainty.resampling import Interval
 
@@ -31,12 +32,12 @@ def regime_drops(rows: Sequence[Row]) -> list[Row]:
     `relative_drop` averages drop / clean over the metrics where higher is better and that both have. With the
     rows' own `image_fpr` and `image_fnr` it says whether the carried-over threshold still serves.
     """
-    return _drops(rows, "regime", "clean", same_threshold_scope=True)
+    return _drops(rows, "regime", "clean", OF_THE_SHIFT)  # clean is the partner of every severity
 
 
 def scope_drops(rows: Sequence[Row]) -> list[Row]:
     """Each run of the unified model against the category's own model, with its own threshold."""
-    return _drops(rows, "scope", "category", same_threshold_scope=False)
+    return _drops(rows, "scope", "category", ("threshold_scope",))
 
 
 def repeat_statistics(rows: Sequence[Row]) -> list[Row]:
@@ -57,7 +58,7 @@ def repeat_statistics(rows: Sequence[Row]) -> list[Row]:
             if len(values) < len(group):
                 continue
             between = mean_interval(values, METRICS[name])
-            who = {k: v for k, v in group[0].items() if k in IDENTITY or k.startswith("params.")}
+            who = {k: v for k, v in group[0].items() if _identifies(k)}
             del who["repeat"]
             found.append(
                 {**who, "metric": name, "n_repeats": len(values), "mean": fmean(values), "std": stdev(values)}
@@ -98,15 +99,15 @@ def identical_shortcut(rows: Sequence[Row], normal_scores: Mapping[str, Sequence
             for b in model:
                 threshold = float(b["threshold"] or 0.0)
                 share = sum(score >= threshold for score in scores) / len(scores) if scores else None
-                who = {k: v for k, v in a.items() if k in IDENTITY or k.startswith("params.")}
+                who = {k: v for k, v in a.items() if _identifies(k)}
                 del who["category"]
                 images_of: Row = {"images_of": a["category"], "threshold_of": b["category"]}
                 found.append({**who, **images_of, "flagged": share, "n_images": len(scores)})
     return found
 
 
-def _drops(rows: Sequence[Row], axis: str, base: str, *, same_threshold_scope: bool) -> list[Row]:
-    ignored = (axis,) if same_threshold_scope else (axis, "threshold_scope")
+def _drops(rows: Sequence[Row], axis: str, base: str, also_ignored: Sequence[str]) -> list[Row]:
+    ignored = (axis, *also_ignored)
     bases = {identity(row, *ignored): row for row in rows if row[axis] == base}
     found: list[Row] = []
     for row in rows:
@@ -117,7 +118,7 @@ def _drops(rows: Sequence[Row], axis: str, base: str, *, same_threshold_scope: b
             continue
         drops = dict(_metric_drops(partner, row))
         relative = [drops[name] / float(partner[name] or 0.0) for name in RELATIVE if name in drops and partner[name]]
-        who = {k: v for k, v in row.items() if k in IDENTITY or k.startswith("params.")}
+        who = {k: v for k, v in row.items() if _identifies(k)}
         kept: Row = {name: row.get(name) for name in ("image_fpr", "image_fnr")}
         columns: Row = {f"drop_{name}": drops.get(name) for name in COMPARED}
         found.append(
@@ -135,6 +136,8 @@ def _metric_drops(base: Row, row: Row) -> Iterator[tuple[str, float]]:
 
 def identity(row: Row, *ignored: str) -> tuple[Cell, ...]:
     """What a row or a drop is of, but for some of it."""
-    return tuple(
-        v for k, v in row.items() if (k in IDENTITY or k.startswith("params.")) and k not in (*ignored, *SIZES)
-    )
+    return tuple(v for k, v in row.items() if _identifies(k) and k not in (*ignored, *SIZES))
+
+
+def _identifies(column: str) -> bool:
+    return column in IDENTITY or column in AXES or column.startswith("params.")

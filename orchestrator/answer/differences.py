@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adloc.conditions import described
 from adloc.errors import Complaint, UserError
 from adloc.metrics.registry import METRICS
 from adloc.record.records import Records
@@ -199,8 +200,9 @@ def _who(record: RunRecord) -> tuple[object, ...]:
 
 
 def _distance(a: RunRecord, b: RunRecord) -> int:
-    """How many parameters differ."""
-    return sum(a.params.get(k) != b.params.get(k) for k in {*a.params, *b.params})
+    """How many parameters and axes differ."""
+    sides = ((a.params, b.params), (a.condition, b.condition))
+    return sum(one.get(k) != other.get(k) for one, other in sides for k in {*one, *other})
 
 
 def _pair(a: RunRecord, b: RunRecord, of_a: Records, of_b: Records) -> RunPair:
@@ -211,6 +213,8 @@ def _pair(a: RunRecord, b: RunRecord, of_a: Records, of_b: Records) -> RunPair:
     )
     if a.scope == b.scope == "unified":
         what.append(f"unified, {a.threshold_scope} threshold")
+    if a.condition == b.condition:
+        what += described(a.condition)
     if a.repeat:
         what.append(f"repeat {a.repeat}")
     values = {**a.metrics, "threshold": a.threshold}, {**b.metrics, "threshold": b.threshold}

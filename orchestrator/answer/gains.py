@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import HEADLINE, identity
+from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
 from adloc.regimes import REGIMES
 from adloc.study_file.tuning import OBJECTIVES
@@ -74,7 +75,7 @@ def tuning_gains(rows: Sequence[Row], columns: Mapping[str, set[str]], objective
         base = untuned.get(who(row))
         if base is None or not str(row[SETTING]).startswith(TUNED) or {row["status"], base["status"]} != {"done"}:
             continue
-        gains: Row = {k: row[k] for k in WHO} | {k: v for k, v in row.items() if k.startswith("params.")}
+        gains: Row = {k: row[k] for k in WHO} | {k: v for k, v in row.items() if k in AXES or k.startswith("params.")}
         for name in names:
             told = not name.startswith("val_") or sought_there(row)
             before, after = (base[name], row[name]) if told else (None, None)

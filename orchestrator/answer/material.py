@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.answer.axes import at_base
 from adloc.answer.comparisons import mean_interval
 from adloc.answer.results import over_categories, varying
+from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
@@ -171,6 +173,9 @@ class Material:
         records: every current record, failed ones included.
         findings: the runs that are done.
         settings: in the order of the study file.
+        conditioned: runs that are done and stand elsewhere than the base on some axis of the study.
+        rows: the results of all conditions; `answer` has those of the base alone.
+        axis_drops: what each condition of a shifted regime loses against clean.
     """
 
     plan: Plan
@@ -178,6 +183,9 @@ class Material:
     records: tuple[RunRecord, ...]
     findings: tuple[Finding, ...]
     settings: tuple[Setting, ...]
+    conditioned: tuple[Finding, ...] = ()
+    rows: tuple[Row, ...] = ()
+    axis_drops: tuple[Row, ...] = ()
 
     @cached_property
     def _index(self) -> dict[tuple[str, str, str, int], Finding]:
@@ -203,7 +211,7 @@ class Material:
         found = {c: f for c in self.plan.parts if (f := self.get(setting, regime, c, repeat)) is not None}
         return found if len(found) == len(self.plan.parts) else {}
 
-    def rows(self, setting: Setting, regime: str) -> list[dict[str, Finding]]:
+    def by_repeat(self, setting: Setting, regime: str) -> list[dict[str, Finding]]:
         """The complete rows, one a repeat."""
         found = (self.row(setting, regime, repeat) for repeat in range(self.plan.spec.repeats))
         return [row for row in found if row]
@@ -211,7 +219,7 @@ class Material:
     def values(self, setting: Setting, regime: str, metric: str, category: str | None = None) -> list[float]:
         """The figure of every repeat: of a category, or of all (see `over_categories`); none where a run lacks it."""
         found = []
-        for row in self.rows(setting, regime) if category is None else self._of(setting, regime, category):
+        for row in self.by_repeat(setting, regime) if category is None else self._of(setting, regime, category):
             known = [f.record.metrics.get(metric) for f in row.values()]
             if None in known:
                 return []
@@ -324,10 +332,13 @@ class Material:
 def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRecord]) -> Material:
     """Sort the current records of a plan; nothing but record.json is read before it is needed."""
     done = [r for r in current if r.status == "done"]
-    labels = _labels(answer.rows)
+    rows, drops, answer = tuple(answer.rows), tuple(answer.regime_drops), at_base(answer, plan.spec)
+    labels = _labels([{k: v for k, v in row.items() if k not in AXES} for row in rows])
     swept = {name for entry in plan.spec.methods for name in entry.grid}
     settings: dict[str, Setting] = {}
     findings: list[Finding] = []
+    conditioned: list[Finding] = []
+    base = {run.run_id for run in plan.runs if run.base}
     draws: dict[tuple[int, int], NDArray[np.float32]] = {}
     n_resamples = N_RESAMPLES if len(done) <= MANY_RUNS else N_RESAMPLES // 5
     for record in done:
@@ -341,8 +352,10 @@ def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRe
                 key, record.method, label, record.params, record.scope, record.threshold_scope, len(settings)
             )
         path = records.path(record.run_id)
-        findings.append(Finding(record, settings[key], path, n_resamples, plan.spec.seed, draws))
-    return Material(plan, answer, tuple(current), tuple(findings), tuple(settings.values()))
+        found = Finding(record, settings[key], path, n_resamples, plan.spec.seed, draws)
+        (findings if record.run_id in base else conditioned).append(found)
+    settled = tuple(settings.values())
+    return Material(plan, answer, tuple(current), tuple(findings), settled, tuple(conditioned), rows, drops)
 
 
 def read_images(path: Path) -> dict[str, Images]:

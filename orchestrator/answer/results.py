@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def current(plan: Plan, records: Mapping[str, RunRecord]) -> list[RunRecord]:
 
 
 def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
-    """One row a record, then one macro row for each variant, regime, scope and repeat; same columns in all.
+    """One row a record, then one macro row for each variant, regime, condition, scope and repeat; same columns in all.
 
     What the plan has for some of its categories alone (the best of a search of their own, say) has no macro row.
 
@@ -42,7 +43,8 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
         records: of its runs, as many as there are.
     """
     names = list(dict.fromkeys(name for record in records for name in record.params))
-    rows = {record.run_id: _row(record, names) for record in records}
+    axes = [name for name in AXES if any(name in run.condition.values() for run in plan.runs)]
+    rows = {record.run_id: _row(record, names, axes) for record in records}
     groups: dict[str, list[str]] = {}
     for run in plan.runs:
         groups.setdefault(run.group, []).append(run.run_id)
@@ -54,8 +56,9 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
     return [*rows.values(), *macro]
 
 
-def _row(record: RunRecord, param_names: Sequence[str]) -> Row:
+def _row(record: RunRecord, param_names: Sequence[str], axes: Sequence[str]) -> Row:
     row: Row = {name: getattr(record, name) for name in WHO}
+    row |= {name: _plain(record.condition.get(name)) for name in axes}
     row |= {f"params.{name}": _plain(record.params.get(name)) for name in param_names}
     row |= {name: getattr(record, name) for name in SIZES}
     values = {"threshold": record.threshold, **record.metrics}
@@ -151,7 +154,7 @@ def brief(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 def varying(rows: Sequence[Row]) -> list[str]:
     """The columns that tell rows apart: category and method always, others where they differ."""
     names = ["category", "method", "setting", "regime", "scope", "threshold_scope", "repeat"]
-    names += [n for n in rows[0] if n.startswith("params.")]
+    names += [n for n in rows[0] if n in AXES or n.startswith("params.")]
     return [n for n in names if n in ("category", "method") or _varies(rows, n)]
 
 
@@ -170,7 +173,7 @@ def _cell(name: str, value: Cell) -> str:
         return "-"
     if not isinstance(value, float):
         return str(value)
-    if name.startswith("params."):
+    if name in AXES or name.startswith("params."):
         return f"{value:g}"
     if name in ("fit_s", "score_ms_per_image", "model_mb"):
         return f"{value:.1f}" if value >= 1 else f"{value:.2g}"

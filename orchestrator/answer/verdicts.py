@@ -113,7 +113,7 @@ def _usable(avoided: float) -> Action:
 
 def _state(material: Material, setting: Setting, name: StateName) -> State | None:
     regime = REGIME_OF[name]
-    rows = material.rows(setting, regime)
+    rows = material.by_repeat(setting, regime)
     if not rows:
         return None
     avoided = [

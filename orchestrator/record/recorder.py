@@ -108,6 +108,7 @@ def _record(run: Run, bench: Workbench, started: datetime, **found: object) -> R
             "scope": run.scope,
             "threshold_scope": run.threshold_scope,
             "repeat": run.repeat,
+            "condition": run.condition.values(),
             "params": run.variant.hyperparameters(),
             "n_train": len(run.train_part),
             "n_val": len(run.validation.truth.part) if run.validation else 0,

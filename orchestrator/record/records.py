@@ -41,6 +41,7 @@ class RunRecord(BaseModel):
         facts: what the method says of its fitted model: the covering radius of a coreset; and the largest possible
             error of figures that are not exact.
         setting: of a method that is tuned: "default", "tuned", or "tuned_12" for a member of a Pareto set.
+        condition: where the run stands on the axes of its study; see `adloc.conditions`.
         error: of a failed run.
     """
 
@@ -71,6 +72,7 @@ class RunRecord(BaseModel):
     environment: dict[str, str] = {}
     facts: dict[str, float] = {}
     setting: str = ""
+    condition: dict[str, JsonValue] = {}
     error: str | None = None
 
 

@@ -91,7 +91,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     html = template.render(
         study=study.spec.study,
         question=study.spec.description,
-        n_done=len(material.findings),
+        n_done=len(material.findings) + len(material.conditioned),
         n_failed=sum(r.status == "failed" for r in found),
         n_runs=len(study.plan.runs),
         running=study.workspace.is_locked(study.spec.study),

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from adloc.datasets import DatasetConfig
-from adloc.datasets.shift import ShiftConfig
 from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
+from adloc.study_file.axes import LearningCurve, StudyShift, TrainConfig
 from adloc.study_file.operating import OperatingConfig
 from adloc.study_file.tuning import TuneConfig, TuningConfig
 from adloc.thresholds import ThresholdConfig
@@ -109,7 +109,11 @@ class StudySpec(BaseModel):
     description: str = Field(default="", description="the question that the study answers")
     dataset: DatasetConfig
     split: SplitConfig = Field(default_factory=SplitConfig)
-    shift: ShiftConfig = Field(default_factory=ShiftConfig)
+    shift: StudyShift = Field(default_factory=StudyShift)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    learning_curve: LearningCurve | None = Field(
+        default=None, description="fits on ever more images, in the first regime: how many are enough"
+    )
     image: ImageConfig = Field(default_factory=ImageConfig)
     features: FeaturesConfig = Field(default_factory=FeaturesConfig)
     regimes: tuple[Regime, ...] = Field(

@@ -9,6 +9,7 @@ from adloc.report.sections.answer import answer
 from adloc.report.sections.boards import defect_types, hardest, leaderboard
 from adloc.report.sections.charted import curves, distributions, trade_offs
 from adloc.report.sections.comparisons import compared
+from adloc.report.sections.conditions import how_clean, how_many_images, which_part_hurts
 from adloc.report.sections.operating import operating
 from adloc.report.sections.pictures import gallery, pairs
 from adloc.report.sections.protocol import protocol
@@ -39,6 +40,9 @@ def make_sections(
         leaderboard(material),
         compared(material, found.comparisons),
         robustness(material),
+        which_part_hurts(material),
+        how_many_images(material),
+        how_clean(material),
         distributions(material),
         curves(material),
         trade_offs(material),

@@ -52,7 +52,7 @@ def protocol(material: Material, sealed: Sequence[str]) -> Section:
     shifted = [r for r in material.regimes if r != "clean"]
     if shifted:
         text.append(
-            f"The shifted domain ({spec.shift.preset}, severity {spec.shift.severity:g}, seed "
+            f"The shifted domain ({spec.shift.preset}, severity {spec.shift.base_severity:g}, seed "
             f"{spec.shift.seed}) changes "
             "every image once, the same way in every run. Regimes: clean; no adaptation (model and threshold "
             "from clean "

@@ -20,7 +20,7 @@ def provenance(material: Material) -> Section:
     spec = material.plan.spec
     facts: list[tuple[str, str]] = [
         ("seeds", f"split {spec.split.seed}, shift {spec.shift.seed}, methods {spec.seed}; repeat i adds i"),
-        ("runs", f"{len(material.findings)} done of {len(material.plan.runs)}"),
+        ("runs", f"{len(material.findings) + len(material.conditioned)} done of {len(material.plan.runs)}"),
     ]
     started = sorted(r.started for r in material.records)
     if started:

@@ -1,0 +1,102 @@
+"""The conditions of a run beside its regime, and which of them a study asks for. Pure.
+
+One axis moves at a time: a severity is run with all factors, a combination of factors at the base severity, and so
+on, so that every curve has all else alike and a study grows by the sum of its axes, not by their product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from adloc.regimes import REGIMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic import JsonValue
+
+    from adloc.study_file.spec import Regime, StudySpec
+
+AXES = ("train_images", "draw", "contamination", "severity", "factors")
+OF_THE_SHIFT = ("severity", "factors")  # runs of the clean domain have none
+ALL: Literal["all"] = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Under what a run is made; None where the study has no such axis, or it does not touch the run.
+
+    Attributes:
+        train_images: normal images of each category that are fitted on.
+        draw: which choice of them.
+        contamination: share of the images fitted on that are defects.
+        severity: of the shift.
+        factors: "geometry", "geometry+blur", "all".
+    """
+
+    train_images: int | Literal["all"] | None = None
+    draw: int | None = None
+    contamination: float | None = None
+    severity: float | None = None
+    factors: str | None = None
+
+    def values(self) -> dict[str, JsonValue]:
+        """What is set, by axis."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def of_the_shift(self) -> Condition:
+        """Severity and factors alone."""
+        return Condition(severity=self.severity, factors=self.factors)
+
+
+def base_condition(spec: StudySpec, regime: Regime) -> Condition:
+    """What the main tables compare: severity 1, all factors and images, the least contamination, where declared."""
+    train, shifted = spec.train, REGIMES[regime].evaluation == "shift"
+    counts = train.image_counts
+    many: int | Literal["all"] = ALL if ALL in counts else max(n for n in counts if n != ALL)
+    return Condition(
+        train_images=many if isinstance(train.images, tuple) or spec.learning_curve else None,
+        draw=0 if spec.learning_curve else None,
+        contamination=min(train.contaminations) if isinstance(train.contamination, tuple) else None,
+        severity=spec.shift.base_severity if shifted and isinstance(spec.shift.severity, tuple) else None,
+        factors=ALL if shifted and spec.shift.factors else None,
+    )
+
+
+def conditions(spec: StudySpec, regime: Regime, n_train: int) -> tuple[Condition, ...]:
+    """Every condition of a regime, the base first.
+
+    Args:
+        spec: the study.
+        regime: the first one alone has the learning curve.
+        n_train: of the category with the fewest; learning curves end below it.
+    """
+    base = base_condition(spec, regime)
+    found = [base]
+    if spec.learning_curve and regime == spec.regimes[0]:
+        for n in dict.fromkeys(spec.learning_curve.train_images):
+            if n != ALL and n < n_train:
+                found += [replace(base, train_images=n, draw=d) for d in range(spec.learning_curve.draws)]
+    if isinstance(spec.train.images, tuple):
+        found += [replace(base, train_images=n) for n in spec.train.image_counts]
+    if base.contamination is not None:
+        found += [replace(base, contamination=c) for c in spec.train.contaminations]
+    if base.severity is not None:
+        found += [replace(base, severity=s) for s in spec.shift.severities]
+    if base.factors is not None:
+        found += [replace(base, factors=f) for f in spec.shift.combinations]
+    return tuple(dict.fromkeys(found))
+
+
+def is_base(values: Mapping[str, object], spec: StudySpec, regime: Regime) -> bool:
+    """Whether a row or a record is of the base condition; one without a condition is."""
+    return all(values.get(name) in (None, value) for name, value in base_condition(spec, regime).values().items())
+
+
+def described(values: Mapping[str, object]) -> Iterator[str]:
+    """ "severity 0.5", for the name of a run."""
+    for name in AXES:
+        value = values.get(name)
+        if value is not None:
+            yield f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
