@@ -82,7 +82,7 @@ class Part:
 
 
 class TrainPart(Part):
-    """Normal images that a fit may see."""
+    """Images that a fit may see: normal ones, unless a study contaminates them."""
 
 
 class ValidationPart(Part):

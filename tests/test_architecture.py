@@ -84,7 +84,18 @@ def test_a_library_has_one_home(library: str, importers: set[str]) -> None:
     assert found <= importers
 
 
-PURE = ["study_file/spec", "study_file/variants", "plan", "stages", "regimes", "keys", "answer/comparisons"]
+PURE = [
+    "study_file/spec",
+    "study_file/variants",
+    "conditions",
+    "training_images",
+    "answer/axes",
+    "plan",
+    "stages",
+    "regimes",
+    "keys",
+    "answer/comparisons",
+]
 
 
 @pytest.mark.parametrize("name", PURE)
