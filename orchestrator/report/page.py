@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adloc.report.section import Section
     from adloc.study import Study
 
-VERSION = 1  # raised when the report looks different for the same records
+VERSION = 2  # raised when the report looks different for the same records
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,14 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
 
     from adloc.answer.material import gather
     from adloc.report.gallery import make_gallery
+    from adloc.report.plates import write_plates
     from adloc.report.sections import make_sections
 
     material = gather(study.plan, answer, study.records, found)
     gallery = make_gallery(material)
     sections = make_sections(material, gallery, study.searches, folder)
     keys = _write_figures(sections, folder / "figures")
+    keys += write_plates(material, folder / "figures")
     for table in (table for section in sections for table in section.tables):
         _write(folder / "tables" / f"report_{table.name}.csv", table.csv())
         _write(folder / "tables" / f"report_{table.name}.tex", table.latex())
@@ -95,7 +97,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
         regimes=list(dict.fromkeys(t.regime for c in gallery.cards for t in c.tiles)),
         settings=list(dict.fromkeys(t.setting for c in gallery.cards for t in c.tiles)),
         random_weights=any(str(s.params.get("weights")) == "random" for s in material.settings),
-        commands=commands(material),
+        commands=commands(study.file),
         study_file=study_file(material),
         version=adloc.__version__,
         css=Markup((source / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file

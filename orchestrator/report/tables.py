@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 EMPTY = DASH
 LONGEST_UNBROKEN = 26  # letters of a cell that is not wrapped
+MANY_COLUMNS = 8  # more of them are set smaller and closer
+WIDEST_LATEX = 60  # letters of a cell that LaTeX does not wrap
 LONGEST_LATEX = 60  # rows; longer tables are for machines
 
 
@@ -101,12 +103,13 @@ class Table:
 
     def latex(self) -> str:
         """A booktabs table, best figures bold; a long table is cut, and says so."""
-        columns = "".join("r" if self.numeric(i) else "l" for i in range(len(self.heads)))
+        columns = "".join("r" if self.numeric(i) else self._latex_words(i) for i in range(len(self.heads)))
+        many = len(self.heads) > MANY_COLUMNS
         lines = [
             "% needs \\usepackage{booktabs}",
             "\\begin{table}",
             "\\centering",
-            "\\small",
+            "\\scriptsize\\setlength{\\tabcolsep}{3pt}" if many else "\\small",
             f"\\caption{{{escape_latex(self.caption)}}}",
             f"\\label{{tab:{self.name.replace('_', '-')}}}",
             f"\\begin{{tabular}}{{{columns}}}",
@@ -119,6 +122,11 @@ class Table:
             left_out = f"{len(self.rows) - LONGEST_LATEX} more rows in {self.name}.csv"
             lines.append(f"\\multicolumn{{{len(self.heads)}}}{{l}}{{{escape_latex(left_out)}}} \\\\")
         return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+    def _latex_words(self, column: int) -> str:
+        """A column of sentences is wrapped: LaTeX would set them beyond the page."""
+        longest = max((len(row[column].text) for row in self.rows), default=0)
+        return "p{.7\\linewidth}" if longest > WIDEST_LATEX else "l"
 
 
 def words(text: object, tone: str = "") -> Cell:

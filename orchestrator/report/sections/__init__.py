@@ -9,6 +9,7 @@ from adloc.report.sections.answer import answer
 from adloc.report.sections.boards import defect_types, hardest, leaderboard
 from adloc.report.sections.charted import curves, distributions, trade_offs
 from adloc.report.sections.comparisons import compared
+from adloc.report.sections.paper import paper
 from adloc.report.sections.pictures import gallery, pairs
 from adloc.report.sections.protocol import protocol
 from adloc.report.sections.provenance import failures, provenance
@@ -45,6 +46,7 @@ def make_sections(
         unified(material),
         tuning(searches, study_path, material),
         pairs(pictures),
+        paper(material),
         failures(material),
         provenance(material),
     ]

@@ -38,8 +38,9 @@ def leaderboard(material: Material) -> Section | None:
     repeated = {(identity(r, "repeat"), str(r["metric"])): r for r in material.answer.repeats}
     rows: list[tuple[Cell, ...]] = []
     several = material.plan.spec.repeats > 1
+    alone = len(material.plan.parts) == 1  # the average over one category is the category
     for row in sorted(rows_of, key=lambda r: r["category"] != MACRO):
-        if several and row["repeat"] != 0:
+        if (several and row["repeat"] != 0) or (alone and row["category"] == MACRO):
             continue
         label = by_group.get(who(row)[1:], str(row["method"]))
         regime = str(row["regime"])
@@ -56,22 +57,23 @@ def leaderboard(material: Material) -> Section | None:
 
         rows.append(
             (words(row["category"]), words(label), words(REGIME_TITLES[regime]), *(cell(n) for n in SHOWN),
-             *(significant(row[n]) for n in COSTS))
+             *(significant(row[n]) for n in COSTS), figure(row["threshold"], 4))
         )  # fmt: skip
     heads = ("category", "setting", "regime", *(title_of(n) for n in SHOWN),
-             *(f"{title_of(n)}, {METRICS[n].unit}" for n in COSTS))  # fmt: skip
-    rows = _best_marked(rows, range(3, len(heads)), lambda i: i < 3 + len(SHOWN))
+             *(f"{title_of(n)}, {METRICS[n].unit}" for n in COSTS), "threshold")  # fmt: skip
+    rows = _best_marked(rows, range(3, 3 + len(SHOWN) + len(COSTS)), lambda i: i < 3 + len(SHOWN))
     bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
-    caption = "Every setting in every regime, the macro average first; best of each category and regime marked"
+    first = "" if alone else ", the macro average first"
+    caption = f"Every setting in every regime{first}; best of each category and regime marked"
     table = Table("leaderboard", caption, heads, tuple(rows), ("category", "regime", "setting"), bold=bold)
-    macros = tuple(row[1:] for row in rows if row[0].text == MACRO)
-    short = Table("leaderboard_macro", "Averages over the categories, with 95 % intervals", heads[1:], macros)
+    macros = tuple(row[1:-1] for row in rows if row[0].text == MACRO)
+    short = Table("leaderboard_macro", "Averages over the categories, with 95 % intervals", heads[1:-1], macros)
     source = "Means and 95 % t intervals over the repeats; costs are of the first." if several else NOISE
     costs = (
         "Times are wall seconds on the machine named under Provenance; sizes are of the fitted model without "
         "the backbone."
     )
-    return Section("leaderboard", "Leaderboard", (), (table, short), notes=(source, costs))
+    return Section("leaderboard", "Leaderboard", (), (table, short) if macros else (table,), notes=(source, costs))
 
 
 def hardest(material: Material) -> Section | None:
