@@ -13,7 +13,7 @@ from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
 from adloc.plan import sources
 from adloc.record.records import write_json
-from adloc.report.page import is_report_current, write_report
+from adloc.report.boundary import try_report
 from adloc.stages import FeatureStage
 from adloc.study import located, pending, plan_json, spec_yaml
 from adloc.study_file.variants import SETTING, TUNED, variants
@@ -72,8 +72,7 @@ def run_study(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: b
         if not todo and _is_tracked(study, answer):
             reporter.study_started(study.plan, len(study.plan.runs))
             write_answer(answer, folder)
-            if not is_report_current(study):
-                write_report(study)
+            try_report(study)
             return Outcome(len(study.plan.runs), 0, 0, 0)
         return _run(study, todo, on_demand, reporter, fresh=fresh)
 
@@ -116,7 +115,7 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
         tracking.retire(_replaced(study, answer, known.values(), tracking.shown()))
         n_failed = sum(row["status"] == "failed" for row in answer.rows)
         status = "FAILED" if n_failed else "FINISHED"
-        report = write_report(study)
+        report = try_report(study)
     finally:
         shown = (report.page, *report.key_figures) if report else ()
         tracking.end(status, folder / "tables", answer.key_figures() if answer else {}, shown)

@@ -17,6 +17,7 @@ from adloc.methods.detector import Result
 from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone
 from adloc.methods.workers import spread
+from adloc.parts import in_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -60,7 +61,11 @@ class StoredFeatures:
             yield {layer: torch.from_numpy(maps.astype(np.float32, copy=False)) for layer, maps in stacked.items()}
 
     def seconds(self) -> float:
-        """Wall time that all the images took: reading, preprocessing and the backbone."""
+        """Wall time that all the images took: reading, preprocessing and the backbone; not simulating the shift.
+
+        Features that an earlier version kept hold the simulation too: they are as good, and FEATURES_VERSION, which
+        is part of their keys, stays. `adloc study run FILE --fresh` measures them anew.
+        """
         results = [self.store.get(KIND, key) for key in self.keys]
         if any(result is None for result in results):
             raise FileNotFoundError(self.store.path(KIND, self.keys[0]))
@@ -135,11 +140,12 @@ class FeatureExtraction:
 
         def extract(chunk: list[int]) -> int:
             start = time.perf_counter()
-            images = np.stack([prepare_image(stage.part.read(index).image, stage.image) for index in chunk])
+            images, simulating = _read(stage, chunk)
             with workers.turn:
                 maps = network(torch.from_numpy(images).to(self._device))
             arrays = {layer: self._kept(array, stage) for layer, array in maps.items()}
-            seconds = (time.perf_counter() - start) / len(chunk) / workers.count  # all work at the same time
+            spent = time.perf_counter() - start - simulating
+            seconds = spent / len(chunk) / workers.count  # all work at the same time
             for row, index in enumerate(chunk):
                 result = Result({layer: array[row] for layer, array in arrays.items()}, {}, seconds)
                 self._store.add(KIND, stage.image_keys[index], result)
@@ -196,3 +202,16 @@ class FeatureExtraction:
                 load_backbone(network.backbone, file, layers, network.seed, self._device),
             )
         return self._loaded[1]
+
+
+def _read(stage: FeatureStage, indices: Sequence[int]) -> tuple[NDArray[np.float32], float]:
+    """The network's input (n, 3, height, width), and the seconds that simulating the shift took of reading it."""
+    images, simulating = [], 0.0
+    for index in indices:
+        sample = stage.part.samples[index]
+        read = sample.source.read()
+        start = time.perf_counter()
+        picture = in_domain(read, sample, stage.part.shift)
+        simulating += time.perf_counter() - start
+        images.append(prepare_image(picture.image, stage.image))
+    return np.stack(images), simulating

@@ -154,5 +154,9 @@ def require(part: Part, kind: type[Part]) -> None:
 
 def read_in_domain(sample: Sample, shift: ShiftConfig | None) -> Picture:
     """A sample's image and mask; with `shift`, moved and lit as drawn for its identity."""
-    picture = sample.source.read()
+    return in_domain(sample.source.read(), sample, shift)
+
+
+def in_domain(picture: Picture, sample: Sample, shift: ShiftConfig | None) -> Picture:
+    """The sample's picture as it was read; with `shift`, moved and lit as drawn for its identity."""
     return picture if shift is None else apply_shift(picture, draw_parameters(shift, sample.identity))

@@ -75,12 +75,10 @@ def find_costs(material: Material, setting: Setting) -> Costs | None:
     if not regime:
         return None
     n_models = 1 if setting.scope == "unified" else len(material.plan.parts)
-    mean = {name: material.macro(setting, regime, name) for name in ("fit_s", "score_ms_per_image", "model_mb")}
+    taken = {name: material.macro(setting, regime, name) for name in ("fit_s", "score_ms_per_image", "model_mb")}
     peaks = [f.record.metrics.get("peak_memory_mb") for row in material.rows(setting, regime) for f in row.values()]
     peak = max((p for p in peaks if p is not None), default=math.nan)
-    return Costs(
-        setting, n_models, n_models * mean["fit_s"], mean["score_ms_per_image"], n_models * mean["model_mb"], peak
-    )
+    return Costs(setting, n_models, taken["fit_s"], taken["score_ms_per_image"], taken["model_mb"], peak)
 
 
 def separate_twin(material: Material, unified: Setting) -> Setting | None:

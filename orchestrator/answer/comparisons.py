@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.results import MACRO, SIZES, WHO, Cell, Row
 from adloc.metrics.registry import METRICS
+from adloc.uncertainty.resampling import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from adloc.metrics.registry import Metric
 
 COMPARED = tuple(m.name for m in METRICS.values() if m.part == "test" and m.level in ("image", "pixel"))
 RELATIVE = tuple(name for name in COMPARED if METRICS[name].better == "higher")
@@ -41,8 +44,6 @@ def repeat_statistics(rows: Sequence[Row]) -> list[Row]:
 
     The interval is cut at the ends of the metric's range, which few repeats of a good detector would cross.
     """
-    from scipy.stats import t
-
     groups: dict[tuple[Cell, ...], list[Row]] = {}
     for row in rows:
         if row["status"] == "done":
@@ -55,15 +56,24 @@ def repeat_statistics(rows: Sequence[Row]) -> list[Row]:
             values = [float(v) for v in (row[name] for row in group) if isinstance(v, int | float)]
             if len(values) < len(group):
                 continue
-            mean, spread = fmean(values), stdev(values)
-            half = float(t.ppf(0.975, len(values) - 1)) * spread / math.sqrt(len(values))
+            between = mean_interval(values, METRICS[name])
             who = {k: v for k, v in group[0].items() if k in IDENTITY or k.startswith("params.")}
             del who["repeat"]
             found.append(
-                {**who, "metric": name, "n_repeats": len(values), "mean": mean, "std": spread}
-                | {"ci95_low": max(mean - half, METRICS[name].low), "ci95_high": min(mean + half, METRICS[name].high)}
+                {**who, "metric": name, "n_repeats": len(values), "mean": fmean(values), "std": stdev(values)}
+                | {"ci95_low": between.low, "ci95_high": between.high}
             )
     return found
+
+
+def mean_interval(values: Sequence[float], metric: Metric) -> Interval:
+    """95 % t interval of the mean over repeats, cut at the ends of the metric's range; nan for fewer than two."""
+    from scipy.stats import t
+
+    if len(values) < 2:  # noqa: PLR2004  # one repeat has no spread
+        return Interval(math.nan, math.nan)
+    mean, half = fmean(values), float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    return Interval(max(mean - half, metric.low), min(mean + half, metric.high))
 
 
 def identical_shortcut(rows: Sequence[Row], normal_scores: Mapping[str, Sequence[float]]) -> list[Row]:

@@ -81,7 +81,10 @@ def _repeats(material: Material) -> str:
             f"One repeat (split seed {spec.split.seed}, method seed {spec.seed}): intervals are over the test images "
             "and say nothing of other splits or seeds."
         )
-    return f"{spec.repeats} repeats, each with its own split and seeds; intervals are over them and treat them as drawn at random."
+    return (
+        f"{spec.repeats} repeats, each with its own split and seeds; intervals are over them and treat them as drawn "
+        "at random."
+    )
 
 
 def _thresholds(material: Material) -> str:

@@ -1,7 +1,9 @@
 """What a report is made of: the records of a plan's runs, sorted by setting and regime, with resampled figures.
 
 Notation: a setting is a method with its parameters, scope and kind of threshold; it has one run for each regime,
-category and repeat. Charts, pictures and paired comparisons show the first repeat; tables average over all.
+category and repeat. Figures are means over the repeats; pictures and curves are of the first.
+
+What is called a lead, or chosen, was chosen on the validation part: no test figure chooses anything.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.answer.results import varying
+from adloc.answer.comparisons import mean_interval
+from adloc.answer.results import over_categories, varying
 from adloc.metrics.registry import METRICS
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
@@ -41,6 +44,7 @@ REGIME_TITLES = {
 }
 MANY_RUNS = 200  # above this, fewer resamples of pixels: 1,000 runs must not take minutes
 MOST_LEADS = 6
+CHOSEN_BY = "val_image_auroc"  # of the first regime
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,19 +198,50 @@ class Material:
         """Those with a finding, in the order of the plan."""
         return tuple(dict.fromkeys(f.record.category for f in self.findings))
 
-    def row(self, setting: Setting, regime: str) -> dict[str, Finding]:
-        """First-repeat findings by category; empty unless every category of the plan has one."""
-        found = {c: f for c in self.plan.parts if (f := self.get(setting, regime, c)) is not None}
+    def row(self, setting: Setting, regime: str, repeat: int = 0) -> dict[str, Finding]:
+        """A repeat's findings by category; empty unless every category of the plan has one."""
+        found = {c: f for c in self.plan.parts if (f := self.get(setting, regime, c, repeat)) is not None}
         return found if len(found) == len(self.plan.parts) else {}
 
+    def rows(self, setting: Setting, regime: str) -> list[dict[str, Finding]]:
+        """The complete rows, one a repeat."""
+        found = (self.row(setting, regime, repeat) for repeat in range(self.plan.spec.repeats))
+        return [row for row in found if row]
+
+    def values(self, setting: Setting, regime: str, metric: str, category: str | None = None) -> list[float]:
+        """The figure of every repeat: of a category, or of all (see `over_categories`); none where a run lacks it."""
+        found = []
+        for row in self.rows(setting, regime) if category is None else self._of(setting, regime, category):
+            known = [f.record.metrics.get(metric) for f in row.values()]
+            if None in known:
+                return []
+            found.append(over_categories(metric, [v for v in known if v is not None], setting.scope))
+        return found
+
+    def value(self, setting: Setting, regime: str, metric: str, category: str | None = None) -> float:
+        """The mean over repeats: of a category, or of the average over them; nan where a run lacks it."""
+        found = self.values(setting, regime, metric, category)
+        return float(np.mean(found)) if found else math.nan
+
     def macro(self, setting: Setting, regime: str, metric: str) -> float:
-        """The mean over categories of the first repeat; nan where a category lacks it."""
-        values = [f.record.metrics.get(metric) for f in self.row(setting, regime).values()]
-        known = [v for v in values if v is not None]
-        return float(np.mean(known)) if known and len(known) == len(values) else math.nan
+        """The mean over categories and repeats; nan where one lacks it."""
+        return self.value(setting, regime, metric)
+
+    def interval(self, setting: Setting, regime: str, metric: str, category: str | None = None) -> Interval:
+        """Of `value`: over the repeats by t where there are several, else by resampling the test images."""
+        if self.plan.spec.repeats > 1:
+            return mean_interval(self.values(setting, regime, metric, category), METRICS[metric])
+        if category is None:
+            return percentile_interval(self.macro_replicates(setting, regime, metric), self.n_images(setting, regime))
+        finding = self.get(setting, regime, category)
+        return finding.interval(metric) if finding else Interval(math.nan, math.nan)
+
+    def macro_interval(self, setting: Setting, regime: str, metric: str) -> Interval:
+        """Of the macro figure."""
+        return self.interval(setting, regime, metric)
 
     def macro_replicates(self, setting: Setting, regime: str, metric: str) -> NDArray[np.float32]:
-        """The macro figure in every resample, categories drawn apart; empty where there is none."""
+        """The first repeat's macro figure in every resample, categories drawn apart; empty where there is none."""
         key = (setting.key, regime, metric)
         if key not in self._macros:
             row = self.row(setting, regime).values()
@@ -220,9 +255,9 @@ class Material:
     def _macros(self) -> dict[tuple[str, str, str], NDArray[np.float32]]:
         return {}
 
-    def macro_interval(self, setting: Setting, regime: str, metric: str) -> Interval:
-        """Of the macro figure, by resampling the test images of every category."""
-        return percentile_interval(self.macro_replicates(setting, regime, metric), self.n_images(setting, regime))
+    def _of(self, setting: Setting, regime: str, category: str) -> list[dict[str, Finding]]:
+        found = (self.get(setting, regime, category, repeat) for repeat in range(self.plan.spec.repeats))
+        return [{category: f} for f in found if f is not None]
 
     def n_images(self, setting: Setting, regime: str) -> int:
         """Test images of the rarer class in all categories together."""
@@ -231,20 +266,39 @@ class Material:
 
     @cached_property
     def leads(self) -> tuple[Setting, ...]:
-        """One setting for each method, scope and kind of threshold, chosen on the validation part.
-
-        That with the best macro validation image AUROC, in the first regime there is; the first in the study file
-        among equals, and where nothing was validated. What charts and galleries show.
-        """
-        chosen: dict[tuple[str, str, str], tuple[float, Setting]] = {}
+        """One setting for each method, scope and kind of threshold, chosen on the validation part (see `choose`)."""
+        kinds: dict[tuple[str, str, str], list[Setting]] = {}
         for setting in self.settings:
-            regime = next((r for r in self.regimes if self.row(setting, r)), None)
-            value = self.macro(setting, regime, "val_image_auroc") if regime else -1.0
-            value = -0.5 if math.isnan(value) else value
-            kind = (setting.method, setting.scope, setting.threshold_scope)
-            if kind not in chosen or value > chosen[kind][0]:
-                chosen[kind] = (value, setting)
-        return tuple(setting for _, setting in chosen.values())[:MOST_LEADS]
+            kinds.setdefault((setting.method, setting.scope, setting.threshold_scope), []).append(setting)
+        return tuple(self.choose(settings) for settings in kinds.values())[:MOST_LEADS]
+
+    @cached_property
+    def chosen(self) -> Setting | None:
+        """The lead with the best validation figure; None where nothing was validated, or there is nothing."""
+        validated = [s for s in self.leads if not math.isnan(self.validated(s))]
+        return self.choose(validated) if validated else None
+
+    def choose(self, settings: Sequence[Setting]) -> Setting:
+        """The best on the validation part; the smallest model among equals, then the first in the study file.
+
+        Where nothing was validated the first in the study file: no test figure chooses.
+        """
+
+        def rank(setting: Setting) -> tuple[float, float]:
+            figure, size = self.validated(setting), self.macro(setting, self.first_regime(setting), "model_mb")
+            return (math.inf if math.isnan(figure) else -figure, 0.0 if math.isnan(size) else size)
+
+        if all(math.isnan(self.validated(s)) for s in settings):
+            return settings[0]
+        return min(settings, key=rank)  # the first among equals
+
+    def validated(self, setting: Setting) -> float:
+        """What a setting is chosen by: its macro validation image AUROC in the first regime that it has."""
+        return self.macro(setting, self.first_regime(setting), CHOSEN_BY)
+
+    def first_regime(self, setting: Setting) -> str:
+        """The first regime in which every category has a finding; "" without one."""
+        return next((r for r in self.regimes if self.row(setting, r)), "")
 
     def lines(self, settings: Iterable[Setting]) -> Iterator[tuple[Setting, str]]:
         """Settings with each of their regimes."""

@@ -23,6 +23,7 @@ Row = dict[str, Cell]
 WHO = ("study", "category", "method", "regime", "scope", "threshold_scope", "repeat", "run_id", "status", "setting")
 SIZES = ("n_train", "n_val", "n_test")
 MACRO = "macro"
+WHOLE = ("model_mb", "fit_s")  # of which a macro row has that of all categories together
 
 
 def current(plan: Plan, records: Mapping[str, RunRecord]) -> list[RunRecord]:
@@ -62,7 +63,7 @@ def _row(record: RunRecord, param_names: Sequence[str]) -> Row:
 
 
 def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
-    """The mean over categories; empty where a category lacks the metric, or a run failed or is still to come."""
+    """What `over_categories` makes of every figure; empty where a run failed or is still to come."""
     first = rows[0]
     done = len(rows) == n_categories and all(row["status"] == "done" for row in rows)
     row: Row = {name: first[name] for name in first}
@@ -75,10 +76,32 @@ def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
     if first["scope"] == "unified":  # one model, fitted once on the train parts of all
         row["n_train"] = first["n_train"]
     for name in METRICS:
-        values = [r[name] for r in rows]
-        defined = done and name != "threshold" and all(isinstance(v, int | float) for v in values)
-        row[name] = float(np.mean([float(v) for v in values if v is not None])) if defined else None
+        values = [float(v) for r in rows if isinstance(v := r[name], int | float)]
+        defined = done and name != "threshold" and len(values) == len(rows)
+        row[name] = over_categories(name, values, str(first["scope"])) if defined else None
     return row
+
+
+def over_categories(name: str, values: Sequence[float], scope: str) -> float:
+    """One figure for all categories: the mean, but of what is fitted and shipped the whole.
+
+    The models of single categories are all needed, so their sizes and fit times add up; a unified model is one,
+    and every category's record tells its size and fit time.
+
+    Args:
+        name: a metric.
+        values: of each category, one at least.
+        scope: "category" or "unified".
+
+    Example:
+        >>> over_categories("model_mb", [1.5, 2.0], "category")
+        3.5
+        >>> over_categories("model_mb", [3.5, 3.5], "unified")
+        3.5
+    """
+    if name in WHOLE:
+        return float(values[0]) if scope == "unified" else float(sum(values))
+    return float(np.mean(values))
 
 
 def write(rows: Sequence[Row], form: str) -> str:

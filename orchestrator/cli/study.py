@@ -140,6 +140,7 @@ def run(
         print_answer(answer)
         print_searches(prepared)
         print_where(prepared, outcome)
+    _warn_of_no_report(prepared)
     sys.exit(FAILED if outcome.n_failed else OK)
 
 
@@ -263,3 +264,10 @@ def _warn_of_random_weights(prepared: Study) -> None:
     for (backbone, weights), place in prepared.weights.items():
         if weights == "random":
             click.echo(f"WARNING: {backbone} has {place} weights: its figures mean nothing", err=True)
+
+
+def _warn_of_no_report(prepared: Study) -> None:
+    from adloc.report.boundary import complaint
+
+    if why := complaint(prepared):
+        click.echo(f"WARNING: {why}", err=True)

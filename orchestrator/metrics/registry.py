@@ -223,7 +223,8 @@ _COSTS = (
         "fit_s",
         "fit",
         "s",
-        "wall seconds that fitting this model takes by itself, the features of its train part included",
+        "wall seconds that fitting this model takes by itself, the features of its train part included; over categories "
+        "their sum, and of a unified model its own",
         "the time that this run took: shared stages are counted in full for every run that uses them",
     ),
     _cost(
@@ -231,13 +232,14 @@ _COSTS = (
         "score per image",
         "ms",
         "wall milliseconds of scoring a test image, its features included, averaged over passes in batches",
-        "the latency of a single image sent alone",
+        "the latency of a single image sent alone; and no simulation of the shift is in it",
     ),
     _cost(
         "model_mb",
         "model",
         "MB",
-        "size of the fitted model in 10^6 bytes, without the backbone",
+        "size of the fitted model in 10^6 bytes, without the backbone; over categories the sum of their models, and of a "
+        "unified model its own",
         "the peak memory of fitting or scoring",
     ),
 )

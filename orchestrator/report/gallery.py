@@ -154,7 +154,7 @@ def _choose(by_image: dict[str, list[Strip]]) -> list[str]:
 
 
 def recorded_strips(finding: Finding) -> list[Strip]:
-    """A run's pictures, by the name in the file's name, which is unique in a part as far as the recorder's names are."""
+    """A run's pictures by the name in the file's name, unique in a part as far as the recorder's names are."""
     by_slug = {_slug(name): name for name in finding.test.names}
     found: list[Strip] = []
     for path in sorted((finding.path / "heatmaps").glob("*.png")):

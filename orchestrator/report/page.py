@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from adloc.report.section import Section
     from adloc.study import Study
 
+ERROR_NAME = "report_error.txt"  # in the study's folder: why the last report could not be written
 VERSION = 2  # raised when the report looks different for the same records
 
 
@@ -108,17 +109,8 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     page.parent.mkdir(parents=True, exist_ok=True)
     _write(page, html)
     write_json(folder / "report.json", {"state": state, "key_figures": [path.name for path in keys]})
+    (folder / ERROR_NAME).unlink(missing_ok=True)
     return Report(page, folder / "figures", folder / "tables", tuple(keys), written=True)
-
-
-def is_report_current(study: Study) -> bool:
-    """Whether the report in the workspace shows the present records."""
-    folder = study.workspace.study_path(study.spec.study)
-    before = _read_state(folder)
-    if before is None or not (folder / "report.html").exists():
-        return False
-    found = current(study.plan, {r.run_id: r for r in study.records.all()})
-    return bool(before.get("state") == _state(study, found, folder))
 
 
 def _state(study: Study, records: Sequence[RunRecord], folder: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.compared import rank_leads
 from adloc.answer.material import REGIME_TITLES, number, title_of
+from adloc.answer.results import WHOLE
 from adloc.metrics.registry import METRICS
 from adloc.report.charts.choices import choice_charts, kind_of, pivot_charts, suffix_of
 from adloc.report.charts.figure import Figure
@@ -148,7 +149,8 @@ def trade_offs(material: Material) -> Iterator[Figure]:
                 ]
                 if len(marks) > 1:
                     wide = max(m.x for m in marks) / min(m.x for m in marks) > 4  # noqa: PLR2004
-                    axis = Axis(f"{METRICS[cost].title}, {METRICS[cost].unit}, mean of categories", log=wide)
+                    of = "all categories" if cost in WHOLE else "mean of categories"
+                    axis = Axis(f"{METRICS[cost].title}, {METRICS[cost].unit}, {of}", log=wide)
                     title = f"{title_of(metric)} against {METRICS[cost].title}"
                     yield Figure(
                         f"trade_off_{metric}_{cost}",
