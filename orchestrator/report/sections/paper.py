@@ -72,9 +72,7 @@ def thresholds(material: Material) -> Table | None:
     heads: tuple[str, ...] = ("category", "setting", "regime", "repeat", "threshold", "objective", "validation normal",
              "validation anomalous", "validation false alarms", "validation misses", "test false alarms",
              "test misses")  # fmt: skip
-    shown = (
-        "Thresholds, the validation images that each was calibrated on, its error rates there and on the test part"
-    )
+    shown = "Thresholds, the validation images that each was calibrated on, its error rates there and on the test part"
     if all(row[3].value == 0 for row in rows):
         heads, rows = heads[:3] + heads[4:], [row[:3] + row[4:] for row in rows]
     filters = ("category", "setting", "regime")
