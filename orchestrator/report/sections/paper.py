@@ -9,7 +9,7 @@ from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.recovered import find_recoveries
 from adloc.answer.results import MACRO
 from adloc.report.section import Section
-from adloc.report.sections.paper_setup import caption, hyperparameters, limitations, shortcut_tables
+from adloc.report.sections.paper_setup import caption, hyperparameters, limitations, pivot_tables, shortcut_tables
 from adloc.report.tables import Table, count, figure, significant, words
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def paper(material: Material) -> Section | None:
         recovered(material),
         costs(material),
         unified_costs(material),
+        *pivot_tables(material),
         *shortcut_tables(material),
         hyperparameters(material),
         limitations(material),

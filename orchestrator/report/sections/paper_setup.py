@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import identity
 from adloc.answer.limitations import find_limitations
-from adloc.answer.material import REGIME_TITLES
-from adloc.answer.varied import as_words
+from adloc.answer.material import REGIME_TITLES, title_of
+from adloc.answer.varied import Place, as_words, pivots
+from adloc.report.charts.choices import METRICS_SHOWN, kind_of, suffix_of
+from adloc.report.charts.figure import safe
 from adloc.report.tables import Table, figure, words
 
 if TYPE_CHECKING:
@@ -43,6 +45,24 @@ def hyperparameters(material: Material) -> Table | None:
     heads = ("parameter", *(lead.label for lead in leads))
     shown = "Hyperparameters of the setting of each method that was chosen on the validation part"
     return Table("paper_hyperparameters", caption(material, shown), heads, tuple(rows), long=True)
+
+
+def pivot_tables(material: Material) -> Iterator[Table]:
+    """Two parameters against each other, a table a pair and lead; the cell that the validation part chose is bold."""
+    for lead in material.leads:
+        for pivot in pivots(material, lead):
+            rows: list[tuple[Cell, ...]] = []
+            for metric in METRICS_SHOWN:
+                for i, (word, values) in enumerate(zip(pivot.rows.words, pivot.figures(material, metric), strict=True)):
+                    cells = [figure(v, best=Place(i, j) == pivot.chosen) for j, v in enumerate(values)]
+                    rows.append((words(title_of(metric)), words(word), *cells))
+            heads = ("metric", pivot.rows.name, *(f"{pivot.columns.name} {w}" for w in pivot.columns.words))
+            name = f"paper_pivot_{lead.method}_{pivot.rows.name}_{pivot.columns.name}{suffix_of(lead)}"
+            shown = (
+                f"{kind_of(lead)}: {pivot.rows.name} against {pivot.columns.name}, {REGIME_TITLES[material.regimes[0]]}"
+            )
+            shown += "; bold: chosen on the validation part" if pivot.chosen else ""
+            yield Table(safe(name), caption(material, shown), heads, tuple(rows), long=True)
 
 
 def shortcut_tables(material: Material) -> Iterator[Table]:
