@@ -47,10 +47,10 @@ def paper(material: Material) -> Section | None:
     )
     notes = (
         "Lost is how much worse a figure is under no adaptation than clean: positive is worse, whichever direction of "
-        "the metric is better. The share recovered is what an adapted regime wins back of it: 1 is all, above 1 better "
-        "than clean, negative worse than without adaptation, empty where nothing was lost. A share of a small loss says "
-        "little: read the loss first. Recalibration moves the threshold alone, so it recovers 0 of every metric that "
-        "has none.",
+        "the metric is better. The share recovered is what an adapted regime wins back of it: 1 is all, above 1 "
+        "better than clean, negative worse than without adaptation, empty where nothing was lost. A share of a small "
+        "loss says little: read the loss first. Recalibration moves the threshold alone, so it recovers 0 of every "
+        "metric that has none.",
     )
     return Section("paper", "For a paper", text, tuple(t for t in made if t is not None), notes=notes)
 
