@@ -94,8 +94,14 @@ class Gallery:
 
 
 @dataclass(frozen=True, slots=True)
-class _Strip:
-    """A recorded strip."""
+class Strip:
+    """A recorded strip.
+
+    Attributes:
+        finding: the run.
+        image: identity.
+        path: of the picture.
+    """
 
     finding: Finding
     image: str
@@ -115,8 +121,8 @@ def make_gallery(material: Material) -> Gallery:
         if (finding := material.get(setting, regime, category)) is not None
     ]
     n_recorded = sum(material.plan.spec.heatmaps for _ in material.findings)
-    strips = [strip for finding in shown for strip in _strips(finding)]
-    by_image: dict[str, list[_Strip]] = {}
+    strips = [strip for finding in shown for strip in recorded_strips(finding)]
+    by_image: dict[str, list[Strip]] = {}
     for strip in strips:
         by_image.setdefault(strip.image, []).append(strip)
     chosen = _choose(by_image)
@@ -133,7 +139,7 @@ def make_gallery(material: Material) -> Gallery:
     return Gallery(tuple(cards), len(used), n_recorded)
 
 
-def _choose(by_image: dict[str, list[_Strip]]) -> list[str]:
+def _choose(by_image: dict[str, list[Strip]]) -> list[str]:
     """Images in turn from each category, the most pictured first, until the pictures are enough."""
     queues: dict[str, list[str]] = {}
     for image in sorted(by_image, key=lambda name: (-len(by_image[name]), name)):
@@ -152,14 +158,14 @@ def _choose(by_image: dict[str, list[_Strip]]) -> list[str]:
     return chosen
 
 
-def _strips(finding: Finding) -> list[_Strip]:
-    """By the name in the file's name, which is unique in a part as far as the recorder's names are."""
+def recorded_strips(finding: Finding) -> list[Strip]:
+    """A run's pictures by the name in the file's name, unique in a part as far as the recorder's names are."""
     by_slug = {_slug(name): name for name in finding.test.names}
-    found: list[_Strip] = []
+    found: list[Strip] = []
     for path in sorted((finding.path / "heatmaps").glob("*.png")):
         image = next((by_slug[s] for s in _slugs(path.stem) if s in by_slug), None)
         if image is not None:
-            found.append(_Strip(finding, image, path))
+            found.append(Strip(finding, image, path))
     return found
 
 

@@ -68,6 +68,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     from adloc.answer.found import find
     from adloc.answer.material import gather
     from adloc.report.gallery import make_gallery
+    from adloc.report.plates import write_plates
     from adloc.report.sections import make_sections
 
     material = gather(study.plan, answer, study.records, found)
@@ -76,6 +77,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     write_claims(answered.claims, folder)
     sections = make_sections(material, answered, gallery, study.searches, folder)
     keys = _write_figures(sections, folder / "figures")
+    keys += write_plates(material, folder / "figures")
     for table in (table for section in sections for table in section.tables):
         _write(folder / "tables" / f"report_{table.name}.csv", table.csv())
         _write(folder / "tables" / f"report_{table.name}.tex", table.latex())
@@ -100,7 +102,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
         regimes=list(dict.fromkeys(t.regime for c in gallery.cards for t in c.tiles)),
         settings=list(dict.fromkeys(t.setting for c in gallery.cards for t in c.tiles)),
         random_weights=any(str(s.params.get("weights")) == "random" for s in material.settings),
-        commands=commands(material),
+        commands=commands(study.file),
         study_file=study_file(material),
         version=adloc.__version__,
         css=Markup((source / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file

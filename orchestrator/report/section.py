@@ -9,7 +9,7 @@ from adloc.answer.comparisons import identity
 
 if TYPE_CHECKING:
     from adloc.answer.results import Row
-    from adloc.report.charts.figures import Figure
+    from adloc.report.charts.figure import Figure
     from adloc.report.tables import Table
 
 SHOWN = ("image_auroc", "image_auprc", "image_f1", "pixel_auroc", "pixel_aupro")

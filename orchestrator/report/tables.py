@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 EMPTY = DASH
 LONGEST_UNBROKEN = 26  # letters of a cell that is not wrapped
+FEW_COLUMNS = 3  # up to these, sentences get most of the page
 LONGEST_LATEX = 60  # rows; longer tables are for machines
 
 
@@ -99,14 +100,16 @@ class Table:
 
     def latex(self) -> str:
         """A booktabs table, best figures bold; a long table is cut, and says so."""
-        columns = "".join("r" if self.numeric(i) else "l" for i in range(len(self.heads)))
+        columns = "".join("r" if self.numeric(i) else self._latex_words(i) for i in range(len(self.heads)))
         lines = [
-            "% needs \\usepackage{booktabs}",
+            "% needs \\usepackage{booktabs,graphicx}",
             "\\begin{table}",
             "\\centering",
             "\\small",
             f"\\caption{{{escape_latex(self.caption)}}}",
             f"\\label{{tab:{self.name.replace('_', '-')}}}",
+            # a table wider than the page is made smaller, others are left alone
+            "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
             f"\\begin{{tabular}}{{{columns}}}",
             "\\toprule",
             " & ".join(escape_latex(head) for head in self.heads) + r" \\",
@@ -116,7 +119,14 @@ class Table:
         if len(self.rows) > LONGEST_LATEX:
             left_out = f"{len(self.rows) - LONGEST_LATEX} more rows in {self.name}.csv"
             lines.append(f"\\multicolumn{{{len(self.heads)}}}{{l}}{{{escape_latex(left_out)}}} \\\\")
-        return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+        return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", "\\end{table}", ""])
+
+    def _latex_words(self, column: int) -> str:
+        """A column of sentences is wrapped: LaTeX would set them beyond the page."""
+        longest = max(len(text) for text in (self.heads[column], *(row[column].text for row in self.rows)))
+        if longest <= LONGEST_UNBROKEN:
+            return "l"
+        return "p{.7\\linewidth}" if len(self.heads) <= FEW_COLUMNS else "p{11em}"
 
 
 def words(text: object, tone: str = "") -> Cell:

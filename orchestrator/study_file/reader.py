@@ -32,6 +32,7 @@ class StudyFile:
     Attributes:
         path: of the file.
         data: plain values, variables expanded and overrides applied.
+        overrides: "dotted.key=value", as they were given.
     """
 
     def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
@@ -41,6 +42,7 @@ class StudyFile:
             UserError: no such file, not YAML, an unset variable, a malformed override.
         """
         self.path = path
+        self.overrides = tuple(overrides)
         self._overridden: dict[Loc, str] = {}
         tree = self._parse()
         self._lines: dict[Loc, int] = {}

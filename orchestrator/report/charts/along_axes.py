@@ -10,7 +10,7 @@ from adloc.answer.material import REGIME_TITLES
 from adloc.answer.results import MACRO
 from adloc.metrics.registry import METRICS
 from adloc.report.charts.bars import BarGroup, bar_chart
-from adloc.report.charts.figures import Figure
+from adloc.report.charts.figure import Figure
 from adloc.report.charts.lines import Axis, Series, line_chart
 
 if TYPE_CHECKING:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from adloc.answer.compared import rank_leads
 from adloc.answer.material import REGIME_TITLES, number, title_of
 from adloc.answer.results import WHOLE
 from adloc.metrics.registry import METRICS
+from adloc.report.charts.choices import choice_charts, kind_of, pivot_charts, suffix_of
+from adloc.report.charts.figure import Figure
+from adloc.report.charts.figure import safe as _safe
 from adloc.report.charts.grids import matrix_chart, rank_chart
 from adloc.report.charts.lines import (
     Axis,
@@ -27,25 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from adloc.answer.material import Finding, Material, Setting
-    from adloc.report.charts.drawing import Drawing
 
 MOST_CATEGORIES = 15  # with charts of their own
 MOST_ESTIMATES = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A chart with the name of its files.
-
-    Attributes:
-        name: letters, digits, _ and -.
-        drawing: the chart.
-        key: whether MLflow's parent run shows it.
-    """
-
-    name: str
-    drawing: Drawing
-    key: bool = False
 
 
 def overview(material: Material) -> Iterator[Figure]:
@@ -174,14 +161,12 @@ def trade_offs(material: Material) -> Iterator[Figure]:
 
 def ablations(material: Material) -> Iterator[Figure]:
     """Every swept parameter against accuracy and cost, the others at the lead's values; pairs as heatmaps."""
-    for method, parameters in material.swept.items():
-        for lead in (s for s in material.leads if s.method == method):
-            for name, values in parameters.items():
-                yield from _sweep(material, lead, name, values)
-            names = list(parameters)
-            for i, first in enumerate(names):
-                for second in names[i + 1 :]:
-                    yield from _grid(material, lead, first, second)
+    for lead in material.leads:
+        for name, values in material.swept.get(lead.method, {}).items():
+            for made in _sweep(material, lead, name, values):
+                yield replace(made, name=made.name + suffix_of(lead), key=made.key and not suffix_of(lead))
+        yield from choice_charts(material, lead)
+        yield from pivot_charts(material, lead)
 
 
 def shortcut(material: Material) -> Iterator[Figure]:
@@ -258,7 +243,7 @@ def _sweep(material: Material, lead: Setting, name: str, values: list[float]) ->
             lines = [s for s in lines[:1] if max(s.y) > 1.02 * min(s.y)]  # a cost that does not depend on it
         if lines:
             unit = f", {METRICS[metric].unit}" if METRICS[metric].unit else ""
-            title = f"{lead.method}: {METRICS[metric].title} over {name}"
+            title = f"{kind_of(lead)}: {METRICS[metric].title} over {name}"
             yield Figure(
                 _safe(f"ablation_{lead.method}_{name}_{metric}"),
                 line_chart(title, Axis(name, log=log, ticks=ticks), Axis(METRICS[metric].title + unit), lines),
@@ -274,28 +259,10 @@ def _sweep(material: Material, lead: Setting, name: str, values: list[float]) ->
             x, y = zip(*points2, strict=True)
             radius.append(Series(category, x, y, colour=len(radius)))
     if radius and any(len(set(s.y)) > 1 for s in radius):
-        title = f"{lead.method}: covering radius over {name}"
+        title = f"{kind_of(lead)}: covering radius over {name}"
         axis = Axis("covering radius, projected units")
         chart = line_chart(title, Axis(name, log=log, ticks=ticks), axis, radius[:8])
         yield Figure(_safe(f"ablation_{lead.method}_{name}_covering_radius"), chart)
-
-
-def _grid(material: Material, lead: Setting, first: str, second: str) -> Iterator[Figure]:
-    values = material.swept[lead.method]
-    for metric in ("image_auroc", "pixel_aupro"):
-        cells: list[list[float | None]] = []
-        for a in values[first]:
-            row: list[float | None] = []
-            for b in values[second]:
-                setting = _with(material, lead, {first: a, second: b})
-                value = material.macro(setting, material.regimes[0], metric) if setting else math.nan
-                row.append(value if math.isfinite(value) else None)
-            cells.append(row)
-        if sum(v is not None for row in cells for v in row) > len(cells):
-            title = f"{lead.method}: {title_of(metric)}"
-            names = [[f"{v:g}" for v in values[n]] for n in (first, second)]
-            chart = matrix_chart(title, names[0], names[1], cells, (first, second))
-            yield Figure(_safe(f"grid_{lead.method}_{first}_{second}_{metric}"), chart)
 
 
 def _with(material: Material, lead: Setting, changed: dict[str, float]) -> Setting | None:
@@ -337,7 +304,3 @@ def _thinned(x: list[float], y: list[float], most: int = 140) -> tuple[list[floa
         return x, y
     kept = sorted({round(i * (len(x) - 1) / (most - 1)) for i in range(most)})
     return [x[i] for i in kept], [y[i] for i in kept]
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "_-" else "-" for c in name)

@@ -19,6 +19,7 @@ def matrix_chart(
     heads: tuple[str, str] = ("", ""),
     form: Callable[[float], str] = "{:.3f}".format,
     span: tuple[float, float] | None = None,
+    ringed: tuple[int, int] | None = None,
 ) -> Drawing:
     """A grid of numbers on colours, from pale to deep.
 
@@ -30,10 +31,11 @@ def matrix_chart(
         heads: what rows and columns are.
         form: writes a value.
         span: values of the palest and the deepest colour; the extremes by default.
+        ringed: row and column of the cell that the validation part chose.
     """
     left = min(150, 12 + max(text_width(r) for r in (*rows, heads[0])))
     cell = max(30.0, min(84.0, (WIDTH - left - 8) / len(columns)))
-    drawing = Drawing(max(WIDTH, left + cell * len(columns) + 8), 62 + 30 * len(rows) + 6, title)
+    drawing = Drawing(max(WIDTH, left + cell * len(columns) + 8), 62 + 30 * len(rows) + (24 if ringed else 6), title)
     drawing.text(0, 12, title, colour="ink", size=12)
     known = [v for row in values for v in row if v is not None]
     low, high = span or (min(known, default=0), max(known, default=1))
@@ -51,6 +53,11 @@ def matrix_chart(
             drawing.rect(left + cell * j + 1, top + 1, cell - 2, 28, _blue(depth))
             ink = "#ffffff" if depth > 0.5 else "#1d2128"  # noqa: PLR2004
             drawing.text(left + cell * (j + 0.5), top + 19, form(value), "middle", ink, 11 if cell > 40 else 9)  # noqa: PLR2004
+    if ringed is not None:
+        x, y = left + cell * ringed[1] + 2, 62 + 30 * ringed[0]
+        corners = [(x, y), (x + cell - 4, y), (x + cell - 4, y + 26), (x, y + 26), (x, y)]
+        drawing.line(corners, "anomalous", 3)
+        drawing.text(0, 62 + 30 * len(rows) + 16, "framed: chosen on the validation part")
     return drawing
 
 

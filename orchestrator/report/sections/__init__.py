@@ -11,6 +11,7 @@ from adloc.report.sections.charted import curves, distributions, trade_offs
 from adloc.report.sections.comparisons import compared
 from adloc.report.sections.conditions import how_clean, how_many_images, which_part_hurts
 from adloc.report.sections.operating import operating
+from adloc.report.sections.paper import paper
 from adloc.report.sections.pictures import gallery, pairs
 from adloc.report.sections.protocol import protocol
 from adloc.report.sections.provenance import failures, provenance
@@ -52,6 +53,7 @@ def make_sections(
         unified(material),
         tuning(searches, study_path, material),
         pairs(pictures),
+        paper(material),
         failures(material),
         provenance(material),
     ]

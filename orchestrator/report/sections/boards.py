@@ -37,8 +37,9 @@ def leaderboard(material: Material) -> Section | None:
     rows: list[tuple[Cell, ...]] = []
     several = material.plan.spec.repeats > 1
     chosen = material.chosen.label if material.chosen else None
+    alone = len(material.plan.parts) == 1  # the average over one category is the category
     for row in sorted(rows_of, key=lambda r: r["category"] != MACRO):
-        if several and row["repeat"] != 0:
+        if (several and row["repeat"] != 0) or (alone and row["category"] == MACRO):
             continue
         label = by_group.get(who(row)[1:], str(row["method"]))
         regime = str(row["regime"])
@@ -56,22 +57,23 @@ def leaderboard(material: Material) -> Section | None:
         rows.append(
             (words(row["category"]), replace(words(label), best=label == chosen), words(REGIME_TITLES[regime]),
              *(cell(n) for n in SHOWN),
-             *(significant(row[n]) for n in COSTS))
+             *(significant(row[n]) for n in COSTS), figure(row["threshold"], 4))
         )  # fmt: skip
     heads = ("category", "setting", "regime", *(title_of(n) for n in SHOWN),
-             *(f"{title_of(n)}, {METRICS[n].unit}" for n in COSTS))  # fmt: skip
+             *(f"{title_of(n)}, {METRICS[n].unit}" for n in COSTS), "threshold")  # fmt: skip
     bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
-    caption = "Every setting in every regime, the macro average first; bold: chosen on the validation part"
+    first = "" if alone else ", the macro average first"
+    caption = f"Every setting in every regime{first}; bold: chosen on the validation part"
     table = Table("leaderboard", caption, heads, tuple(rows), ("category", "regime", "setting"), bold=bold)
-    macros = tuple(row[1:] for row in rows if row[0].text == MACRO)
-    short = Table("leaderboard_macro", "Averages over the categories, with 95 % intervals", heads[1:], macros)
+    macros = tuple(row[1:-1] for row in rows if row[0].text == MACRO)
+    short = Table("leaderboard_macro", "Averages over the categories, with 95 % intervals", heads[1:-1], macros)
     source = "Means and 95 % t intervals over the repeats; costs are of the first." if several else NOISE
     costs = (
         "Times are wall seconds on the machine named under Provenance; sizes are of the fitted model without "
         "the backbone. In averages over categories, fit and model are what all categories take together: the sum of "
         "their own models, or the one unified model. Simulating the shift is in no time."
     )
-    return Section("leaderboard", "Leaderboard", (), (table, short), notes=(source, costs))
+    return Section("leaderboard", "Leaderboard", (), (table, short) if macros else (table,), notes=(source, costs))
 
 
 def hardest(material: Material) -> Section | None:

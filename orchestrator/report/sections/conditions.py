@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.axes import Curve, Interaction, Point
     from adloc.answer.material import Material
-    from adloc.report.charts.figures import Figure
+    from adloc.report.charts.figure import Figure
     from adloc.report.tables import Cell
     from adloc.study_file.spec import Regime
 

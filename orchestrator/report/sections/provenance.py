@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from adloc.study import spec_yaml
 
 if TYPE_CHECKING:
     from adloc.answer.material import Material
+    from adloc.study_file.reader import StudyFile
 
 
 def provenance(material: Material) -> Section:
@@ -45,10 +47,10 @@ def provenance(material: Material) -> Section:
     return Section("provenance", "Provenance", text, (table,), kind="commands")
 
 
-def commands(material: Material) -> str:
-    """What to type to make every figure of the report again."""
-    name = material.plan.spec.study
-    return f"adloc study run {name}.yaml\nadloc study report {name}.yaml\nadloc study results {name}.yaml --format csv"
+def commands(file: StudyFile) -> str:
+    """What to type to make every figure of the report again: the file as it was given, with its overrides."""
+    given = shlex.join([str(file.path), *(part for override in file.overrides for part in ("--set", override))])
+    return f"adloc study run {given}\nadloc study report {given}\nadloc study results {given} --format csv"
 
 
 def study_file(material: Material) -> str:

@@ -25,7 +25,8 @@ def robustness(material: Material) -> Section | None:
     heads = ("category", "setting", "regime", *(names.get(n, title_of(n)) for n in metrics), "relative drop, %")
     drops = {(who(r), r["regime"]): r["relative_drop"] for r in material.answer.regime_drops}
     rows: list[tuple[Cell, ...]] = []
-    for category in (MACRO, *material.categories):
+    averaged = (MACRO,) if len(material.plan.parts) > 1 else ()  # of one category it is the category
+    for category in (*averaged, *material.categories):
         for setting, regime in material.lines(material.leads):
             finding = None if category == MACRO else material.get(setting, regime, category)
             if category == MACRO and not material.row(setting, regime):

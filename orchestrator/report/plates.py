@@ -1,0 +1,150 @@
+"""Pictures for a paper, cut out of the recorded strips: samples before and after the shift, and maps side by side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from adloc.answer.material import REGIME_TITLES
+from adloc.record.heatmaps import choose_common, read_panels
+from adloc.regimes import REGIMES
+from adloc.report.charts.figure import safe
+from adloc.report.gallery import recorded_strips
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from adloc.answer.material import Finding, Material, Setting
+
+SIDE = 180  # longest side of a panel, pixels
+GAP, HEAD, LABEL = 6, 36, 120
+MOST_IMAGES = 6  # rows of a qualitative grid
+MOST_SAMPLES = 4  # images of a category before and after the shift
+MOST_METHODS = 3
+MOST_KEY_PLATES = 4  # in MLflow's parent run
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """A grid of pictures.
+
+    Attributes:
+        name: of its file.
+        columns: heads, one line each method and regime.
+        rows: labels.
+        panels: (rows, columns); None leaves a place empty.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    panels: tuple[tuple[Image.Image | None, ...], ...]
+
+    def draw(self) -> Image.Image:
+        """On white, every panel within a square of `SIDE` pixels, in its proportions."""
+        font = ImageFont.load_default(13)
+        size = (LABEL + len(self.columns) * (SIDE + GAP), HEAD + len(self.rows) * (SIDE + GAP))
+        sheet = Image.new("RGB", size, "white")
+        pen = ImageDraw.Draw(sheet)
+        for j, head in enumerate(self.columns):
+            pen.multiline_text((LABEL + j * (SIDE + GAP), 2), head, "black", font)
+        for i, (label, row) in enumerate(zip(self.rows, self.panels, strict=True)):
+            top = HEAD + i * (SIDE + GAP)
+            pen.multiline_text((4, top + 4), label, "black", font)
+            for j, panel in enumerate(row):
+                if panel is not None:
+                    factor = SIDE / max(panel.size)
+                    fitted = (max(1, round(panel.width * factor)), max(1, round(panel.height * factor)))
+                    small = panel.convert("RGB").resize(fitted, Image.Resampling.BILINEAR)
+                    sheet.paste(small, (LABEL + j * (SIDE + GAP), top))
+        return sheet
+
+
+def write_plates(material: Material, folder: Path) -> list[Path]:
+    """Write plate_samples.png and a plate_maps_<category>.png each; returns the key ones, for MLflow."""
+    plates = [p for p in (sample_plate(material), *(map_plate(material, c) for c in material.categories)) if p]
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / f"{plate.name}.png" for plate in plates]
+    for plate, path in zip(plates, written, strict=True):
+        plate.draw().save(path)
+    return written[:MOST_KEY_PLATES]
+
+
+def sample_plate(material: Material) -> Plate | None:
+    """Images of every category, clean above and shifted below; None without both domains."""
+    rows: list[str] = []
+    panels: list[tuple[Image.Image | None, ...]] = []
+    for category in material.categories:
+        by_domain: dict[str, dict[str, Path]] = defaultdict(dict)
+        for setting, regime in material.lines(material.leads):
+            finding = material.get(setting, regime, category)
+            if finding is not None:
+                for strip in recorded_strips(finding):
+                    by_domain[_domain(regime)].setdefault(strip.image, strip.path)
+        both = by_domain["clean"].keys() & by_domain["shift"].keys()
+        finding = next(f for f in material.findings if f.record.category == category)
+        images = _in_turn(finding, both)[:MOST_SAMPLES]
+        if images:
+            for domain, title in (("clean", "clean"), ("shift", "shifted")):
+                cut: list[Image.Image | None] = [read_panels(by_domain[domain][image]).picture for image in images]
+                panels.append((*cut, *[None] * (MOST_SAMPLES - len(cut))))
+                rows.append(f"{category}\n{title}")
+    if not rows:
+        return None
+    n = max(sum(p is not None for p in row) for row in panels)
+    return Plate("plate_samples", ("",) * n, tuple(rows), tuple(row[:n] for row in panels))
+
+
+def map_plate(material: Material, category: str) -> Plate | None:
+    """Rows: images; columns: the image, its defect, and the map of every method and regime."""
+    found = [
+        finding
+        for setting, regime in material.lines(_one_a_method(material))
+        if (finding := material.get(setting, regime, category)) is not None
+    ]
+    strips = [{strip.image: strip.path for strip in recorded_strips(finding)} for finding in found]
+    if not any(strips):
+        return None
+    counted = {image: sum(image in s for s in strips) for s in strips for image in s}
+    everywhere = {image for image, n in counted.items() if n == max(counted.values())}
+    images = _in_turn(found[0], everywhere)[:MOST_IMAGES]
+    domains = list(dict.fromkeys(_domain(f.record.regime) for f in found))
+    heads: list[str] = []
+    columns: list[list[Image.Image | None]] = []
+    for domain in domains:
+        title = "clean" if domain == "clean" else "shifted"
+        inputs = {k: v for f, s in zip(found, strips, strict=True) if _domain(f.record.regime) == domain
+                  for k, v in s.items()}  # fmt: skip
+        cut = [read_panels(inputs[i]) if i in inputs else None for i in images]
+        columns += [[p.picture if p else None for p in cut], [p.truth if p else None for p in cut]]
+        heads += [f"image\n{title}", f"defect\n{title}"]
+        for finding, paths in zip(found, strips, strict=True):
+            if _domain(finding.record.regime) == domain:
+                maps = [read_panels(paths[i]).anomaly_map if i in paths else None for i in images]
+                columns.append(maps)
+                heads.append(f"{finding.setting.method}\n{REGIME_TITLES[finding.record.regime]}")
+    rows = tuple(i.partition("/")[2].removeprefix("test/").replace("/", "\n") for i in images)
+    return Plate(safe(f"plate_maps_{category}"), tuple(heads), rows, tuple(zip(*columns, strict=True)))
+
+
+def _one_a_method(material: Material) -> list[Setting]:
+    """The first lead of each method: a model and a threshold for each category, where the study has them."""
+    first: dict[str, Setting] = {}
+    for lead in sorted(material.leads, key=lambda s: (s.scope, s.threshold_scope)):
+        first.setdefault(lead.method, lead)
+    return [s for s in material.leads if s in first.values()][:MOST_METHODS]
+
+
+def _in_turn(finding: Finding, images: Sequence[str] | set[str]) -> list[str]:
+    """One of each defect type in turn, the same in every run whatever its scores."""
+    pairs = [(n, d) for n, d in zip(finding.test.names, finding.test.defects, strict=True) if n in images]
+    order = choose_common([n for n, _ in pairs], [d for _, d in pairs], len(pairs))
+    return [pairs[i][0] for i in order]
+
+
+def _domain(regime: str) -> str:
+    return REGIMES[regime].evaluation  # type: ignore[index]  # a record's regime is one of the spec's
