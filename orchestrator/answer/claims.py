@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.answer.compared import compare_macro
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
 from adloc.uncertainty.resampling import percentile_interval
@@ -86,17 +84,17 @@ def _best(material: Material, comparisons: list[Comparison]) -> str:
             c for c in comparisons
             if (c.regime, c.category, c.metric) == asked and {c.first.key, c.second.key} == pair
         ]  # fmt: skip
-        alone = compare_macro(material, regime, "image_auroc", best, second)
-        if not tested and alone is not None:
-            tested = [replace(alone, p_holm=alone.p)]
         if tested:
-            noise = tested[0].verdict == "inside the noise"
-            text += (
-                ", a difference inside the noise"
-                if noise
-                else f", a difference beyond the noise (p {tested[0].p_holm:.2g})"
-            )
+            p = "" if math.isnan(tested[0].p_holm) else f" (corrected p {tested[0].p_holm:.2g})"
+            text += f", {_told(tested[0])}{p}"
     return text + "."
+
+
+def _told(comparison: Comparison) -> str:
+    """Whether the two differ, in words."""
+    if comparison.verdict.endswith("better"):
+        return "a difference beyond the noise"
+    return "not tested against each other" if comparison.verdict == "not tested" else comparison.verdict
 
 
 def _shift(material: Material) -> str:

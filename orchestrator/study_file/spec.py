@@ -10,6 +10,7 @@ from adloc.datasets import DatasetConfig
 from adloc.datasets.shift import ShiftConfig
 from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
+from adloc.study_file.comparing import ComparisonConfig
 from adloc.study_file.tuning import TuneConfig, TuningConfig
 from adloc.thresholds import ThresholdConfig
 
@@ -129,6 +130,7 @@ class StudySpec(BaseModel):
     )
     thresholds: ThresholdConfig = Field(default_factory=ThresholdConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    comparison: ComparisonConfig = Field(default_factory=ComparisonConfig)
     methods: tuple[MethodEntry, ...] = Field(
         min_length=1,
         json_schema_extra={
