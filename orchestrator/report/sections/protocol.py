@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from adloc.answer.power import study_power
 from adloc.report.section import OBJECTIVES, Section
 from adloc.report.tables import Table, count, words
 
@@ -58,4 +59,6 @@ def protocol(material: Material) -> Section:
             "images); "
             "full adaptation (fitted on shifted images as well)."
         )
+    if (power := study_power(material.plan, material)) is not None:
+        text.append(power.sentence())
     return Section("protocol", "Protocol", tuple(text), (table,))
