@@ -1,4 +1,4 @@
-"""What difference a study can see: Hanley and McNeil's example, what must hold, and simulation."""
+"""What difference a study can see: closed forms, what must hold, and simulation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from adloc.uncertainty.delong import compare_aurocs
 from adloc.uncertainty.power import Counts, auroc_variance, difference_error, images_needed, smallest_difference
 
 
-def test_the_variance_is_that_of_the_published_example() -> None:
-    """Hanley and McNeil (1982), section "Results": 51 abnormal, 58 normal images, area .893, standard error .032."""
-    assert math.sqrt(auroc_variance(0.893, Counts(58, 51))) == pytest.approx(0.032, abs=5e-4)
+def test_the_variance_without_discrimination_is_mann_and_whitneys() -> None:
+    """At an AUROC of .5 it is that of the rank sum under no difference: (m + n + 1) / 12 m n."""
+    assert auroc_variance(0.5, Counts(20, 44)) == pytest.approx((20 + 44 + 1) / (12 * 20 * 44))
 
 
 def test_the_smallest_difference_is_2_8_standard_errors() -> None:
@@ -27,7 +27,7 @@ def test_the_smallest_difference_is_2_8_standard_errors() -> None:
     found = smallest_difference(counts)
     assert found / difference_error(found, counts) == pytest.approx(1.959964 + 0.841621, rel=1e-5)
     assert smallest_difference(counts[:1]) > found > smallest_difference(counts, correlation=0.8)
-    assert smallest_difference([Counts(1, 1)]) == 1
+    assert smallest_difference([Counts(1, 1)], auroc=0.6) == 1
 
 
 def test_uncorrelated_variances_add() -> None:

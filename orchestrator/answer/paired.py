@@ -170,13 +170,13 @@ def _over_images(one: Row, other: Row, metric: str, left_out: LeftOut) -> _Teste
 
 def _drawn(one: Row, other: Row, metric: str) -> NDArray[np.float64] | None:
     """The difference in every resample."""
-    found = []
+    found: list[NDArray[np.float64]] = []
     for row in (one, other):
         arrays = [f.replicates[metric] for f in row.values() if metric in f.replicates]
         if len(arrays) < len(row):
             return None
         n = min(map(len, arrays))
-        found.append(np.mean([values[:n] for values in arrays], axis=0, dtype=np.float64))
+        found.append(np.asarray(np.mean([values[:n] for values in arrays], axis=0, dtype=np.float64)))
     n = min(map(len, found))
     differences = np.asarray(found[0][:n] - found[1][:n], dtype=np.float64)
     differences[np.abs(differences) < _ROUNDING] = 0.0
