@@ -13,6 +13,7 @@ import pytest
 from adloc.answer.compared import compare_settings, correct
 from adloc.answer.material import Finding, Material, Setting
 from adloc.answer.paired import Comparison
+from adloc.answer.selection import chosen_interval
 from adloc.metrics.ranking import auroc
 from adloc.record.records import RunRecord
 from adloc.study_file.comparing import ComparisonConfig
@@ -39,7 +40,7 @@ THIRD = Setting("third", "third", "third", {}, "category", "category", 2)
 
 def found(
     path: Path, setting: Setting, scores: NDArray[np.float64], *, labels: NDArray[np.bool_] = LABELS,
-    regime: str = "clean", category: str = "brick", repeat: int = 0,
+    regime: str = "clean", category: str = "brick", repeat: int = 0, validation: NDArray[np.float64] | None = None,
 ) -> Finding:  # fmt: skip
     """A run with these test scores, as its record on disk has them."""
     run_id = f"{setting.key}_{regime}_{category}_{repeat}"
@@ -48,9 +49,10 @@ def found(
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("part", "category", "name", "label", "defect", "score", "anomalous"))
-        for index, (label, score) in enumerate(zip(labels, scores, strict=True)):
-            defect = "crack" if label else "good"
-            writer.writerow(("test", category, f"{index}.png", int(label), defect, repr(float(score)), 0))
+        for part, values in (("test", scores), ("validation", validation)):
+            for index, (label, score) in enumerate(zip(labels, () if values is None else values, strict=False)):
+                defect = "crack" if label else "good"
+                writer.writerow((part, category, f"{index}.png", int(label), defect, repr(float(score)), 0))
     record = RunRecord(
         study="s", run_id=run_id, key="", group="", category=category, method=setting.method, regime=regime,
         scope="category", threshold_scope="category", repeat=repeat, status="done", params={}, n_train=100, n_val=1,
@@ -167,6 +169,20 @@ def test_a_pair_asked_for_is_in_the_family(tmp_path: Path) -> None:
     pairs = lambda also: {(c.first.key, c.second.key) for c in compare_settings(material(runs), also)}  # noqa: E731
     assert pairs(()) == {("one", "other"), ("one", "one_b")}
     assert pairs([(later, OTHER), (OTHER, ONE)]) == {("one_b", "other"), ("other", "one"), ("one", "one_b")}
+
+
+def test_the_answer_takes_what_the_validation_part_chooses(tmp_path: Path) -> None:
+    """Of a method's settings the one best on validation, with its test figure, though another tests better."""
+    good, poor = good_and_poor()
+    later = Setting("one_b", "one", "one b", {}, "category", "category", 3)
+    runs = [found(tmp_path, ONE, good, validation=poor), found(tmp_path, later, poor, validation=good)]
+    chosen = chosen_interval(material(runs), ("one", "category", "category"))
+    assert chosen is not None
+    setting, selection = chosen
+    assert setting is later
+    assert selection.test == pytest.approx(auroc(poor, LABELS), abs=1e-6)
+    assert selection.validation == pytest.approx(auroc(good, LABELS), abs=1e-6)
+    assert chosen_interval(material(runs), ("other", "category", "category")) is None
 
 
 def test_repeats_are_compared_by_the_corrected_t(tmp_path: Path) -> None:
