@@ -76,7 +76,9 @@ def find_costs(material: Material, setting: Setting) -> Costs | None:
         return None
     n_models = 1 if setting.scope == "unified" else len(material.plan.parts)
     taken = {name: material.macro(setting, regime, name) for name in ("fit_s", "score_ms_per_image", "model_mb")}
-    peaks = [f.record.metrics.get("peak_memory_mb") for row in material.rows(setting, regime) for f in row.values()]
+    peaks = [
+        f.record.metrics.get("peak_memory_mb") for row in material.by_repeat(setting, regime) for f in row.values()
+    ]
     peak = max((p for p in peaks if p is not None), default=math.nan)
     return Costs(setting, n_models, taken["fit_s"], taken["score_ms_per_image"], taken["model_mb"], peak)
 

@@ -14,6 +14,7 @@ import numpy as np
 from adloc.answer.claim import Claim
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
+from adloc.answer.selection import chosen_interval, kind_of
 from adloc.answer.verdicts import judge
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def _chosen(material: Material, comparisons: Sequence[Comparison]) -> Iterator[C
     known = f" ({title_of('image_auroc')} {material.validated(chosen):.3f} there)"
     domain = "clean" if regime == "clean" else f"{REGIME_TITLES[regime]}"
     text = f"{how}{known}; on {domain} test images of {where} it reaches {_reached(material, chosen, regime)}"
+    text += _choice(material, chosen)
     for rival in rivals:
         text += f". {rival.label} has {title_of('image_auroc')} {material.macro(rival, regime, 'image_auroc'):.3f}"
         tested = next((c for c in comparisons if _is_of(c, regime, chosen, rival)), None)
@@ -83,10 +85,20 @@ def _chosen(material: Material, comparisons: Sequence[Comparison]) -> Iterator[C
     yield Claim("chosen", (chosen.label, *(s.label for s in rivals)), text + ".")
 
 
+def _choice(material: Material, chosen: Setting) -> str:
+    """What choosing among a method's settings adds to the uncertainty of the test figure; "" without a choice."""
+    if sum(kind_of(s) == kind_of(chosen) for s in material.settings) < 2 or material.plan.spec.repeats > 1:  # noqa: PLR2004
+        return ""
+    found = chosen_interval(material, kind_of(chosen))
+    if found is None or found[0] is not chosen:  # equal figures: the smaller model was chosen
+        return ""
+    between = found[1].interval
+    return f" (image AUROC {between.low:.3f} to {between.high:.3f} with the choice among settings counted in)"
+
+
 def _is_of(comparison: Comparison, regime: str, a: Setting, b: Setting) -> bool:
-    asked = (comparison.regime, comparison.metric) == (regime, "image_auroc")
-    averaged = comparison.category == MACRO or comparison.category in (a.key, b.key)
-    return asked and averaged and {comparison.first.key, comparison.second.key} == {a.key, b.key}
+    asked = (comparison.regime, comparison.category, comparison.metric) == (regime, MACRO, "image_auroc")
+    return asked and {comparison.first.key, comparison.second.key} == {a.key, b.key}
 
 
 def _difference(tested: Comparison) -> str:

@@ -207,6 +207,10 @@ def print_plan(study: Study, todo: Sequence[str]) -> None:
     for kind, n_distinct in plan.count().items():
         table.add_row(kind, str(n_distinct), str(steps[kind]))
     _console().print(table)
+    from adloc.answer.power import study_power
+
+    if (power := study_power(plan)) is not None:
+        click.echo(f"\n{power.sentence()}")
 
 
 def print_check(check: DataCheck, *, as_json: bool) -> None:

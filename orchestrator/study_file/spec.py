@@ -10,6 +10,7 @@ from adloc.datasets import DatasetConfig
 from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
 from adloc.study_file.axes import LearningCurve, StudyShift, TrainConfig
+from adloc.study_file.comparing import ComparisonConfig
 from adloc.study_file.operating import OperatingConfig
 from adloc.study_file.tuning import TuneConfig, TuningConfig
 from adloc.thresholds import ThresholdConfig
@@ -137,6 +138,7 @@ class StudySpec(BaseModel):
         default=None, description="rates and costs of the line; objective cost needs it, the report reads it"
     )
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    comparison: ComparisonConfig = Field(default_factory=ComparisonConfig)
     methods: tuple[MethodEntry, ...] = Field(
         min_length=1,
         json_schema_extra={

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.compared import ALPHA, METRICS_COMPARED, MOST_PAIRS, rank_leads
 from adloc.answer.material import REGIME_TITLES, title_of
+from adloc.answer.paired import FEWEST_OF_CLASS
 from adloc.answer.results import MACRO
 from adloc.report.charts import figures as charts
 from adloc.report.section import Section
@@ -26,30 +27,35 @@ def compared(material: Material, comparisons: Sequence[Comparison]) -> Section |
     """Paired differences, corrected for their number."""
     if not comparisons:
         return None
-    heads = ("category", "regime", "metric", "first", "second", "difference", "p", "p, DeLong", "p, Holm", "verdict")
+    heads = ("category", "regime", "metric", "first", "second", "difference", "test",
+             "p, Holm", "verdict")  # fmt: skip
     rows = [
         (
             words(c.category), words(REGIME_TITLES[c.regime]), words(title_of(c.metric)), words(c.first.label),
-            words(c.second.label), figure(c.difference, 3, c.interval, signed=True), _p(c.p), _p(c.p_delong),
-            _p(c.p_holm),
-            words(c.verdict, "" if c.verdict in ("inside the noise", "not tested") else "good"),
+            words(c.second.label), figure(c.difference, 3, c.interval, signed=True), words(c.test), _p(c.p_holm),
+            words(c.verdict, "" if c.verdict in ("not told apart", "not tested") else "good"),
         )
         for c in sorted(comparisons, key=lambda c: c.category != MACRO)
     ]  # fmt: skip
-    n_inside = sum(c.verdict == "inside the noise" for c in comparisons)
+    margin = comparisons[0].margin
+    n_apart, n_equal, n_open = (
+        sum(c.verdict.endswith(end) for c in comparisons) for end in ("better", f"within {margin:g}", "told apart")
+    )
     text = [
-        f"{len(comparisons)} paired comparisons on the same test images; {n_inside} of the differences lie inside the "
-        f"noise (corrected p of {ALPHA:g} and above): nothing should be concluded from those."
+        f"{len(comparisons)} paired comparisons on the same test images: in {n_apart} one setting is better (corrected "
+        f"p below {ALPHA:g}), in {n_equal} both are equal within {margin:g}, in {n_open} they are not told apart: "
+        "that is no sign of equality, only too few images to say."
     ]
     notes = [
-        f"Interval and p by a paired bootstrap ({N_RESAMPLES} resamples, so no p lies below {1 / N_RESAMPLES:g}), "
-        "for AUROC also by DeLong's test; corrected by Holm for all comparisons of the same regime and metric, "
-        "averages and single categories apart. A setting is compared with the lead of its method and leads with each "
-        f"other, at most {MOST_PAIRS} pairs; the lead is the setting with the best validation figure."
+        f"Interval by a paired bootstrap ({N_RESAMPLES} resamples). p by DeLong's test for AUROC, by a paired "
+        f"permutation where a class has fewer than {FEWEST_OF_CLASS} images, else by the jackknife over images; with "
+        "repeats, interval and p are of the differences between repeats (corrected resampled t test). Holm's "
+        "correction is for all distinct comparisons of a metric, averages and single categories apart; comparisons "
+        "that are the same by construction count once. Equal: the 90 % interval lies within the margin (two one-sided "
+        "tests at 5 %); the margin stands in the study file. A setting is compared with the lead of its method and "
+        f"leads with each other, at most {MOST_PAIRS} pairs a regime; the lead is the setting with the best "
+        "validation figure."
     ]
-    fewest = min(finding.n_resamples for finding in material.findings)
-    if fewest < N_RESAMPLES:
-        notes.append(f"With so many runs, pixel metrics have {fewest} resamples, and p no lower than {1 / fewest:g}.")
     for regime in material.regimes[:1]:
         for metric in METRICS_COMPARED:
             ranked = rank_leads(material, regime, metric)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from adloc.answer.power import study_power
 from adloc.report.section import OBJECTIVES, Section
 from adloc.report.tables import Table, count, words
 
@@ -61,4 +62,6 @@ def protocol(material: Material, sealed: Sequence[str]) -> Section:
             "full adaptation (fitted on shifted images as well)."
         )
     text.append(" ".join(sealed))
+    if (power := study_power(material.plan, material)) is not None:
+        text.append(power.sentence())
     return Section("protocol", "Protocol", tuple(text), (table,))
