@@ -10,6 +10,7 @@ import torch
 
 from adloc import features, parts
 from adloc.answer.results import table
+from adloc.conditions import Condition
 from adloc.features import FeatureExtraction
 from adloc.record.records import RunRecord
 from adloc.store import Store
@@ -96,7 +97,7 @@ def test_one_model_for_two_categories_is_as_large_as_two_of_half_its_size(
         record(f"r{i}", name, scope, model_mb=sizes[i], fit_s=fits[i], score_ms_per_image=(10.0, 20.0)[i])
         for i, name in enumerate("ab")
     ]
-    runs = [SimpleNamespace(group="g", run_id=r.run_id) for r in found]
+    runs = [SimpleNamespace(group="g", run_id=r.run_id, condition=Condition()) for r in found]
     plan: Any = SimpleNamespace(runs=runs, parts={"a": None, "b": None})
     (macro,) = [row for row in table(plan, found) if row["category"] == "macro"]
     assert macro["model_mb"] == pytest.approx(2.82)
@@ -108,6 +109,7 @@ def test_the_size_of_all_is_unknown_where_a_category_lacks_it() -> None:
     """No sum of a part is shown as the whole."""
     found = [record("r0", "a", "category", model_mb=1.0), record("r1", "b", "category")]
     plan: Any = SimpleNamespace(
-        runs=[SimpleNamespace(group="g", run_id=r.run_id) for r in found], parts={"a": None, "b": None}
+        runs=[SimpleNamespace(group="g", run_id=r.run_id, condition=Condition()) for r in found],
+        parts={"a": None, "b": None},
     )
     assert table(plan, found)[-1]["model_mb"] is None

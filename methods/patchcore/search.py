@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Metric = Literal["euclidean", "cosine"]
 
-_WIDTH = 128  # entries are searched in multiples of this
+_WIDTH = 256  # entries of a matrix product: every one has this width, at places that are multiples of it
 _FAR = np.float32(1e15)  # each value of an entry that fills up: its squared distance is beyond any, and finite
 
 
@@ -49,10 +49,12 @@ class Neighbours:
 class MemoryBank:
     """Bank entries that can be searched exactly, on a GPU where both torch and FAISS have it.
 
-    A bank may be searched whole or in segments whose lists are merged: the result has the same bits. That holds
-    because each element of a matrix product is summed over D in one order whatever the product's width, with
-    the OpenBLAS in FAISS's wheels; only very narrow products take another way, so a segment is filled up to a
-    multiple of 128 entries with ones that are further than any. On a GPU the last bits may differ.
+    A bank may be searched whole or in segments whose lists are merged: the result has the same bits. In which order
+    OpenBLAS sums an element of a matrix product may depend on the product's width and on the element's place in it
+    (seen on AMD's processors, not on Intel's). So FAISS multiplies by 256 entries at a time, and a segment is filled
+    up at both ends, with entries that are further than any, to where the whole bank's products begin and end: every
+    entry stands at the same place of a product of the same size, whatever else is searched. On a GPU the last bits
+    may differ.
 
     FAISS computes |q|^2 + |m|^2 - 2 q m in float32: an entry's distance to itself is not always 0, but up to
     some 5e-4 of its length (the root of float32's rounding). Distances that matter are far above that.
@@ -77,10 +79,11 @@ class MemoryBank:
         if device.type == "cuda" and faiss.get_num_gpus() > 0:
             self._resources = faiss.StandardGpuResources()  # must live as long as the index
             self._index = faiss.index_cpu_to_gpu(self._resources, device.index or 0, self._index)
+        self._ahead = first % _WIDTH
+        behind = -(first + len(bank)) % _WIDTH
+        self._index.add(np.full((self._ahead, bank.shape[1]), _FAR))
         self._index.add(np.ascontiguousarray(bank, dtype=np.float32))
-        filling = -len(bank) % _WIDTH
-        if filling:
-            self._index.add(np.full((filling, bank.shape[1]), _FAR))
+        self._index.add(np.full((behind, bank.shape[1]), _FAR))
         self.n_entries = len(bank)
 
     def find(self, queries: NDArray[np.float32], k: int) -> Neighbours:
@@ -93,9 +96,12 @@ class MemoryBank:
         k = min(k, self.n_entries)
         if k == 0:
             return Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int32))
+        faiss.cvar.distance_compute_blas_database_bs = _WIDTH
         # Never a single one: FAISS has code of its own for that, which rounds in another way.
         squared, indices = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), max(k, 2))
-        return Neighbours(np.maximum(squared[:, :k], 0), indices[:, :k].astype(np.int32) + np.int32(self._first))
+        return Neighbours(
+            np.maximum(squared[:, :k], 0), indices[:, :k].astype(np.int32) + np.int32(self._first - self._ahead)
+        )
 
     def support(self, queries: NDArray[np.float32], nearest: NDArray[np.int32], k: int) -> NDArray[np.float32]:
         """Distances to the surroundings of each query's nearest entry m*, for Roth et al. 2022, equation 7.

@@ -56,7 +56,7 @@ class RunPair:
         params: parameters that differ, with both values.
         data: parts whose images differ, with how many are on one side only.
         environment: versions, device and commit that differ.
-        metrics: metrics that differ, with both values.
+        metrics: metrics that differ, with both values; None where one is not defined.
         flipped: test images of both with another verdict, each as (image, verdict of first, verdict of second).
         noise: in words, whether the difference of image AUROC is more than noise; "" where images differ.
     """
@@ -67,7 +67,7 @@ class RunPair:
     params: Mapping[str, tuple[object, object]]
     data: Mapping[str, str]
     environment: Mapping[str, tuple[str, str]]
-    metrics: Mapping[str, tuple[float, float]]
+    metrics: Mapping[str, tuple[float | None, float | None]]
     flipped: tuple[tuple[str, str, str], ...]
     noise: str
 
@@ -219,7 +219,7 @@ def _pair(a: RunRecord, b: RunRecord, of_a: Records, of_b: Records) -> RunPair:
         what.append(f"repeat {a.repeat}")
     values = {**a.metrics, "threshold": a.threshold}, {**b.metrics, "threshold": b.threshold}
     metrics = {
-        name: (_number(values[0].get(name)), _number(values[1].get(name)))
+        name: (values[0].get(name), values[1].get(name))
         for name in METRICS
         if values[0].get(name) != values[1].get(name)
     }
@@ -312,7 +312,3 @@ def _noise(one: Sequence[ImageScore], other: Sequence[ImageScore]) -> str:
     beyond = found.p < 0.05  # noqa: PLR2004
     side = "beyond the noise" if beyond else "inside the noise"
     return f"image AUROC differs by {-found.difference:+.4f}, {side} (DeLong p {found.p:.3g})"
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,10 +49,14 @@ def _of_pair(pair: RunPair, known: set[str]) -> Iterator[str]:
         if name not in known:
             yield f"  {name}: {before} -> {after}"
     for name in (n for n in BRIEF if n in pair.metrics):
-        low, high = pair.metrics[name]
-        change = "" if math.isnan(low) or math.isnan(high) else f"  ({high - low:+.4f})"
-        yield f"  {name}: {low:.4f} -> {high:.4f}{change}"
+        before, after = pair.metrics[name]
+        change = "" if before is None or after is None else f"  ({after - before:+.4f})"
+        yield f"  {name}: {_figure(before)} -> {_figure(after)}{change}"
     yield from _of_images(pair)
+
+
+def _figure(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"
 
 
 def _of_images(pair: RunPair) -> Iterator[str]:
