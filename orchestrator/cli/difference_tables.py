@@ -49,9 +49,9 @@ def _of_pair(pair: RunPair, known: set[str]) -> Iterator[str]:
         if name not in known:
             yield f"  {name}: {before} -> {after}"
     for name in (n for n in BRIEF if n in pair.metrics):
-        before, after = pair.metrics[name]
-        change = "" if before is None or after is None else f"  ({after - before:+.4f})"
-        yield f"  {name}: {_figure(before)} -> {_figure(after)}{change}"
+        first, second = pair.metrics[name]
+        change = "" if first is None or second is None else f"  ({second - first:+.4f})"
+        yield f"  {name}: {_figure(first)} -> {_figure(second)}{change}"
     yield from _of_images(pair)
 
 
