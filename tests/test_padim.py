@@ -299,7 +299,7 @@ def compare_with_stock(network: torch.nn.Module, train: torch.Tensor, test: torc
     stock.fit()
     expected = stock.eval()(test)
     np.testing.assert_allclose(floats(scored, "image_scores"), expected.pred_score.squeeze(1), rtol=1e-5)
-    np.testing.assert_allclose(maps, expected.anomaly_map.squeeze(1), rtol=1e-5)
+    np.testing.assert_allclose(maps, expected.anomaly_map.squeeze(1), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(floats(fitted, "mean"), stock.gaussian.mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
         floats(fitted, "inverse_covariance"),
