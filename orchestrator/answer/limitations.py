@@ -106,7 +106,7 @@ def _shift(material: Material) -> str:
     on = [name for name in TRANSFORMS if getattr(shift, name) is not None]
     off = [name for name in TRANSFORMS if name not in on]
     return (
-        f"Synthetic ({shift.preset}, seed {shift.seed}), at severity {shift.severity:g} alone, applied to every image "
+        f"Synthetic ({shift.preset}, seed {shift.seed}), at {_severities(shift.severities)}, applied to every image "
         f"once. On: {', '.join(on) or 'none'}; off: {', '.join(off) or 'none'}; fill {shift.fill}. The transforms act "
         "together: no figure says which of them hurts, and none is of a change measured on a production line."
     )
@@ -121,3 +121,8 @@ def _fixed(material: Material) -> str:
         held = [f"{n} {as_words(params[n])}" for n in FIXED if n in params and n not in moved]
         found.append(f"{method}: {', '.join(held)}")
     return "; ".join(found) + "."
+
+
+def _severities(values: tuple[float, ...]) -> str:
+    listed = ", ".join(f"{value:g}" for value in values)
+    return f"severity {listed} alone" if len(values) == 1 else f"severities {listed}"
