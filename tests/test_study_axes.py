@@ -111,7 +111,8 @@ def test_report_compares_base_runs_and_shows_the_axes_in_sections_of_their_own(f
     workspace, rows = finished
     folder = workspace / "studies" / "axes"
     board = pd.read_csv(folder / "tables" / "report_leaderboard.csv")
-    assert len(board) == 2 * 2
+    assert len(board) == 2  # of the one category; its average would say the same
+    rows = [r for r in rows if r["category"] != "macro"]
     base = [r for r in rows if (r["train_images"], r["contamination"]) == ("all", 0)]
     base = [r for r in base if (r["severity"], r["factors"]) in ((None, None), (1, "all"))]
     assert sorted(board["image AUROC"]) == pytest.approx(sorted(r["image_auroc"] for r in base))
