@@ -173,7 +173,7 @@ def material_of(spec: StudySpec, rows: list[dict[str, Any]]) -> Any:
     drops = tuple(regime_drops(rows))
     return SimpleNamespace(
         rows=tuple(rows), plan=SimpleNamespace(spec=spec), leads=(frozen,), findings=(finding,), conditioned=(),
-        axis_drops=drops, regimes=("clean", "no_adaptation"),
+        axis_drops=drops, regimes=("clean", "no_adaptation"), row=lambda *_: {}, first_regime=lambda _: "clean",
     )  # fmt: skip
 
 

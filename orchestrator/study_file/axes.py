@@ -132,7 +132,7 @@ class TrainConfig(BaseModel):
 
 
 class LearningCurve(BaseModel):
-    """Fits on ever more images, several draws each, in the first regime."""
+    """Fits on ever more images, several draws each, in the first regime; and thresholds from ever more images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -143,6 +143,23 @@ class LearningCurve(BaseModel):
         json_schema_extra={
             "rule": "it must be a list of whole numbers of 1 or more, and all",
             "remedy": "use [1, 2, 4, 8, 16, 32, all]",
+        },
+    )
+    validation_normals: tuple[Literal["all"] | ImageCount, ...] = Field(
+        default=(2, 4, 8, 16, 32, 64, 128, ALL),
+        description="normal validation images of each category that a threshold is calibrated on; [] for no such"
+        " curve; recorded scores are drawn again, so it costs no run",
+        json_schema_extra={
+            "rule": "it must be a list of whole numbers of 1 or more, and all",
+            "remedy": "use [4, 8, 16, 32, all], or [] for no such curve",
+        },
+    )
+    validation_defects: tuple[Literal["all"] | ImageCount, ...] = Field(
+        default=(1, 2, 4, 8, 16, 32, ALL),
+        description="the same of anomalous validation images",
+        json_schema_extra={
+            "rule": "it must be a list of whole numbers of 1 or more, and all",
+            "remedy": "use [1, 2, 4, 8, all], or [] for no such curve",
         },
     )
     draws: int = Field(

@@ -8,6 +8,7 @@ from adloc.answer.axes import PLATEAU_MARGIN, curves, interactions, plateau
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.report.charts.along_axes import SHOWN, along, factors, has_axis, settings_of
 from adloc.report.section import Section
+from adloc.report.sections import validation_images
 from adloc.report.tables import Table, figure, words
 
 if TYPE_CHECKING:
@@ -27,12 +28,16 @@ def how_many_images(material: Material) -> Section | None:
     if not has_axis(material.rows, "train_images"):
         return None
     text, (table, figures) = tuple(_enough(material)), _shown(material, "train_images")
+    curves = validation_images.validation_curves(material)
     notes = (
         f"{SPREAD} The number that is enough is the smallest from which no larger one is better by more than "
         f"{PLATEAU_MARGIN:g} in the image AUROC of the validation part; its false alarms and "
         "misses are of the test part.",
+        *([validation_images.NOTE] if curves else []),
     )
-    return Section("images", "How many images", text, (table,), figures, notes)
+    text += tuple(validation_images.told(curves))
+    tables = (table, *([validation_images.table(curves)] if curves else []))
+    return Section("images", "How many images", text, tables, (*figures, *validation_images.figures(curves)), notes)
 
 
 def how_clean(material: Material) -> Section | None:
