@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adloc.answer.answer import find_answer
 from adloc.answer.claims import find_claims, find_verdicts, shift_words
 from adloc.answer.found import find
-from adloc.answer.material import Material, gather
-from adloc.answer.results import current
 from adloc.answer.verdicts import decide
-from adloc.record.records import RunRecord
 from adloc.report.page import write_report
 from adloc.report.sections.answer import answer
 from adloc.report.sections.boards import leaderboard
 from adloc.study import Study, prepare
 from adloc.study_file.axes import StudyShift
 from adloc.workspace import Workspace
+from handmade import gathered, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from adloc.answer.material import Material
     from adloc.plan import Run
 
 STUDY = """\
@@ -47,36 +45,19 @@ SCORES = {"clean": (1, 2), "no_adaptation": (1, 2), "threshold_only": (3, 4), "f
 THRESHOLDS = {"clean": 1.5, "no_adaptation": 1.5, "threshold_only": 3.5, "full_adaptation": 1.5}
 
 
-def write_records(study: Study, validated: dict[float, float], tested: dict[float, float]) -> None:
+def write(study: Study, validated: dict[float, float], tested: dict[float, float]) -> None:
     """A record a run; a regime's validation images score as `SCORES` says."""
-    for run in study.plan.runs:
-        folder = study.workspace.study_path(study.spec.study) / "records" / run.run_id
-        folder.mkdir(parents=True)
+
+    def values(run: Run) -> dict[str, Any]:
         ratio = float(run.variant.hyperparameters()["coreset_ratio"])
         metrics: dict[str, float | None] = {
             "image_auroc": tested[ratio], "val_image_auroc": validated[ratio], "pixel_aupro": 0.5,
             "image_fpr": FALSE_ALARMS[run.regime], "image_fnr": MISSES[run.regime],
             "fit_s": 1.0, "model_mb": 10 * ratio, "score_ms_per_image": 5.0,
         }  # fmt: skip
-        record = RunRecord(
-            study=study.spec.study, run_id=run.run_id, key=run.key, group=run.group, category=run.category,
-            method="patchcore", regime=run.regime, scope=run.scope, threshold_scope=run.threshold_scope,
-            repeat=run.repeat, status="done", params=run.variant.hyperparameters(), n_train=1, n_val=1, n_test=1,
-            threshold=THRESHOLDS[run.regime], metrics=metrics, started="2026-01-01T00:00:00+00:00", seconds=1.0,
-        )  # fmt: skip
-        (folder / "record.json").write_text(record.model_dump_json())
-        (folder / "curves.json").write_text("{}")
-        (folder / "images.csv").write_text("\n".join(image_rows(run)))
+        return {"threshold": THRESHOLDS[run.regime], "metrics": metrics}
 
-
-def image_rows(run: Run) -> list[str]:
-    """Of both parts."""
-    assert run.validation is not None
-    rows = ["part,category,name,label,defect,score,anomalous"]
-    for name, part in (("validation", run.validation.truth.part), ("test", run.test.truth.part)):
-        scores = SCORES[run.regime]
-        rows += [f"{name},{s.category},{s.name},{s.label},{s.defect},{scores[s.label]},0" for s in part.samples]
-    return rows
+    write_records(study, values, lambda run, sample: SCORES[run.regime][sample.label])
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +69,10 @@ def make(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
         path = folder / "claimed.yaml"
         path.write_text(STUDY.format(root=mvtec_tree))
         study = prepare(path, overrides, Workspace(folder), download=False)
-        write_records(study, validated, tested)
+        write(study, validated, tested)
         return study
 
     return made
-
-
-def gathered(study: Study) -> Material:
-    """What claims are made from."""
-    found = current(study.plan, {r.run_id: r for r in study.records.all()})
-    return gather(study.plan, find_answer(study.plan, study.records), study.records, found)
 
 
 @pytest.fixture(scope="module")

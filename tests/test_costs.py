@@ -12,10 +12,10 @@ from adloc import features, parts
 from adloc.answer.results import table
 from adloc.conditions import Condition
 from adloc.features import FeatureExtraction
-from adloc.record.records import RunRecord
 from adloc.store import Store
 from adloc.study import prepare
 from adloc.workspace import Workspace
+from handmade import record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,15 +76,6 @@ def test_simulating_the_shift_is_no_cost(
         assert kept.seconds == seconds
 
 
-def record(run_id: str, category: str, scope: str, **metrics: float) -> RunRecord:
-    """A good record of one category."""
-    return RunRecord(
-        study="s", run_id=run_id, key="k", group="g", category=category, method="patchcore", regime="clean",
-        scope=scope, threshold_scope="category", repeat=0, status="done", params={}, n_train=9, n_val=1, n_test=1,
-        metrics=metrics, started="2026-01-01T00:00:00+00:00", seconds=1.0,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("scope", "sizes", "fits"),
     [("category", (1.41, 1.41), (3.0, 5.0)), ("unified", (2.82, 2.82), (8.0, 8.0))],
@@ -94,7 +85,12 @@ def test_one_model_for_two_categories_is_as_large_as_two_of_half_its_size(
 ) -> None:
     """Two models of 1.41 MB, fitted in 3 and 5 s, and one of 2.82 in 8 s: 2.82 MB and 8 s; scoring is a mean."""
     found = [
-        record(f"r{i}", name, scope, model_mb=sizes[i], fit_s=fits[i], score_ms_per_image=(10.0, 20.0)[i])
+        record(
+            run_id=f"r{i}",
+            category=name,
+            scope=scope,
+            metrics={"model_mb": sizes[i], "fit_s": fits[i], "score_ms_per_image": (10.0, 20.0)[i]},
+        )
         for i, name in enumerate("ab")
     ]
     runs = [SimpleNamespace(group="g", run_id=r.run_id, condition=Condition()) for r in found]
@@ -107,7 +103,7 @@ def test_one_model_for_two_categories_is_as_large_as_two_of_half_its_size(
 
 def test_the_size_of_all_is_unknown_where_a_category_lacks_it() -> None:
     """No sum of a part is shown as the whole."""
-    found = [record("r0", "a", "category", model_mb=1.0), record("r1", "b", "category")]
+    found = [record(run_id="r0", category="a", metrics={"model_mb": 1.0}), record(run_id="r1", category="b")]
     plan: Any = SimpleNamespace(
         runs=[SimpleNamespace(group="g", run_id=r.run_id, condition=Condition()) for r in found],
         parts={"a": None, "b": None},

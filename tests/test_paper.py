@@ -10,15 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adloc.answer.answer import find_answer
 from adloc.answer.calibrated import find_costs, find_thresholds, separate_twin
 from adloc.answer.limitations import find_limitations
-from adloc.answer.material import Material, gather
 from adloc.answer.recovered import find_recoveries, recovered_share
-from adloc.answer.results import current
 from adloc.answer.varied import Place, pivots, varied
 from adloc.record.heatmaps import Caption, ColourScale, png_bytes, render
-from adloc.record.records import RunRecord
 from adloc.report.page import write_report
 from adloc.report.plates import GAP, HEAD, LABEL, SIDE, map_plate, sample_plate
 from adloc.report.sections.boards import leaderboard
@@ -27,11 +23,13 @@ from adloc.report.sections.provenance import commands
 from adloc.report.sections.robustness import robustness
 from adloc.study import Study, prepare
 from adloc.workspace import Workspace
+from handmade import gathered, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from adloc.answer.material import Material
     from adloc.plan import Run
     from adloc.report.tables import Table
 
@@ -76,24 +74,14 @@ def figures(run: Run) -> dict[str, float | None]:
     }
 
 
-def write_records(study: Study, workspace: Path) -> None:
-    """A record a run, with made-up scores and, for the first setting, strips of one colour a domain."""
+def write(study: Study) -> None:
+    """A record a run, with made-up scores and strips of one colour a domain."""
+    write_records(
+        study, lambda run: {"threshold": 1.5, "metrics": figures(run)}, lambda _, sample: sample.label + 1.0
+    )  # fmt: skip
     for run in study.plan.runs:
-        folder = workspace / "studies" / study.spec.study / "records" / run.run_id
-        (folder / "heatmaps").mkdir(parents=True)
-        record = RunRecord(
-            study=study.spec.study, run_id=run.run_id, key=run.key, group=run.group, category=run.category,
-            method="patchcore", regime=run.regime, scope=run.scope, threshold_scope=run.threshold_scope, repeat=0,
-            status="done", params=run.variant.hyperparameters(), n_train=1, n_val=1, n_test=1, threshold=1.5,
-            metrics=figures(run), started="2026-01-01T00:00:00+00:00", seconds=1.0,
-        )  # fmt: skip
-        (folder / "record.json").write_text(record.model_dump_json())
-        (folder / "curves.json").write_text("{}")
-        assert run.validation is not None
-        rows = ["part,category,name,label,defect,score,anomalous"]
-        for name, part in (("validation", run.validation.truth.part), ("test", run.test.truth.part)):
-            rows += [f"{name},{s.category},{s.name},{s.label},{s.defect},{s.label + 1},{s.label}" for s in part.samples]
-        (folder / "images.csv").write_text("\n".join(rows))
+        folder = study.records.path(run.run_id) / "heatmaps"
+        folder.mkdir()
         domain = "clean" if run.regime == "clean" else "shift"
         image = np.full((64, 64, 3), COLOURS[domain], np.uint8)
         strip = render(
@@ -101,7 +89,7 @@ def write_records(study: Study, workspace: Path) -> None:
         )
         for number, sample in enumerate(run.test.truth.part.samples[:2]):
             slug = sample.name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
-            (folder / "heatmaps" / f"{number:02d}-common-{slug}.png").write_bytes(png_bytes(strip))
+            (folder / f"{number:02d}-common-{slug}.png").write_bytes(png_bytes(strip))
 
 
 @pytest.fixture(scope="module")
@@ -113,16 +101,10 @@ def make(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
         path = folder / "written.yaml"
         path.write_text(STUDY.format(root=mvtec_tree))
         study = prepare(path, overrides, Workspace(folder), download=False)
-        write_records(study, folder)
+        write(study)
         return study
 
     return made
-
-
-def gathered(study: Study) -> Material:
-    """What the sections read."""
-    found = current(study.plan, {r.run_id: r for r in study.records.all()})
-    return gather(study.plan, find_answer(study.plan, study.records), study.records, found)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,19 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adloc.answer.material import Finding, Setting
 from adloc.answer.promises import promised
 from adloc.errors import UserError
 from adloc.keys import content_key
-from adloc.record.records import RunRecord
 from adloc.stage_maker import StageMaker
 from adloc.stages import THRESHOLD_VERSION, ThresholdStage
 from adloc.study_file.operating import OperatingConfig
 from adloc.study_file.spec import StudySpec
 from adloc.thresholds import ThresholdConfig, calibrate, promise_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from handmade import finding, images, setting
 
 RATES = OperatingConfig(prevalence=0.01, cost_miss=50, cost_false_alarm=1)
 COST = ThresholdConfig(objective="cost")
@@ -139,24 +134,11 @@ def test_keys_follow_what_the_new_objectives_read() -> None:
         ({"threshold_scope": "global"}, False),
     ],
 )
-def test_a_record_of_an_earlier_version_gets_its_promise(
-    changed: dict[str, str | None],
-    holds: bool,
-    tmp_path: Path,
-) -> None:
-    """From its images.csv, 12 normals and none flagged: 1/13; not across domains, nor where others were pooled."""
-    values = dict.fromkeys(
-        ("study", "run_id", "key", "group", "category", "method", "started"), "x"
-    ) | {"regime": "clean", "scope": "category", "threshold_scope": "category", "repeat": 0, "status": "done",
-         "params": {}, "n_train": 1, "n_val": 13, "n_test": 1, "threshold": 20.0, "seconds": 1.0}  # fmt: skip
-    record = RunRecord.model_validate(values | changed)
-    rows = [f"validation,x,{i},0,good,{float(i)}," for i in range(12)] + [
-        "validation,x,d,1,hole,30.0,",
-        "test,x,t,0,good,1.0,",
-    ]
-    (tmp_path / "images.csv").write_text("\n".join(["part,category,name,label,defect,score,anomalous", *rows]))
-    finding = Finding(record, Setting("k", "x", "x", {}, "category", "category", 0), tmp_path, 1, 1, {})
-    made = promised(finding, ThresholdConfig(objective="normal_max"))
+def test_a_record_of_an_earlier_version_gets_its_promise(changed: dict[str, str | None], holds: bool) -> None:
+    """From its images, 12 normals and none flagged: 1/13; not across domains, nor where others were pooled."""
+    validation = images([*range(12), 30], [0] * 12 + [1])
+    found = finding(setting("x"), images([1], [0]), validation, **{"threshold": 20.0} | changed)
+    made = promised(found, ThresholdConfig(objective="normal_max"))
     assert (made is not None) == holds
     if made is not None:
         assert (made.n_normal, made.expected) == (12, pytest.approx(1 / 13))

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import time
-from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from handmade import part_of, record_of, write
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 from adloc.cli import cli
-from adloc.record.records import RunRecord
 from adloc.report.charts.drawing import Drawing
 from adloc.report.charts.lines import Mark, pareto_front
 from adloc.report.page import write_report
@@ -342,21 +342,12 @@ def synthetic_records(study: Any, folder: Path) -> None:
     for run in study.plan.runs:
         samples = run.test.truth.part.samples
         path = folder / run.run_id
-        (path / "heatmaps").mkdir(parents=True)
         labels = np.array([s.label for s in samples])
         scores = rng.normal(size=len(samples)) + labels
         metrics = {n: float(rng.uniform(0.7, 1)) for n in (
             "image_auroc", "image_auprc", "image_f1", "pixel_auroc", "pixel_aupro", "val_image_auroc", "image_fpr",
             "image_fnr", "fit_s", "score_ms_per_image", "model_mb")}  # fmt: skip
-        record = RunRecord(
-            study="seen", run_id=run.run_id, key=run.key, group=run.group, category=run.category,
-            method=run.variant.method.name, regime=run.regime, scope=run.scope, threshold_scope=run.threshold_scope,
-            repeat=0, status="done", params=run.variant.hyperparameters(), n_train=1, n_val=1, n_test=len(samples),
-            threshold=0.5, metrics=metrics, started=datetime.now(UTC).isoformat(), seconds=1.0,
-        )  # fmt: skip
-        (path / "record.json").write_text(record.model_dump_json())
-        rows = [f"test,{s.category},{s.name},{s.label},{s.defect},{v},1" for s, v in zip(samples, scores, strict=True)]
-        (path / "images.csv").write_text("\n".join(["part,category,name,label,defect,score,anomalous", *rows]))
+        write(path, record_of(run, threshold=0.5, metrics=metrics), {"test": part_of(samples, scores)})
         (path / "curves.json").write_text(json.dumps({"roc": curve, "precision_recall": curve, "pro": curve}))
         n = len(samples)
         counts = np.cumsum(rng.integers(1, 300, (n, 109)), axis=1)
@@ -366,6 +357,7 @@ def synthetic_records(study: Any, folder: Path) -> None:
             "pixel_regions": labels.astype(np.uint32),
         }  # fmt: skip
         np.savez_compressed(path / "pixels.npz", **arrays)
+        (path / "heatmaps").mkdir()
         for number, sample in enumerate(samples[:8]):
             name = sample.name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
             (path / "heatmaps" / f"{number:02d}-common-{name}.png").write_bytes(strip)

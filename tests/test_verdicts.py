@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from adloc.answer.compared import compare_settings, correct
-from adloc.answer.material import Finding, Material, Setting
 from adloc.answer.paired import Comparison
 from adloc.answer.selection import chosen_interval
 from adloc.metrics.ranking import auroc
-from adloc.record.records import RunRecord
-from adloc.study_file.comparing import ComparisonConfig
 from adloc.uncertainty.delong import compare_aurocs
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.jackknife import influences, leave_one_out, paired_test
@@ -25,50 +20,26 @@ from adloc.uncertainty.permutation import swap_p
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 from adloc.uncertainty.repeated import corrected_t
 from adloc.uncertainty.resampling import Interval
+from handmade import finding, images, material, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from adloc.answer.finding import Finding, Setting
+
 LABELS = np.repeat([False, True], [20, 30])
-ONE = Setting("one", "one", "one", {}, "category", "category", 0)
-OTHER = Setting("other", "other", "other", {}, "category", "category", 1)
-THIRD = Setting("third", "third", "third", {}, "category", "category", 2)
+ONE, OTHER, THIRD = (setting(name, index) for index, name in enumerate(("one", "other", "third")))
 
 
 def found(
-    path: Path, setting: Setting, scores: NDArray[np.float64], *, labels: NDArray[np.bool_] = LABELS,
-    regime: str = "clean", category: str = "brick", repeat: int = 0, validation: NDArray[np.float64] | None = None,
+    of: Setting, scores: NDArray[np.float64], *, labels: NDArray[np.bool_] = LABELS,
+    validation: NDArray[np.float64] | None = None, **values: Any,
 ) -> Finding:  # fmt: skip
-    """A run with these test scores, as its record on disk has them."""
-    run_id = f"{setting.key}_{regime}_{category}_{repeat}"
-    folder = path / run_id
-    folder.mkdir(parents=True)
-    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("part", "category", "name", "label", "defect", "score", "anomalous"))
-        for part, values in (("test", scores), ("validation", validation)):
-            for index, (label, score) in enumerate(zip(labels, () if values is None else values, strict=False)):
-                defect = "crack" if label else "good"
-                writer.writerow((part, category, f"{index}.png", int(label), defect, repr(float(score)), 0))
-    record = RunRecord(
-        study="s", run_id=run_id, key="", group="", category=category, method=setting.method, regime=regime,
-        scope="category", threshold_scope="category", repeat=repeat, status="done", params={}, n_train=100, n_val=1,
-        n_test=50, metrics={"image_auroc": auroc(scores, labels)}, started="", seconds=0,
-    )  # fmt: skip
-    return Finding(record, setting, folder, 1000, 42, {})
-
-
-def material(findings: list[Finding], *, repeats: int = 1, margin: float = 0.01) -> Material:
-    """What these runs amount to; the settings are all leads, none being validated."""
-    spec = SimpleNamespace(repeats=repeats, seed=42, comparison=ComparisonConfig(margin=margin))
-    parts = dict.fromkeys(f.record.category for f in findings)
-    plan: Any = SimpleNamespace(spec=spec, parts=parts)
-    settings = tuple(dict.fromkeys(f.setting for f in findings))
-    answer: Any = None
-    return Material(plan, answer, tuple(f.record for f in findings), tuple(findings), settings)
+    """A run with these test scores and their AUROC."""
+    known = None if validation is None else images(validation, labels)
+    return finding(of, images(scores, labels), known, metrics={"image_auroc": auroc(scores, labels)}, **values)
 
 
 def good_and_poor() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -117,11 +88,11 @@ def test_the_family_is_of_distinct_comparisons() -> None:
     assert four.verdict == "equal within 0.01"
 
 
-def test_a_poor_setting_is_found_worse(tmp_path: Path) -> None:
+def test_a_poor_setting_is_found_worse() -> None:
     """From records: difference is first minus second, by DeLong's p, corrected for the family of three."""
     good, poor = good_and_poor()
     third = good + np.random.default_rng(1).normal(scale=0.3, size=50)
-    runs = [found(tmp_path, s, v) for s, v in ((ONE, good), (OTHER, poor), (THIRD, third))]
+    runs = [found(s, v) for s, v in ((ONE, good), (OTHER, poor), (THIRD, third))]
     comparisons = {(c.first.key, c.second.key): c for c in compare_settings(material(runs))}
     assert len(comparisons) == 3
     worse = comparisons["one", "other"]
@@ -132,11 +103,11 @@ def test_a_poor_setting_is_found_worse(tmp_path: Path) -> None:
     assert [c.p_holm for c in comparisons.values()] == pytest.approx(holm([c.p for c in comparisons.values()]))
 
 
-def test_the_same_test_in_two_regimes_counts_once(tmp_path: Path) -> None:
+def test_the_same_test_in_two_regimes_counts_once() -> None:
     """A threshold calibrated again changes no AUROC: p stays that of one comparison."""
     good, poor = good_and_poor()
     runs = [
-        found(tmp_path, s, v, regime=regime)
+        found(s, v, regime=regime)
         for s, v in ((ONE, good), (OTHER, poor)) for regime in ("no_adaptation", "threshold_only")
     ]  # fmt: skip
     comparisons = [c for c in compare_settings(material(runs)) if c.metric == "image_auroc"]
@@ -144,57 +115,56 @@ def test_the_same_test_in_two_regimes_counts_once(tmp_path: Path) -> None:
     assert all(c.p_holm == c.p for c in comparisons)
 
 
-def test_two_kinds_of_threshold_are_equal_by_construction(tmp_path: Path) -> None:
+def test_two_kinds_of_threshold_are_equal_by_construction() -> None:
     """The same scores under two settings are no test, and cost the others nothing."""
     good, poor = good_and_poor()
-    runs = [found(tmp_path, s, v) for s, v in ((ONE, good), (OTHER, good), (THIRD, poor))]
+    runs = [found(s, v) for s, v in ((ONE, good), (OTHER, good), (THIRD, poor))]
     by_pair = {(c.first.key, c.second.key): c for c in compare_settings(material(runs))}
     assert by_pair["one", "other"].verdict == "equal within 0.01"
     assert by_pair["one", "third"].p_holm == by_pair["one", "third"].p == by_pair["other", "third"].p_holm
 
 
-def test_two_perfect_settings_are_not_called_equal(tmp_path: Path) -> None:
+def test_two_perfect_settings_are_not_called_equal() -> None:
     """AUROC 1 of both on few images is no proof of equality: their scores differ, and no image tells them apart."""
-    runs = [found(tmp_path, s, LABELS * k + np.linspace(0, 0.5, 50) ** k) for s, k in ((ONE, 1.0), (OTHER, 2.0))]
+    runs = [found(s, LABELS * k + np.linspace(0, 0.5, 50) ** k) for s, k in ((ONE, 1.0), (OTHER, 2.0))]
     (only,) = compare_settings(material(runs))
     assert only.difference == 0
     assert only.verdict == "not told apart"
 
 
-def test_a_pair_asked_for_is_in_the_family(tmp_path: Path) -> None:
-    """It is tested once more than the leads' own pairs only where it is not among them."""
+def test_leads_are_compared_with_each_other_and_with_their_methods_other_settings() -> None:
+    """Of one and one_b (one method) and other: both leads, and one with one_b; never one_b with other."""
     good, poor = good_and_poor()
-    later = Setting("one_b", "one", "one b", {}, "category", "category", 3)
-    runs = [found(tmp_path, s, v) for s, v in ((ONE, good), (later, good * 0.5 + poor), (OTHER, poor))]
-    pairs = lambda also: {(c.first.key, c.second.key) for c in compare_settings(material(runs), also)}  # noqa: E731
-    assert pairs(()) == {("one", "other"), ("one", "one_b")}
-    assert pairs([(later, OTHER), (OTHER, ONE)]) == {("one_b", "other"), ("other", "one"), ("one", "one_b")}
+    later = setting("one_b", 3, method="one")
+    runs = [found(s, v) for s, v in ((ONE, good), (later, good * 0.5 + poor), (OTHER, poor))]
+    pairs = [(c.first.key, c.second.key) for c in compare_settings(material(runs))]
+    assert pairs == [("one", "other"), ("one", "one_b")]
 
 
-def test_the_answer_takes_what_the_validation_part_chooses(tmp_path: Path) -> None:
+def test_the_answer_takes_what_the_validation_part_chooses() -> None:
     """Of a method's settings the one best on validation, with its test figure, though another tests better."""
     good, poor = good_and_poor()
-    later = Setting("one_b", "one", "one b", {}, "category", "category", 3)
-    runs = [found(tmp_path, ONE, good, validation=poor), found(tmp_path, later, poor, validation=good)]
+    later = setting("one_b", 3, method="one")
+    runs = [found(ONE, good, validation=poor), found(later, poor, validation=good)]
     chosen = chosen_interval(material(runs), ("one", "category", "category"))
     assert chosen is not None
-    setting, selection = chosen
-    assert setting is later
+    taken, selection = chosen
+    assert taken is later
     assert selection.test == pytest.approx(auroc(poor, LABELS), abs=1e-6)
     assert selection.validation == pytest.approx(auroc(good, LABELS), abs=1e-6)
     assert chosen_interval(material(runs), ("other", "category", "category")) is None
 
 
-def test_repeats_are_compared_by_the_corrected_t(tmp_path: Path) -> None:
+def test_repeats_are_compared_by_the_corrected_t() -> None:
     """Differences .1, .2, .3 of repeats with 50 test and 100 training images: by hand t = .2 / (.1 sqrt(1/3 + 1/2))."""
     labels = np.repeat([False, True], [10, 10])
     values: Mapping[Setting, tuple[int, ...]] = {ONE: (90, 90, 90), OTHER: (80, 70, 60)}
     runs = []
-    for setting, pairs in values.items():
+    for of, pairs in values.items():
         for repeat, n_pairs in enumerate(pairs):
             # every defect scores above n_pairs / 10 of the ten normal images: AUROC n_pairs / 100
             scores = np.concatenate((np.arange(10.0), np.full(10, n_pairs / 10 - 0.5)))
-            runs.append(found(tmp_path, setting, scores, labels=labels, repeat=repeat))
+            runs.append(found(of, scores, labels=labels, repeat=repeat))
     (only,) = compare_settings(material(runs, repeats=3))
     error = 0.1 * math.sqrt(1 / 3 + 50 / 100)
     assert only.test == "repeats"

@@ -14,7 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adloc.answer.material import Finding, Material, Setting
+    from adloc.answer.finding import Finding, Setting
+    from adloc.answer.material import Material
 
 
 @dataclass(frozen=True, slots=True)

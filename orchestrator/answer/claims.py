@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from adloc.answer.compared import Comparison
-    from adloc.answer.material import Material, Setting
+    from adloc.answer.finding import Setting
+    from adloc.answer.material import Material
     from adloc.answer.verdicts import State, Verdict
     from adloc.study_file.axes import StudyShift
 

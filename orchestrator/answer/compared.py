@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from adloc.answer.material import Material, Setting
+    from adloc.answer.finding import Setting
+    from adloc.answer.material import Material
 
 __all__ = ["ALPHA", "Comparison", "compare_settings", "rank_leads"]
 
@@ -28,19 +29,15 @@ MOST_PAIRS = 40
 FEWEST_CATEGORIES = 5  # to rank methods over: below it no ranking can be told from chance
 
 
-def compare_settings(material: Material, also: Sequence[tuple[Setting, Setting]] = ()) -> list[Comparison]:
+def compare_settings(material: Material) -> list[Comparison]:
     """Pairs of settings in every regime, macro first: all of the leads, and each setting with its method's lead.
 
     One family for each metric and level (macro, categories), over all regimes. Comparisons that are the same by
     construction count once in it: both kinds of threshold rank the same images by the same scores, and so does a
     model on shifted images before and after its threshold is calibrated again.
-
-    Args:
-        material: what was found.
-        also: pairs to test as well, chosen without a look at the test part; they count in the families.
     """
     left_out = LeftOut()
-    pairs = {regime: list(_pairs(material, regime, also)) for regime in material.regimes}
+    pairs = {regime: list(_pairs(material, regime)) for regime in material.regimes}
     found: list[Comparison] = []
     for metric in METRICS_COMPARED:
         macro = _family(material, left_out, metric, [MACRO], pairs)
@@ -94,19 +91,12 @@ def rank_leads(material: Material, regime: str, metric: str) -> tuple[list[Setti
     return settings, rank_methods(values), values
 
 
-def _pairs(
-    material: Material, regime: str, also: Sequence[tuple[Setting, Setting]]
-) -> Iterator[tuple[Setting, Setting]]:
+def _pairs(material: Material, regime: str) -> Iterator[tuple[Setting, Setting]]:
     there = [s for s in material.settings if any(material.get(s, regime, c) for c in material.categories)]
     leads = [s for s in material.leads if s in there]
-    pairs = [(a, b) for a, b in also if a in there and b in there]
-    pairs += [pair for pair in itertools.combinations(leads, 2) if not _among(pair, pairs)]
+    pairs = list(itertools.combinations(leads, 2))
     for setting in there:
         lead = next((s for s in leads if s.method == setting.method and s.scope == setting.scope), None)
-        if lead is not None and setting is not lead and setting not in leads:
-            pairs += [] if _among((lead, setting), pairs) else [(lead, setting)]
+        if lead is not None and setting not in leads:
+            pairs.append((lead, setting))
     yield from pairs[:MOST_PAIRS]
-
-
-def _among(pair: tuple[Setting, Setting], pairs: Sequence[tuple[Setting, Setting]]) -> bool:
-    return pair in pairs or pair[::-1] in pairs

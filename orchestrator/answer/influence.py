@@ -14,7 +14,7 @@ from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from adloc.answer.material import Finding
+    from adloc.answer.finding import Finding
 
 _ROWS = 512  # images left out at a time: all of 10,000 would take 400 MB
 

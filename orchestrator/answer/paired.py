@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from adloc.answer.finding import Finding, Setting
     from adloc.answer.influence import LeftOut
-    from adloc.answer.material import Finding, Material, Setting
+    from adloc.answer.material import Material
 
     Row = Mapping[str, Finding]
 

@@ -13,7 +13,8 @@ from adloc.uncertainty.order_statistics import CONFIDENCE, Promise, expected_bou
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from adloc.answer.material import Finding, Material
+    from adloc.answer.finding import Finding
+    from adloc.answer.material import Material
     from adloc.plan import Plan
     from adloc.thresholds import ThresholdConfig
 

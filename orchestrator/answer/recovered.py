@@ -15,7 +15,8 @@ from adloc.answer.comparisons import COMPARED
 from adloc.metrics.registry import METRICS
 
 if TYPE_CHECKING:
-    from adloc.answer.material import Material, Setting
+    from adloc.answer.finding import Setting
+    from adloc.answer.material import Material
 
 ERROR_RATES = ("image_fpr", "image_fnr")  # what people act on, before all areas under curves
 METRICS_RECOVERED = (*ERROR_RATES, *(name for name in COMPARED if name not in ERROR_RATES))

@@ -10,7 +10,8 @@ from adloc.uncertainty.resampling import seed_of
 from adloc.uncertainty.selection import Scored, Selection, resample_choice
 
 if TYPE_CHECKING:
-    from adloc.answer.material import Finding, Material, Setting
+    from adloc.answer.finding import Finding, Setting
+    from adloc.answer.material import Material
 
 Kind = tuple[str, str, str]  # method, scope, kind of threshold
 

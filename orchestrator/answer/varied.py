@@ -12,7 +12,8 @@ from adloc.answer.material import number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adloc.answer.material import Material, Setting
+    from adloc.answer.finding import Setting
+    from adloc.answer.material import Material
 
 
 @dataclass(frozen=True, slots=True)

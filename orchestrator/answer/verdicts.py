@@ -19,7 +19,8 @@ from adloc.metrics.classification import confusion
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adloc.answer.material import Finding, Images, Material, Setting
+    from adloc.answer.finding import Finding, Images, Setting
+    from adloc.answer.material import Material
 
 Action = Literal["use it", "recalibrate it", "refit it", "do not use it", "not judged"]
 StateName = Literal["clean", "as it is", "recalibrated", "refitted"]

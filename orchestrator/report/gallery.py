@@ -18,7 +18,8 @@ from adloc.regimes import REGIMES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.answer.material import Finding, Material
+    from adloc.answer.finding import Finding
+    from adloc.answer.material import Material
     from adloc.record.heatmaps import Panels
 
 MOST_PICTURES = 360  # strips; about 9 kB each

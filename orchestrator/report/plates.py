@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from adloc.answer.material import Finding, Material, Setting
+    from adloc.answer.finding import Finding, Setting
+    from adloc.answer.material import Material
 
 SIDE = 180  # longest side of a panel, pixels
 GAP, HEAD, LABEL = 6, 36, 120

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from adloc.answer.axes import Curve, Point, Who
-    from adloc.answer.material import Material, Setting
+    from adloc.answer.finding import Setting
+    from adloc.answer.material import Material
     from adloc.answer.results import Row
 
 SHOWN = ("image_fpr", "image_fnr", "image_auroc", "pixel_aupro")

@@ -14,7 +14,8 @@ from adloc.report.charts.lines import Axis, Estimate, interval_chart
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adloc.answer.material import Material, Setting
+    from adloc.answer.finding import Setting
+    from adloc.answer.material import Material
     from adloc.answer.varied import Varied
 
 METRICS_SHOWN = ("image_auroc", "pixel_aupro")

@@ -29,7 +29,8 @@ from adloc.report.charts.lines import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adloc.answer.material import Finding, Material, Setting
+    from adloc.answer.finding import Finding, Setting
+    from adloc.answer.material import Material
 
 MOST_CATEGORIES = 15  # with charts of their own
 MOST_ESTIMATES = 14

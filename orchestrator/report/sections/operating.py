@@ -14,7 +14,8 @@ from adloc.thresholds import NEEDS_DEFECTS, just_above_rank, normal_quantile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adloc.answer.material import Finding, Material
+    from adloc.answer.finding import Finding
+    from adloc.answer.material import Material
     from adloc.answer.operating import Estimate
     from adloc.report.tables import Cell
     from adloc.study_file.operating import OperatingConfig

@@ -15,7 +15,8 @@ from adloc.report.tables import Table, figure, words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adloc.answer.material import Material, Setting
+    from adloc.answer.finding import Setting
+    from adloc.answer.material import Material
     from adloc.report.tables import Cell
 
 

@@ -1,0 +1,157 @@
+"""One run that is done, as its record has it: the setting, the images with their scores, and resampled figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adloc.uncertainty.image_bootstrap import image_replicates
+from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
+from adloc.uncertainty.resampling import N_RESAMPLES, Interval, draw_weights, percentile_interval, seed_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from adloc.record.records import RunRecord
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Images:
+    """The images of a part with their scores.
+
+    Attributes:
+        names: identities.
+        defects: "good", or the defect type.
+        labels: (N,) True = anomalous.
+        scores: (N,) raw.
+    """
+
+    names: tuple[str, ...]
+    defects: tuple[str, ...]
+    labels: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A method with its parameters, scope and kind of threshold.
+
+    Attributes:
+        key: identity.
+        method: name.
+        label: what tells it from the study's other settings: "patchcore, coreset_ratio 0.05".
+        params: every parameter.
+        scope: "category" or "unified".
+        threshold_scope: "category" or "global".
+        index: number, for its colour.
+    """
+
+    key: str
+    method: str
+    label: str
+    params: Mapping[str, object] = field(hash=False)
+    scope: str
+    threshold_scope: str
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One run that is done.
+
+    Attributes:
+        record: of the run.
+        setting: of the run.
+        path: folder of the record.
+        n_resamples: for its intervals.
+        seed: of the study.
+    """
+
+    record: RunRecord
+    setting: Setting
+    path: Path
+    n_resamples: int
+    seed: int
+    draws: dict[tuple[int, int], NDArray[np.float32]]
+
+    @cached_property
+    def images(self) -> dict[str, Images]:
+        """By part: "test", and "validation" where there is one."""
+        return read_images(self.path / "images.csv")
+
+    @property
+    def test(self) -> Images:
+        """The test part."""
+        return self.images["test"]
+
+    @cached_property
+    def curves(self) -> dict[str, dict[str, list[float]]]:
+        """ROC, precision-recall, pixel ROC and PRO curves: {"roc": {"x": [...], "y": [...]}}."""
+        found: dict[str, dict[str, list[float]]] = json.loads((self.path / "curves.json").read_text(encoding="utf-8"))
+        return found
+
+    @cached_property
+    def replicates(self) -> dict[str, NDArray[np.float32]]:
+        """Each metric of the test part in every resample; pixel metrics are moved to centre on the exact figure."""
+        test = self.test
+        weights = self._weights(N_RESAMPLES)
+        found = image_replicates(test.scores, test.labels, self.record.threshold, weights)
+        try:
+            with np.load(self.path / "pixels.npz", allow_pickle=False) as arrays:
+                counts = PixelCounts.of({name: arrays[name] for name in arrays.files})
+        except (FileNotFoundError, ValueError):
+            counts = None  # recorded by an earlier version, or not defined
+        if counts is not None and len(counts.regions) == len(test.scores):
+            drawn = pixel_replicates(counts, self._weights(self.n_resamples))
+            whole = pixel_replicates(counts, np.ones((1, len(test.scores)), np.float32))
+            for name, values in drawn.items():
+                exact = self.record.metrics.get(name)
+                if exact is not None:
+                    found[name] = np.minimum(values + np.float32(exact - whole[name][0]), 1)
+        return found
+
+    @property
+    def n_images(self) -> int:
+        """Test images of the rarer class."""
+        labels = self.test.labels
+        return int(min(labels.sum(), (~labels).sum()))
+
+    def interval(self, metric: str) -> Interval:
+        """Of a metric, by resampling the test images; nan where there is none."""
+        if metric not in self.replicates or self.record.metrics.get(metric) is None:
+            return Interval(math.nan, math.nan)
+        return percentile_interval(self.replicates[metric], self.n_images)
+
+    def _weights(self, n_resamples: int) -> NDArray[np.float32]:
+        key = (seed_of(self.seed, [*self.test.names, *self.test.defects]), n_resamples)
+        if key not in self.draws:
+            self.draws[key] = draw_weights(self.test.labels, *key)
+        return self.draws[key]
+
+
+def read_images(path: Path) -> dict[str, Images]:
+    """Scores by part, as `adloc.record.recorder` writes them."""
+    rows: dict[str, list[list[str]]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        next(reader)  # part, category, name, label, defect, score, anomalous
+        for row in reader:
+            rows.setdefault(row[0], []).append(row)
+    return {
+        part: Images(
+            tuple(f"{row[1]}/{row[2]}" for row in found),
+            tuple(row[4] for row in found),
+            np.array([row[3] == "1" for row in found]),
+            np.array([float(row[5]) for row in found]),
+        )
+        for part, found in rows.items()
+    }

@@ -1,0 +1,129 @@
+"""Records made by hand, for tests that know the figures beforehand: on disk for a plan, or in memory without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adloc.answer.answer import Answer, find_answer
+from adloc.answer.finding import Finding, Images, Setting
+from adloc.answer.material import Material, gather
+from adloc.answer.results import current
+from adloc.record.records import RunRecord
+from adloc.study_file.comparing import ComparisonConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from adloc.datasets.sample import Sample
+    from adloc.plan import Run
+    from adloc.study import Study
+
+STARTED = "2026-01-01T00:00:00+00:00"
+
+
+def record(**values: Any) -> RunRecord:
+    """Of a run that is done: PatchCore on clean bricks, unless said otherwise."""
+    base = {
+        "study": "s", "run_id": "r", "key": "k", "group": "g", "category": "brick", "method": "patchcore",
+        "regime": "clean", "scope": "category", "threshold_scope": "category", "repeat": 0, "status": "done",
+        "params": {}, "n_train": 100, "n_val": 1, "n_test": 50, "started": STARTED, "seconds": 1.0,
+    }  # fmt: skip
+    return RunRecord.model_validate(base | values)
+
+
+def record_of(run: Run, **values: Any) -> RunRecord:
+    """Of a planned run."""
+    own = {
+        "run_id": run.run_id, "key": run.key, "group": run.group, "category": run.category,
+        "method": run.variant.method.name, "regime": run.regime, "scope": run.scope, "repeat": run.repeat,
+        "threshold_scope": run.threshold_scope, "params": run.variant.hyperparameters(), "setting": run.variant.setting,
+        "condition": run.condition.values(),
+    }  # fmt: skip
+    return record(**own | values)
+
+
+def images(scores: Sequence[float], labels: Sequence[int], defects: Sequence[str] = ()) -> Images:
+    """A part of these images; anomalous ones have a "crack" unless their defects are named."""
+    truth = np.array(labels, dtype=bool)
+    kinds = tuple(defects) or tuple("crack" if label else "good" for label in truth)
+    names = tuple(f"brick/{index}.png" for index in range(truth.size))
+    return Images(names, kinds, truth, np.array(scores, dtype=np.float64))
+
+
+def part_of(samples: Sequence[Sample], scores: Sequence[float]) -> Images:
+    """Of these samples of a dataset."""
+    return Images(
+        tuple(f"{s.category}/{s.name}" for s in samples),
+        tuple(s.defect for s in samples),
+        np.array([bool(s.label) for s in samples]),
+        np.array(scores, dtype=np.float64),
+    )
+
+
+def images_of(run: Run, score: Callable[[Sample], float]) -> dict[str, Images]:
+    """Both parts of a planned run, each image with its score."""
+    views = {"validation": run.validation, "test": run.test}
+    parts = {name: view.truth.part.samples for name, view in views.items() if view is not None}
+    return {name: part_of(samples, [score(s) for s in samples]) for name, samples in parts.items() if samples}
+
+
+def write(folder: Path, made: RunRecord, parts: Mapping[str, Images]) -> None:
+    """A record's folder, without pixels and pictures."""
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(made.model_dump_json())
+    (folder / "curves.json").write_text("{}")
+    rows = ["part,category,name,label,defect,score,anomalous"]
+    for part, of in parts.items():
+        for name, defect, label, score in zip(of.names, of.defects, of.labels, of.scores, strict=True):
+            category, _, rest = name.partition("/")
+            rows.append(f"{part},{category},{rest},{int(label)},{defect},{float(score)!r},0")
+    (folder / "images.csv").write_text("\n".join(rows))
+
+
+def write_records(
+    study: Study, values: Callable[[Run], dict[str, Any]], score: Callable[[Run, Sample], float]
+) -> None:  # fmt: skip
+    """A record for every planned run, with these fields and image scores."""
+    for run in study.plan.runs:
+        parts = images_of(run, lambda sample, run=run: score(run, sample))  # type: ignore[misc]
+        write(study.records.path(run.run_id), record_of(run, **values(run)), parts)
+
+
+def gathered(study: Study) -> Material:
+    """What the records of a study amount to."""
+    found = current(study.plan, {r.run_id: r for r in study.records.all()})
+    return gather(study.plan, find_answer(study.plan, study.records), study.records, found)
+
+
+def setting(key: str, index: int = 0, **values: Any) -> Setting:
+    """A setting that is called by its key, of a method of that name unless another is given."""
+    base = {
+        "key": key, "method": key, "label": key, "params": {}, "scope": "category", "threshold_scope": "category",
+        "index": index,
+    }  # fmt: skip
+    return Setting(**base | values)
+
+
+def finding(of: Setting, test: Images, validation: Images | None = None, **values: Any) -> Finding:
+    """A run with these images, in memory."""
+    who = {"method": of.method, "params": dict(of.params), "scope": of.scope, "threshold_scope": of.threshold_scope}
+    made = record(**who | values)
+    made = made.model_copy(update={"run_id": f"{of.key}_{made.regime}_{made.category}_{made.repeat}"})
+    found = Finding(made, of, Path("nowhere"), 1000, 42, {})
+    found.__dict__["images"] = {"test": test} | ({} if validation is None else {"validation": validation})
+    return found
+
+
+def material(findings: Sequence[Finding], answer: Answer | None = None, **spec: Any) -> Material:
+    """What these runs amount to; keywords are of the study: repeats, comparison, thresholds and so on."""
+    base = {"repeats": 1, "seed": 42, "comparison": ComparisonConfig(margin=0.01)}
+    plan: Any = SimpleNamespace(
+        spec=SimpleNamespace(**base | spec), parts=dict.fromkeys(f.record.category for f in findings), runs=findings
+    )
+    settings = tuple(dict.fromkeys(f.setting for f in findings))
+    records = tuple(f.record for f in findings)
+    return Material(plan, answer or Answer([], [], [], [], []), records, tuple(findings), settings)
