@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from adloc.answer.material import Images
+from adloc.answer.finding import Images
 from adloc.answer.validation_curves import Draws, enough, validation_curve
 from adloc.study_file.axes import LearningCurve
 from adloc.thresholds import ThresholdConfig
@@ -55,7 +56,7 @@ def test_draws_are_nested() -> None:
     """More normals in the same draw can only raise the maximum, so no draw's false alarms rise."""
     part = images(EVEN, np.array([2.0]))
     points = validation_curve(material_of([(part, part)], "normal_max"), SETTING, "normals")
-    for fewer, more in zip(points[:-2], points[1:-1], strict=True):
+    for fewer, more in pairwise(points[:-1]):
         assert (more.false_alarms <= fewer.false_alarms).all()
     assert len(np.unique(points[0].false_alarms)) > 20  # and the draws differ
 

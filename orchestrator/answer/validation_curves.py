@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from adloc.answer.material import Finding, Material, Setting
+    from adloc.answer.finding import Finding, Setting
+    from adloc.answer.material import Material
     from adloc.study_file.spec import StudySpec
 
 N_DRAWS = 100

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from adloc.answer.material import Material, Setting
+    from adloc.answer.finding import Setting
+    from adloc.answer.material import Material
     from adloc.answer.validation_curves import Draws, Of
     from adloc.report.tables import Cell
 
