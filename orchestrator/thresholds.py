@@ -73,6 +73,13 @@ class ThresholdConfig(BaseModel):
         },
     )
 
+    @property
+    def words(self) -> str:
+        """The objective with what it reads: "normal_quantile 0.01", "guaranteed_fpr 0.01 at 0.95 confidence"."""
+        if self.objective == GUARANTEED:
+            return f"{self.objective} {self.fpr:g} at {self.confidence:g} confidence"
+        return f"{self.objective} {self.fpr:g}" if self.objective == "normal_quantile" else self.objective
+
     @field_validator("fpr")
     @classmethod
     def _only_where_it_is_read(cls, fpr: float, info: ValidationInfo) -> float:

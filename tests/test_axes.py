@@ -228,8 +228,8 @@ def test_the_report_names_the_group_whose_errors_grow_most() -> None:
     assert section is not None
     assert section.text == (
         "padim, no adaptation: blur hurts most; alone it changes false alarms by +0.100 (all together +0.300), misses "
-        "by +0.200 (all together +0.300), image AUROC by \N{MINUS SIGN}0.100 (all together \N{MINUS SIGN}0.300, "
-        "0.100 less than the single losses add up to).",
+        "by +0.200 (all together +0.300), image AUROC by \N{MINUS SIGN}0.100 (all together \N{MINUS SIGN}0.300). "
+        "Together they cost 0.100 less image AUROC than the sum of each alone: they overlap.",
     )
 
 

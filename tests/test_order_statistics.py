@@ -137,3 +137,10 @@ def _realised(scores: np.ndarray, n: int, config: ThresholdConfig, rng: np.rando
     labels = np.zeros(n, dtype=bool)
     thresholds = [calibrate(rng.choice(scores, n, replace=False), labels, config) for _ in range(1000)]
     return 1 - np.searchsorted(ordered, thresholds) / ordered.size
+
+
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_what_is_expected_is_never_above_the_bound(n: int) -> None:
+    """Also where nearly all images are flagged, and both come near 1."""
+    promises = [promise(n, k, chosen=chosen) for k in range(n + 1) for chosen in (True, False)]
+    assert all(made.expected <= made.upper <= 1 for made in promises)

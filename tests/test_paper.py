@@ -79,17 +79,20 @@ def write(study: Study) -> None:
     write_records(
         study, lambda run: {"threshold": 1.5, "metrics": figures(run)}, lambda _, sample: sample.label + 1.0
     )  # fmt: skip
+    strips = {domain: strip(colour) for domain, colour in COLOURS.items()}
     for run in study.plan.runs:
         folder = study.records.path(run.run_id) / "heatmaps"
         folder.mkdir()
-        domain = "clean" if run.regime == "clean" else "shift"
-        image = np.full((64, 64, 3), COLOURS[domain], np.uint8)
-        strip = render(
-            image, np.zeros((8, 8)), np.zeros((64, 64), bool), ColourScale(0, 1, 2), Caption("x", True, 2.0, 1.5)
-        )
         for number, sample in enumerate(run.test.truth.part.samples[:2]):
             slug = sample.name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
-            (folder / f"{number:02d}-common-{slug}.png").write_bytes(png_bytes(strip))
+            drawn = strips["clean" if run.regime == "clean" else "shift"]
+            (folder / f"{number:02d}-common-{slug}.png").write_bytes(drawn)
+
+
+def strip(colour: tuple[int, int, int]) -> bytes:
+    """A recorded picture whose image is of one colour."""
+    image, mask = np.full((64, 64, 3), colour, np.uint8), np.zeros((64, 64), bool)
+    return png_bytes(render(image, np.zeros((8, 8)), mask, ColourScale(0, 1, 2), Caption("x", True, 2.0, 1.5)))
 
 
 @pytest.fixture(scope="module")

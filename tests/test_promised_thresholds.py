@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adloc.answer.promises import promised
+from adloc.answer.promises import promise_lines, promised
 from adloc.errors import UserError
 from adloc.keys import content_key
 from adloc.stage_maker import StageMaker
@@ -18,7 +19,10 @@ from adloc.stages import THRESHOLD_VERSION, ThresholdStage
 from adloc.study_file.operating import OperatingConfig
 from adloc.study_file.spec import StudySpec
 from adloc.thresholds import ThresholdConfig, calibrate, promise_of
-from handmade import finding, images, setting
+from handmade import finding, images, material, setting
+
+if TYPE_CHECKING:
+    from adloc.answer.finding import Finding, Setting
 
 RATES = OperatingConfig(prevalence=0.01, cost_miss=50, cost_false_alarm=1)
 COST = ThresholdConfig(objective="cost")
@@ -142,3 +146,45 @@ def test_a_record_of_an_earlier_version_gets_its_promise(changed: dict[str, str 
     assert (made is not None) == holds
     if made is not None:
         assert (made.n_normal, made.expected) == (12, pytest.approx(1 / 13))
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        ("f1", "f1"),
+        ("normal_max", "normal_max"),
+        ("normal_quantile", "normal_quantile 0.05"),
+        ("guaranteed_fpr", "guaranteed_fpr 0.05 at 0.9 confidence"),
+    ],
+)
+def test_an_objective_is_told_with_what_it_reads(objective: str, words: str) -> None:
+    """A rate without its confidence says little; what is not read is not told."""
+    read = {"normal_quantile": {"fpr": 0.05}, "guaranteed_fpr": {"fpr": 0.05, "confidence": 0.9}}
+    assert ThresholdConfig.model_validate({"objective": objective} | read.get(objective, {})).words == words
+
+
+def promise_made(of: Setting, category: str, expected: float, upper: float, **more: Any) -> Finding:
+    """A threshold for all categories, whose record keeps the promise; it flags 1 of 4 normal test images."""
+    values = {"threshold": 4.0, "metrics": {"expected_fpr": expected, "upper_fpr": upper}}
+    return finding(of, images([1, 2, 3, 4, 9], [0, 0, 0, 0, 1]), images([1], [0]), category=category, **values | more)
+
+
+def test_a_setting_is_told_by_its_weakest_promise() -> None:
+    """Bounds .2, .4 and .3 of three categories: the second, and 2,000 to 3,000 of 10,000 parts for the others."""
+    one = setting("one", threshold_scope="global", scope="unified")
+    runs = [promise_made(one, c, e, u) for c, e, u in (("a", 0.1, 0.2), ("b", 0.05, 0.4), ("c", 0.2, 0.3))]
+    (line,) = promise_lines(material(runs, thresholds=ThresholdConfig()))
+    assert line == (
+        "b one clean: of 10,000 good parts at most 500 false alarms expected, up to 4,000 (95 %), from all categories' "
+        "normal validation images; seen on the test part 1 of 4; up to 2,000 to 3,000 at the other 2 thresholds "
+        "of this setting"
+    )
+
+
+def test_what_a_change_of_domain_takes_is_told_once() -> None:
+    """Two settings under no adaptation: one line with what each flags, of all its categories together."""
+    pair = [setting(name, i, threshold_scope="global") for i, name in enumerate(("one", "other"))]
+    runs = [promise_made(s, c, 0.1, 0.2, regime="no_adaptation") for s in pair for c in "ab"]
+    (line,) = promise_lines(material(runs, thresholds=ThresholdConfig()))
+    assert line.startswith("no adaptation: nothing is promised")
+    assert line.endswith("; seen on the test part: one 2 of 8, other 2 of 8")

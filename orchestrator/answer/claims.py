@@ -15,6 +15,7 @@ from adloc.answer.claim import Claim
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
 from adloc.answer.selection import chosen_interval, kind_of
+from adloc.answer.varied import pivots
 from adloc.answer.verdicts import judge
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def find_claims(
         *_chosen(material, comparisons),
         *(_verdict(material, verdict) for verdict in judged[:MOST_VERDICTS]),
         *_ablations(material),
+        *_crossed(material),
         *_unified(material),
         *_tuning(material),
         *_hard(material),
@@ -186,6 +188,20 @@ def _ablations(material: Material) -> Iterator[Claim]:
             ]
             what = f"{title_of('image_auroc')} and {title_of('pixel_aupro')} over {name}"
             yield Claim("ablation", (lead.label,), f"{lead.method}, {what}{validated}: {'; '.join(figures)}.")
+
+
+def _crossed(material: Material) -> Iterator[Claim]:
+    """Where two parameters are choices of words: what the second does at each value of the first."""
+    for lead in material.leads:
+        for pivot in pivots(material, lead):
+            if pivot.rows.numeric or pivot.columns.numeric:
+                continue
+            told = []
+            for row, values in zip(pivot.rows.words, pivot.figures(material, "image_auroc"), strict=True):
+                cells = zip(pivot.columns.words, values, strict=True)
+                told.append(f"{row}: " + ", ".join(f"{word} {v:.3f}" for word, v in cells if v is not None))
+            what = f"{title_of('image_auroc')} over {pivot.columns.name} at each {pivot.rows.name}"
+            yield Claim("ablation", (lead.label,), f"{lead.method}, {what}: {'; '.join(told)}.")
 
 
 def _differs_in(setting: Setting, lead: Setting, name: str) -> bool:

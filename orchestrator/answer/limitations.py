@@ -92,9 +92,8 @@ def _thresholds(material: Material) -> str:
     if not any(len(p.validation) for p in parts):
         return "None was calibrated: metrics at a threshold are left out."
     normal = _between(sum(not s.label for s in p.validation.samples) for p in parts)
-    objective = config.objective + (f" ({config.fpr:g})" if config.objective == "normal_quantile" else "")
     return (
-        f"Objective {objective} on {normal} normal validation images a category, which also chose the settings: no "
+        f"Objective {config.words} on {normal} normal validation images a category, which also chose the settings: no "
         f"false-alarm rate below one in that many can be told from 0. Other objectives were not tried."
     )
 

@@ -13,12 +13,11 @@ from adloc.uncertainty.order_statistics import CONFIDENCE, Promise, expected_bou
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from adloc.answer.finding import Finding
+    from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
     from adloc.plan import Plan
     from adloc.thresholds import ThresholdConfig
 
-MOST_LINES = 4  # categories with a line each; with more, their average has one
 NOT_EXCHANGEABLE = (
     "nothing is promised: the threshold is carried over from another domain, whose images are not exchangeable "
     "with these"
@@ -47,13 +46,9 @@ def promised(finding: Finding, config: ThresholdConfig) -> Promise | None:
 
 
 def promise_lines(material: Material) -> list[str]:
-    """A sentence for each lead in each regime: of each category, or of all where there are many."""
-    found = []
-    for setting, regime in material.lines(material.leads):
-        row = material.row(setting, regime)
-        groups = [[f] for f in row.values()] if len(row) <= MOST_LINES else [list(row.values())]
-        found += [line for group in groups for line in _line(group, setting.label, regime, material)]
-    return found
+    """For each lead the weakest promise of all its thresholds and what the others range over; then where none holds."""
+    found = [line for lead in material.leads for line in _weakest(material, lead)]
+    return [*found, *_not_promised(material)]
 
 
 def small_part_warnings(plan: Plan) -> list[str]:
@@ -74,39 +69,49 @@ def small_part_warnings(plan: Plan) -> list[str]:
     ]
 
 
-def _line(group: Sequence[Finding], label: str, regime: str, material: Material) -> Iterator[str]:
-    if any(f.record.threshold is None for f in group):
+def _weakest(material: Material, lead: Setting) -> Iterator[str]:
+    made = [(p, f) for f in _findings(material, lead) if (p := promised(f, material.plan.spec.thresholds))]
+    if not made:
         return
-    what = group[0].record.category if len(group) == 1 else f"{len(group)} categories"
-    flagged = sum(_n_flagged(f) for f in group)
-    seen = f"seen on the test part {flagged} of {sum(int((~f.test.labels).sum()) for f in group)}"
-    head = f"{what} {label} {REGIME_TITLES[regime]}"
-    if not is_promised(regime):
-        yield f"{head}: {NOT_EXCHANGEABLE}; {seen}"
-        return
-    made = [p for f in group if (p := promised(f, material.plan.spec.thresholds))]
-    if len(made) < len(group):
-        return
-    expected, upper = sum(p.expected for p in made) / len(made), max(p.upper for p in made)
-    of_one = "" if len(group) == 1 else " in any one category"
+    promise, finding = max(made, key=lambda each: (each[0].upper, each[0].expected))
+    record = finding.record
+    n_normal = f"{promise.n_normal}" if promise.n_normal else "all categories'"
     yield (
-        f"{head}: of {PER_PARTS:,} good parts at most {_parts(expected)} false alarms expected, up to "
-        f"{_parts(upper)}{of_one} (95 %), from {_n_normal(group, made)} normal validation images; {seen}"
+        f"{record.category} {lead.label} {REGIME_TITLES[record.regime]}: of {PER_PARTS:,} good parts at most "
+        f"{_parts(promise.expected)} false alarms expected, up to {_parts(promise.upper)} (95 %), from {n_normal} "
+        f"normal validation images; seen on the test part {_seen([finding])}"
+        + _others([p.upper for p, f in made if f is not finding])
     )
 
 
-def _n_flagged(finding: Finding) -> int:
-    """Normal test images at or above the threshold."""
-    normal = finding.test.scores[~finding.test.labels]
-    return sum(score >= float(finding.record.threshold or 0) for score in normal.tolist())
+def _others(upper: Sequence[float]) -> str:
+    """What the bounds of the lead's other thresholds range over."""
+    if not upper:
+        return ""
+    low, high = _parts(min(upper)), _parts(max(upper))
+    which = f"the other {len(upper)} thresholds" if len(upper) > 1 else "the other threshold"
+    return f"; up to {low if low == high else f'{low} to {high}'} at {which} of this setting"
 
 
-def _n_normal(group: Sequence[Finding], made: Sequence[Promise]) -> str:
-    """How many each promise rests on: "12", or "12 to 56"."""
-    known = sorted({p.n_normal for p in made if p.n_normal})
-    if group[0].record.threshold_scope == "global" or not known:
-        return "all categories'"
-    return f"{known[0]}" if len(known) == 1 else f"{known[0]} to {known[-1]}"
+def _not_promised(material: Material) -> Iterator[str]:
+    """Once for all leads, with what each flags of the normal test images."""
+    for regime in material.regimes:
+        rows = {s.label: [f for f in _findings(material, s) if f.record.regime == regime] for s in material.leads}
+        seen = [f"{label} {_seen(row)}" for label, row in rows.items() if row]
+        if seen and not is_promised(regime):
+            yield f"{REGIME_TITLES[regime]}: {NOT_EXCHANGEABLE}; seen on the test part: {', '.join(seen)}"
+
+
+def _findings(material: Material, lead: Setting) -> list[Finding]:
+    """The first repeat's runs of a lead that have a threshold."""
+    found = (material.get(lead, regime, c) for regime in material.regimes for c in material.categories)
+    return [f for f in found if f is not None and f.record.threshold is not None]
+
+
+def _seen(findings: Sequence[Finding]) -> str:
+    """Normal test images at or above the thresholds, of how many: "3 of 20"."""
+    normal = [(f.test.scores[~f.test.labels], float(f.record.threshold or 0)) for f in findings]
+    return f"{sum(int((s >= threshold).sum()) for s, threshold in normal)} of {sum(s.size for s, _ in normal)}"
 
 
 def _parts(share: float) -> str:

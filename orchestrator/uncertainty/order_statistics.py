@@ -42,7 +42,7 @@ class Promise:
 
     Attributes:
         expected: the expected false-positive rate is at most this.
-        upper: the false-positive rate is at most this in a share `confidence` of calibrations.
+        upper: the false-positive rate is at most this in a share `confidence` of calibrations; never below `expected`.
         confidence: of `upper`.
         n_normal: normal validation images that it rests on.
         chosen: whether the rank was chosen with the scores in view, so that it holds for every rank at once.
@@ -115,7 +115,9 @@ def promise(n: int, k: int, *, chosen: bool, confidence: float = CONFIDENCE) -> 
     if not chosen:
         return Promise(expected_bound(n, k), upper_bound(n, k, confidence), confidence, n, chosen)
     expected = min(1.0, expected_bound(n, k) + expected_excess(n))
-    return Promise(expected, simultaneous_bound(n, k, confidence), confidence, n, chosen)
+    # Where almost all are flagged the first reaches 1 before the second does; a bound may be raised, never lowered.
+    upper = max(expected, simultaneous_bound(n, k, confidence))
+    return Promise(expected, upper, confidence, n, chosen)
 
 
 def simultaneous_bound(n: int, k: int, confidence: float = CONFIDENCE) -> float:

@@ -142,15 +142,23 @@ def _hurts(material: Material) -> Iterator[str]:
         ]
         ranking = by_metric.get("image_auroc")
         if ranking:
-            more = "more" if ranking.extra > 0 else "less"
-            parts.append(
-                f"image AUROC by {0.0 - ranking.alone.get(worst, 0.0):+.3f} (all together "
-                f"{0.0 - ranking.together:+.3f}, {abs(ranking.extra):.3f} {more} than the single losses add up to)"
-            )
+            alone, together = 0.0 - ranking.alone.get(worst, 0.0), 0.0 - ranking.together
+            parts.append(f"image AUROC by {alone:+.3f} (all together {together:+.3f})")
         hurts = sum(each.alone.get(worst, 0.0) for each in errors) > 0
         head = f"{worst} hurts most; alone it" if hurts else f"no group alone raises the errors; {worst}"
         sentence = f"{settings[some.who].label}, {REGIME_TITLES[some.regime]}: {head} changes {', '.join(parts)}."
+        sentence += f" {_interacts(ranking)}" if ranking and len(ranking.alone) > 1 else ""
         yield sentence.replace(" -", " \N{MINUS SIGN}")
+
+
+def _interacts(ranking: Interaction) -> str:
+    """Whether the groups' losses of image AUROC add up."""
+    if abs(ranking.extra) < 0.0005:  # noqa: PLR2004  not seen in three digits
+        return "Together they cost as much image AUROC as the sum of each alone."
+    cost = f"Together they cost {abs(ranking.extra):.3f}"
+    if ranking.extra < 0:
+        return f"{cost} less image AUROC than the sum of each alone: they overlap."
+    return f"{cost} more image AUROC than the sum of each alone: they make each other worse."
 
 
 def _factor_table(material: Material) -> Table:

@@ -57,8 +57,7 @@ def paper(material: Material) -> Section | None:
 
 def thresholds(material: Material) -> Table | None:
     """The value of every threshold, what it was calibrated on, and its errors there and on the test part."""
-    config = material.plan.spec.thresholds
-    objective = f"{config.objective} {config.fpr:g}" if config.objective == "normal_quantile" else config.objective
+    objective = material.plan.spec.thresholds.words
     rows: list[tuple[Cell, ...]] = []
     for found in find_thresholds(material):
         record, setting = found.finding.record, found.finding.setting
