@@ -72,7 +72,9 @@ class FeatureExtractor:
             MethodError: the pass does not reach a layer, or its output is no feature map.
         """
         self._own.found = {}
-        with torch.inference_mode():
+        # On a GPU convolutions would round their inputs to TF32: 1e-3, where the CPU's figures differ by 1e-6.
+        exact = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
             pixels = (images.to(self.device) - self._mean) / self._std
             try:
                 self._network(pixels.contiguous(memory_format=torch.channels_last))

@@ -499,3 +499,13 @@ def test_module_that_is_not_there() -> None:
     backbone = "no_such_package.nets:build"
     with pytest.raises(MethodError, match="no module named no_such_package"):
         load_backbone(backbone, resolve_weights(backbone, "default"), ("layer1",), 0, CPU)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_features_of_a_gpu_are_those_of_the_cpu(images: Tensor) -> None:
+    """To float32's rounding: TF32, cuDNN's default, would leave 6e-4 and move whole coresets."""
+    layers = ["layer1", "layer2", "layer3"]
+    cpu = load_backbone("resnet18", RANDOM, layers, 0, CPU)(images)
+    cuda = load_backbone("resnet18", RANDOM, layers, 0, torch.device("cuda"))(images)
+    for layer in layers:
+        assert (cuda[layer].cpu() - cpu[layer]).norm() < 1e-5 * cpu[layer].norm()
