@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adloc.datasets.errors import DatasetError
-from adloc.datasets.folder import scan_category
+from adloc.datasets.readers.mvtec_layout import list_category
 from adloc.datasets.sample import Fingerprint, Picture, Sample
 from adloc.datasets.split import (
     Split,
@@ -187,7 +187,7 @@ def test_parts_are_in_natural_order() -> None:
 
 def test_real_categories_are_divided_as_the_protocol_says(industrial_root: Path) -> None:
     """Bottle: 80 % of 209, 30 % of 20, 22 and 21, to the nearest image."""
-    parts = split(scan_category(industrial_root, "bottle"), SplitConfig())
+    parts = split(list_category(industrial_root / "bottle").samples, SplitConfig())
     assert counts(parts.train) == {"good": 167}
     assert counts(parts.validation) == {"good": 42, "broken_large": 6, "broken_small": 7, "contamination": 6}
     assert counts(parts.test) == {"good": 20, "broken_large": 14, "broken_small": 15, "contamination": 15}
@@ -214,7 +214,11 @@ def test_samples_of_two_categories_are_a_mistake_of_the_caller() -> None:
         {"validation_defects": 1},
         {"validation_defects": -0.1},
         {"seed": -1},
-        {"test_fraction": 0.1},
+        {"test_fraction": 0},
+        {"test_part": 0.1},
+        {"kind": "official", "train_fraction": 0.5},
+        {"group": "("},
+        {"group": "(a)(b)"},
     ],
 )
 def test_configurations_outside_the_rules_are_refused(given_: dict[str, float]) -> None:
