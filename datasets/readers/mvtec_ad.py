@@ -78,7 +78,19 @@ class MvtecAdConfig(CategoriesConfig):
         except DatasetError as error:
             return Listing(errors=list(error.problems))
         listings = {name: list_category(root / name, masks=self.masks) for name in names}
-        return join_categories(self, PUBLISHED.name, CATALOGUE, listings)
+        whole = join_categories(self, PUBLISHED.name, CATALOGUE, listings)
+        if self.categories == "all":
+            _warn_of_near_categories(root, available, whole)
+        return whole
+
+
+def _warn_of_near_categories(root: Path, available: list[str], listing: Listing) -> None:
+    """Name the folders that would be a category with other names of their folders."""
+    for folder in entries(root):
+        kind = suggested_kind(folder) if folder.is_dir() and folder.name not in available else None
+        if kind is not None:
+            found = f"{folder}: no folder train inside, so it is no category"
+            listing.warn(found, _ROOT_RULE, f"{kind}, root: {root} and categories: [{folder.name}]")
 
 
 def _elsewhere(root: Path) -> str:

@@ -86,6 +86,12 @@ def _translate(
         elif kind == "union_tag_not_found":
             key = str(item.get("ctx", {}).get("discriminator", "")).strip("'")
             complaint = file.complaint((*loc, key), "is missing", "it says which kind this is", f"add `{key}:`")
+        elif kind == "string_type" and isinstance(loc[-1], int) and file.number(loc) is not None:  # a list of names
+            state, remedy = (
+                f"is {file.number(loc)}, which YAML reads as a number",
+                f'put it in quotes: "{file.number(loc)}"',
+            )
+            complaint = file.complaint(loc, state, "a name is text", remedy)
         elif kind == "rule":  # a method's own, with its remedy
             complaint = file.complaint(loc, f"is {found}", str(item["ctx"]["rule"]), str(item["ctx"]["remedy"]))
         elif kind == "value_error" and not extra:
