@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from adloc.part_warnings import part_warnings
-from adloc.plan import Run
+    from adloc.plan import Run
     from adloc.record.records import RunRecord
     from adloc.study_file.reader import StudyFile
     from adloc.study_file.spec import StudySpec

@@ -52,7 +52,7 @@ def test_a_plain_folder_is_one_category(boards: Path) -> None:
 
 
 def test_normal_images_that_nobody_divided_are_drawn(boards: Path) -> None:
-    """12 normal images at test_fraction 0.25: 3 for the test; of the other 9, at train_fraction 0.8, 7 are fitted on."""
+    """12 at test_fraction 0.25: 3 for the test; of the other 9, at train_fraction 0.8, 7 are fitted on."""
     samples = load_samples(FolderConfig(root=boards, normal=["good/*"], anomalous=["ng/*"], masks="masks"))
     parts = split(samples, SplitConfig(test_fraction=0.25))
     assert [sum(s.label == 0 for s in part) for _, part in parts.parts()] == [7, 2, 3]
@@ -150,7 +150,7 @@ def rows_of(boards: Path) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("name", ["images.csv", "images.parquet"])
 def test_a_table_names_images(boards: Path, name: str) -> None:
-    """CSV and Parquet alike: paths from the table's folder, label, defect, mask, domain, group; empty cells are none."""
+    """CSV and Parquet alike: path from its folder, label, defect, mask, domain, group; empty cells are none."""
     samples = load_samples(write_table(boards, rows_of(boards), name))
     assert len(samples) == 12 + 5
     assert {sample.category for sample in samples} == {"images"}
