@@ -1,7 +1,7 @@
 """The kinds of dataset: their configurations, their samples, their check.
 
-Light to import: numpy, Pillow, OpenCV and torch are imported where pixels are touched. To add a kind, write a
-module like `mvtec_ad`, whose configuration class has a `kind` of its own, and name it here in three places.
+Light to import: numpy, Pillow, OpenCV and torch are imported where pixels are touched. To add a kind, write a module
+like `readers.mpdd`, whose configuration class has a `kind` of its own and a `listing`, and name it here once.
 """
 
 from __future__ import annotations
@@ -10,34 +10,53 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from adloc.datasets import mvtec_ad, textures
-from adloc.datasets.mvtec_ad import MvtecAdConfig
-from adloc.datasets.report import Report
+from adloc.datasets.readers.aebad_s import AebadSConfig
+from adloc.datasets.readers.btad import BtadConfig
+from adloc.datasets.readers.folder import FolderConfig
+from adloc.datasets.readers.kolektor import KolektorSdd2Config, KolektorSddConfig
+from adloc.datasets.readers.mpdd import MpddConfig
+from adloc.datasets.readers.mvtec_ad import MvtecAdConfig
+from adloc.datasets.readers.mvtec_ad_2 import MvtecAd2Config
+from adloc.datasets.readers.mvtec_loco import MvtecLocoConfig
+from adloc.datasets.readers.real_iad import RealIadConfig
+from adloc.datasets.readers.table import TableConfig
+from adloc.datasets.readers.visa import VisaConfig
 from adloc.datasets.textures import TexturesConfig
 
 if TYPE_CHECKING:
+    from adloc.datasets.report import Report
     from adloc.datasets.sample import Sample
 
-DatasetConfig = Annotated[MvtecAdConfig | TexturesConfig, Field(discriminator="kind")]
+AnyDataset = (
+    MvtecAdConfig
+    | TexturesConfig
+    | FolderConfig
+    | TableConfig
+    | MvtecAd2Config
+    | MvtecLocoConfig
+    | VisaConfig
+    | BtadConfig
+    | MpddConfig
+    | KolektorSddConfig
+    | KolektorSdd2Config
+    | RealIadConfig
+    | AebadSConfig
+)
+DatasetConfig = Annotated[AnyDataset, Field(discriminator="kind")]
 
 
-def load_samples(config: MvtecAdConfig | TexturesConfig) -> list[Sample]:
-    """Return the samples of a dataset, category by category in the order asked for; no pixel is read.
+def load_samples(config: AnyDataset) -> list[Sample]:
+    """Return the samples of a dataset, category by category in the order asked for; no image is read.
 
     Raises:
         DatasetError: naming all that keeps the dataset from being used, as far as names tell.
     """
-    match config:
-        case MvtecAdConfig():
-            return mvtec_ad.samples(config)
-        case TexturesConfig():
-            return textures.samples(config)
+    return config.listing().required()
 
 
-def check(config: MvtecAdConfig | TexturesConfig) -> Report:
-    """Return all that is wrong with a dataset; every file is decoded. Generated images need no check."""
-    match config:
-        case MvtecAdConfig():
-            return mvtec_ad.check(config)
-        case TexturesConfig():
-            return Report()
+def check(config: AnyDataset) -> Report:
+    """Return all that is wrong with a dataset; every file is decoded."""
+    from adloc.datasets.readers.examine import examine
+
+    listing = config.listing()
+    return listing.report() + examine(listing)

@@ -13,7 +13,7 @@ class Problem:
         found: what was found and where, beginning with the path: "bottle/test/crack/003.png: does not decode
             (truncated)".
         rule: what must hold: "every image must be a complete png, jpg, bmp or tif file".
-        remedy: what to do: "replace or delete the file".
+        remedy: what to do: "export the file again". Never to delete or move what is a user's.
         key: the key of the dataset's configuration that is to blame, so that its line can be shown: ("root",).
     """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adloc.datasets.errors import DatasetError, Problem
-from adloc.datasets.folder import FileImage
+from adloc.datasets.file_image import FileImage
 from adloc.datasets.sample import Fingerprint
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Fingerprints = Mapping[str, Fingerprint]
 
-_FORMAT = 1
+_FORMAT = 2
 # A file changed this shortly before it was hashed may change again within one tick of its file system's clock
 # (2 s on FAT) without another time of change: it is hashed again the next time.
 _SETTLED_NS = 2_000_000_000
@@ -152,7 +152,7 @@ def _identify(source: ImageSource) -> tuple[str, str | None]:
 def _is_settled(source: ImageSource) -> bool:
     if not isinstance(source, FileImage):
         return True
-    paths = [path for path in (source.image_path, source.mask_path) if path is not None]
+    paths = (source.image_path, *source.mask_paths)
     return all(abs(time.time_ns() - path.stat().st_mtime_ns) > _SETTLED_NS for path in paths)
 
 

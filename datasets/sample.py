@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GOOD = "good"
+Part = Literal["train", "validation", "test"]
+Origin = Literal["train", "test", "undivided"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +20,12 @@ class Picture:
 
     Attributes:
         image: uint8 (height, width, 3), RGB; grey images have three equal channels.
-        mask: bool (height, width), True on defect pixels; all False on a normal image.
+        mask: bool (height, width), True on defect pixels; all False on a normal image. None where nobody drew
+            one: the image is anomalous, and nothing says where.
     """
 
     image: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
+    mask: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,19 @@ class Fingerprint:
 
     Attributes:
         sha256: of the image file's bytes, or of the pixels where there is no file. Hexadecimal.
-        mask_sha256: the same of the mask; empty for a normal image.
-        height: in pixels.
-        width: in pixels.
+        mask_sha256: the same of the mask; empty for a normal image, and where no mask was drawn.
+        height: in pixels, as it is read.
+        width: in pixels, as it is read.
+        pixels: hash of the decoded pixels, the same whatever the file's format; empty where nothing was decoded.
+        look: 256 bits, hexadecimal, that change little when the image is compressed or resized; or empty.
     """
 
     sha256: str
     mask_sha256: str
     height: int
     width: int
+    pixels: str = ""
+    look: str = ""
 
 
 class ImageSource(Protocol):
@@ -75,16 +82,24 @@ class Sample:
         category: "bottle".
         name: path inside the category, with forward slashes: "test/broken_large/003.png". It is the image's
             identity in the split and in MVTec-Shift, whatever the machine and the dataset's root.
-        origin: the folder of the layout that holds it, before any split.
+        origin: what the layout offers it for, before any split; "undivided" where the layout does not say.
         defect: "good", or the defect type: "broken_large".
         source: where the pixels come from.
+        mask_known: False for an anomalous image without a mask, which is not the same as an empty one.
+        domain: what it was taken under, where the dataset says so: "illumination"; for the real shifts.
+        group: the object, board or batch that it shows, where the dataset says so.
+        part: the published part, where there is one.
     """
 
     category: str
     name: str
-    origin: Literal["train", "test"]
+    origin: Origin
     defect: str
     source: ImageSource
+    mask_known: bool = True
+    domain: str | None = None
+    group: str | None = None
+    part: Part | None = None
 
     @property
     def identity(self) -> str:

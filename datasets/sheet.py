@@ -99,11 +99,11 @@ def contact_sheet(
 
 def outlined(picture: Picture, side: int) -> Image.Image:
     """Return a picture as RGB, its longer side scaled to `side` pixels, with a line around its defects."""
-    height, width = picture.mask.shape
+    height, width = picture.image.shape[:2]
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = Image.fromarray(picture.image).resize(size, Image.Resampling.LANCZOS)
-    if picture.mask.any():
+    if picture.mask is not None and picture.mask.any():
         larger = (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING)
         for colour, thickness in ((_HALO, 3.4), (_OUTLINE, 1.7)):
             stencil = _outline(picture.mask, larger, round(thickness * _OVERSAMPLING))

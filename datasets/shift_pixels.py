@@ -27,12 +27,12 @@ COLOUR_AXES = 3  # of a colour image: height, width, channels
 def shift_pixels(picture: Picture, parameters: ShiftParameters) -> Picture:
     """The shifted picture; see `adloc.datasets.shift.apply_shift`."""
     image, mask = picture.image, picture.mask
-    height, width = mask.shape
+    height, width = image.shape[:2]
     grey = _is_grey(image) and len(set(parameters.fill_value)) == 1
     planes = np.ascontiguousarray(image[..., 0] if grey else image)
     matrix = affine_matrix(parameters, height, width)
     still = np.array_equal(matrix, np.eye(3))
-    if not still:
+    if not still and mask is not None:
         mask = _warp_mask(mask, matrix)
     if still and not _relit(parameters):
         return Picture(image, mask)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from adloc.datasets.errors import DatasetError, Problem
-from adloc.datasets.folder import natural_key
+from adloc.datasets.natural_order import natural_key
+from adloc.datasets.readers.options import captured, one_group
 from adloc.datasets.sample import GOOD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from adloc.datasets.sample import Fingerprint, Sample
+    from adloc.datasets.sample import Fingerprint, Part, Sample
 
-Part = Literal["train", "validation", "test"]
+SplitKind = Literal["drawn", "official"]
 
 
 class SplitConfig(BaseModel):
@@ -32,6 +34,30 @@ class SplitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: SplitKind = Field(
+        default="drawn",
+        description="drawn: by the shares and the seed; official: the published parts as they are",
+        json_schema_extra={
+            "rule": "it must be drawn, or official where the dataset has published parts",
+            "remedy": "use drawn",
+        },
+    )
+    group: Annotated[str, AfterValidator(one_group)] | None = Field(
+        default=None,
+        description="regular expression with one group: images in whose paths (inside the category) it finds the same "
+        "stand on one side",
+    )
+    test_fraction: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="share of the normal images that is for the final figures, where the dataset does not divide them",
+        json_schema_extra={
+            "rule": "it must be above 0 and below 1: the share of undivided normal images that is for the test",
+            "remedy": "use 0.2",
+        },
+    )
     train_fraction: float = Field(
         default=0.8,
         gt=0,
@@ -62,6 +88,18 @@ class SplitConfig(BaseModel):
         json_schema_extra={"rule": "it must be a whole number, 0 or more", "remedy": "use 42"},
     )
 
+    @model_validator(mode="after")
+    def _shares_are_for_drawing(self) -> SplitConfig:
+        shares = ("test_fraction", "train_fraction", "validation_defects")
+        moved = [name for name in shares if getattr(self, name) != type(self).model_fields[name].default]
+        if self.kind == "official" and moved:
+            message = (
+                f"{moved[0]} has no meaning with kind: official, which takes the published parts as they are\n"
+                f"leave {' and '.join(moved)} out, or use kind: drawn"
+            )
+            raise ValueError(message)
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -87,38 +125,117 @@ class Split:
 def split(samples: Iterable[Sample], config: SplitConfig) -> Split:
     """Return the three parts of one category.
 
-    Of n images in train/good, floor(n * train_fraction + 1/2) are for fitting and the others for validation.
-    Of the n images of each defect type, floor(n * validation_defects + 1/2) are for validation and the others
-    for the test, with all of test/good. (n * fraction is taken exactly, in decimals.)
+    Drawn: of n images in train/good, floor(n * train_fraction + 1/2) are for fitting and the others for validation.
+    Of the n images of each defect type, floor(n * validation_defects + 1/2) are for validation and the others for
+    the test, with all of test/good. Of n normal images that the layout does not divide, floor(n * test_fraction +
+    1/2) are for the test, and the others are as train/good. Anomalous images that the publisher put beside the
+    training images are for validation. (n * fraction is taken exactly, in decimals.)
 
-    Which ones: the images of a group are ranked by the 16-byte BLAKE2b hash of their identity, keyed by the
-    seed in decimal digits and personalised "adloc split", and the first of them taken. So the draw depends on
-    the seed and the names in the image's own folder alone, not on the order of the samples, on other
-    categories or defect types, or on the machine; and a larger fraction takes the images of a smaller one and
-    more.
+    Which ones: the images of a kind are ranked by the 16-byte BLAKE2b hash of their identity, keyed by the seed in
+    decimal digits and personalised "adloc split", and the first of them taken. So the draw depends on the seed and
+    the names in the image's own folder alone, not on the order of the samples, on other categories or defect types,
+    or on the machine; and a larger fraction takes the images of a smaller one and more.
+
+    With groups, whole groups are drawn in the same way, by category and group instead of identity, and counted
+    instead of images. A group with an anomalous image is of that defect type with all its images, also normal ones;
+    one without is for the test when any of its images is.
+
+    Official: the published parts as they are.
 
     Raises:
-        DatasetError: train_fraction leaves no image to fit on.
+        DatasetError: no image is left to fit on; an image has no published part, or no group; a group stands in
+            several published parts.
         ValueError: samples of several categories.
     """
-    groups: dict[str, list[Sample]] = defaultdict(list)
-    categories = set()
-    for sample in samples:
-        groups[f"{sample.origin}/{sample.defect}"].append(sample)
-        categories.add(sample.category)
+    grouped = _with_groups(list(samples), config)
+    categories = sorted({sample.category for sample in grouped})
     if len(categories) > 1:
-        message = f"samples of several categories: {', '.join(sorted(categories))}"
+        message = f"samples of several categories: {', '.join(categories)}"
         raise ValueError(message)
-
-    train, validation = _take(groups.pop("train/good", []), config.train_fraction, config.seed)
+    train, validation, test = _official(grouped) if config.kind == "official" else _drawn(grouped, config)
     if not train:
-        raise DatasetError(_nothing_to_fit_on(sorted(categories), len(validation), config))
-    test: list[Sample] = groups.pop("test/good", [])
-    for defects in groups.values():
+        n_normals = sum(sample.label == 0 for sample in validation)
+        raise DatasetError(_nothing_to_fit_on(categories, n_normals, config))
+    return Split(_in_order(train), _in_order(validation), _in_order(test))
+
+
+def _drawn(samples: list[Sample], config: SplitConfig) -> tuple[list[Sample], list[Sample], list[Sample]]:
+    units: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        units[sample.identity if sample.group is None else f"{sample.category}/{sample.group}"].append(sample)
+    strata: dict[str, dict[str, list[Sample]]] = defaultdict(dict)
+    for name, unit in units.items():
+        strata[_stratum(unit)][name] = unit
+
+    test, undivided = _take(strata.pop("undivided/good", {}), config.test_fraction, config.seed)
+    train: list[Sample] = []
+    validation: list[Sample] = []
+    for normals in (strata.pop("train/good", {}), undivided):
+        fitted, others = _take(normals, config.train_fraction, config.seed)
+        train += fitted
+        validation += _members(others)
+    test += _members(strata.pop("test/good", {}))
+    for stratum, defects in strata.items():
+        if stratum.startswith("train/"):
+            validation += _members(defects)
+            continue
         chosen, others = _take(defects, config.validation_defects, config.seed)
         validation += chosen
-        test += others
-    return Split(_in_order(train), _in_order(validation), _in_order(test))
+        test += _members(others)
+    return train, validation, test
+
+
+def _stratum(unit: list[Sample]) -> str:
+    """What an image or a group of them is drawn among: "train/good", "test/crack", "test/crack+stain"."""
+    defects = sorted({sample.defect for sample in unit if sample.label})
+    origins = {sample.origin for sample in unit if sample.label or not defects}
+    origin = next(name for name in ("test", "undivided", "train") if name in origins)
+    return f"{origin}/{'+'.join(defects) or GOOD}"
+
+
+def _official(samples: list[Sample]) -> tuple[list[Sample], list[Sample], list[Sample]]:
+    without = next((sample for sample in samples if sample.part is None), None)
+    if without is not None:
+        raise DatasetError(
+            Problem(
+                f"split.kind is official, and {without.source.location} has no published part",
+                "an official split takes every image's part from the dataset",
+                "use split.kind: drawn",
+            )
+        )
+    parts: dict[Part, list[Sample]] = {"train": [], "validation": [], "test": []}
+    holders: dict[str, Part] = {}
+    for sample in samples:
+        part: Part = sample.part or "test"
+        parts[part].append(sample)
+        if sample.group is not None and holders.setdefault(sample.group, part) != part:
+            raise DatasetError(
+                Problem(
+                    f"{sample.source.location} ({part}): its group {sample.group} is in {holders[sample.group]} too",
+                    "images of one group stand in one part",
+                    "use split.kind: drawn, or leave the groups out",
+                )
+            )
+    return parts["train"], parts["validation"], parts["test"]
+
+
+def _with_groups(samples: list[Sample], config: SplitConfig) -> list[Sample]:
+    """The samples with the groups that `split.group` finds in their names; else with those of the dataset."""
+    if config.group is None:
+        return samples
+    pattern = re.compile(config.group)
+    found = [replace(sample, group=captured(pattern, sample.name, "group")) for sample in samples]
+    without = [sample for sample in found if sample.group is None]
+    if without:
+        raise DatasetError(
+            Problem(
+                f"split.group {config.group} finds nothing in {len(without)} of {len(found)} names of"
+                f" {without[0].category}, the first is {without[0].name}",
+                "it must find the group of every image, in its path inside its category",
+                "mend the pattern, or leave split.group out",
+            )
+        )
+    return found
 
 
 def counts(part: Iterable[Sample]) -> dict[str, int]:
@@ -131,7 +248,7 @@ def counts(part: Iterable[Sample]) -> dict[str, int]:
 
 
 def check_disjoint(split: Split, fingerprints: Mapping[str, Fingerprint]) -> None:
-    """Do nothing when no content is in two parts; by the hash of the image, whatever its name.
+    """Do nothing when no content is in two parts; by the decoded pixels, whatever the file's name and format.
 
     Raises:
         DatasetError: naming the images of every content that is in more than one part.
@@ -139,21 +256,26 @@ def check_disjoint(split: Split, fingerprints: Mapping[str, Fingerprint]) -> Non
     holders: dict[str, list[tuple[Part, str]]] = defaultdict(list)
     for part, samples in split.parts():
         for sample in samples:
-            holders[fingerprints[sample.identity].sha256].append((part, sample.source.location))
+            known = fingerprints[sample.identity]
+            holders[known.pixels or known.sha256].append((part, sample.source.location))
     overlaps = [held for held in holders.values() if len({part for part, _ in held}) > 1]
     if overlaps:
         rule = "train, validation and test may not share an image: figures on a seen image say nothing"
-        remedy = "keep one of them and delete the others"
+        remedy = "keep it in one part, and leave it out of the others"
         found = [" = ".join(f"{location} ({part})" for part, location in held) for held in overlaps]
         raise DatasetError(*(Problem(f"{same}: the same content", rule, remedy) for same in found))
 
 
-def _take(group: list[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Draw a share of a group; return what was drawn and the rest."""
+def _take(units: dict[str, list[Sample]], fraction: float, seed: int) -> tuple[list[Sample], dict[str, list[Sample]]]:
+    """Draw a share of images or groups by name; return the images drawn, and the rest."""
     # Decimals: 45 * 0.7 is 31.499999999999996 in binary, and one image fewer.
-    n_taken = math.floor(len(group) * Decimal(repr(fraction)) + Decimal("0.5"))
-    ranked = sorted(group, key=lambda sample: (_draw(seed, sample.identity), sample.identity))
-    return ranked[:n_taken], ranked[n_taken:]
+    n_taken = math.floor(len(units) * Decimal(repr(fraction)) + Decimal("0.5"))
+    ranked = sorted(units, key=lambda name: (_draw(seed, name), name))
+    return _members({name: units[name] for name in ranked[:n_taken]}), {name: units[name] for name in ranked[n_taken:]}
+
+
+def _members(units: dict[str, list[Sample]]) -> list[Sample]:
+    return [sample for unit in units.values() for sample in unit]
 
 
 def _draw(seed: int, identity: str) -> bytes:

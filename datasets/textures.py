@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from adloc.datasets.readers.listing import Listing
 from adloc.datasets.sample import GOOD, Fingerprint, Sample
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ class TexturesConfig(BaseModel):
             raise ValueError(message)
         return categories
 
+    def listing(self) -> Listing:
+        """List the images of the chosen categories; generated images can have no fault."""
+        return Listing(_samples(self))
+
 
 @dataclass(frozen=True, slots=True)
 class TextureImage:
@@ -114,16 +119,17 @@ class TextureImage:
     def fingerprint(self) -> Fingerprint:
         """Hashes of the pixels and of the mask's bytes, one a pixel."""
         picture = self.read()
-        mask_sha256 = "" if self.defect == GOOD else hashlib.sha256(picture.mask.tobytes()).hexdigest()
-        height, width = picture.mask.shape
+        drawn = b"" if self.defect == GOOD or picture.mask is None else picture.mask.tobytes()
+        mask_sha256 = hashlib.sha256(drawn).hexdigest() if drawn else ""
+        height, width = picture.image.shape[:2]
         return Fingerprint(hashlib.sha256(picture.image.tobytes()).hexdigest(), mask_sha256, height, width)
 
 
-def samples(config: TexturesConfig) -> list[Sample]:
+def _samples(config: TexturesConfig) -> list[Sample]:
     """The images of the chosen categories, category by category, named as in MVTec AD; none is drawn yet."""
     categories: tuple[Category, ...] = CATEGORIES if config.categories == "all" else config.categories
     return [
-        Sample(category, name, origin, defect, TextureImage(category, name, config.seed, config.size))
+        Sample(category, name, origin, defect, TextureImage(category, name, config.seed, config.size), part=origin)
         for category in categories
         for origin, defect, n in _folders(config)
         for name in (f"{origin}/{defect}/{i:03}.png" for i in range(n))

@@ -263,14 +263,19 @@ def choose_threshold(stage: ThresholdStage, scores: list[Result]) -> Result:
 
 
 def read_truth(stage: TruthStage) -> Result:
-    """`labels` bool (N,) and `masks` bool (N, height, width) at the evaluation size."""
+    """`labels` bool (N,) and `masks` bool (N, height, width) at the evaluation size.
+
+    Where some anomalous images have no mask, also `known` bool (N,): of which images the masks are the truth.
+    """
     part = stage.part
     masks = np.zeros((len(part), *stage.size), dtype=bool)
     for index, sample in enumerate(part.samples):
-        if sample.label:
-            masks[index] = prepare_mask(part.read(index).mask, stage.image, stage.size)
+        mask = part.read(index).mask if sample.label and sample.mask_known else None
+        if mask is not None:
+            masks[index] = prepare_mask(mask, stage.image, stage.size)
     labels = np.array([sample.label for sample in part.samples], dtype=bool)
-    return Result({"labels": labels, "masks": masks})
+    known = np.array([sample.mask_known for sample in part.samples], dtype=bool)
+    return Result({"labels": labels, "masks": masks} | ({} if known.all() else {"known": known}))
 
 
 def evaluate(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,8 +44,17 @@ class Localisation:
 
 
 def localise(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Localisation:
-    """Measure the maps of a part in the way that the study asks for."""
+    """Measure the maps of a part in the way that the study asks for; of images whose masks are known alone."""
+    known = truth.arrays.get("known")
+    if known is not None:
+        scores, truth = (replace(r, arrays={**r.arrays, **_chosen(r, known)}) for r in (scores, truth))
     return (_exact if stage.mode == "exact" else _streaming)(stage, scores, truth, detector)
+
+
+def _chosen(result: Result, known: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """The arrays that have a row an image, with the rows of the images whose masks are known."""
+    names = ("patch_maps", "masks", "labels")
+    return {name: result.arrays[name][known] for name in names if name in result.arrays}
 
 
 def _exact(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Localisation:
@@ -54,7 +63,9 @@ def _exact(stage: EvaluationStage, scores: Result, truth: Result, detector: Dete
     labels = np.asarray(truth.arrays["labels"], dtype=bool)
     normal = maps[~labels] if (~labels).any() else maps
     arrays: dict[str, NDArray[Any]] = {"map_levels": _levels(normal.reshape(-1)[::_STEP], maps.reshape(-1)[::_STEP])}
-    counts = count_pixels(maps, masks) if isinstance(stage.truth.part, TestPart) else None
+    # An interval resamples all images of the part: it cannot with the masks of some.
+    whole = isinstance(stage.truth.part, TestPart) and len(maps) == len(stage.truth.part)
+    counts = count_pixels(maps, masks) if whole else None
     if counts is not None:
         arrays |= counts.arrays()
     return Localisation(pixel_metrics(maps, masks), arrays)

@@ -20,6 +20,7 @@ from adloc.datasets.fingerprint import FingerprintCache, fingerprints
 from adloc.errors import Complaint, UserError
 from adloc.methods.backbone import hash_weights, resolve_weights
 from adloc.methods.errors import MethodError
+from adloc.part_warnings import part_warnings
 from adloc.plan import Inventory, Plan, make_plan
 from adloc.record.records import Records
 from adloc.stage_maker import StageMaker
@@ -126,15 +127,17 @@ def check_data(path: Path, overrides: Sequence[str], workspace: Workspace) -> Da
     file, spec = load_study(path, overrides)
     report = check(spec.dataset)
     errors = [Complaint(p.found, p.rule, p.remedy) for p in report.errors]
-    warnings = tuple(Complaint(p.found, p.rule, p.remedy) for p in report.warnings)
+    warnings = [Complaint(p.found, p.rule, p.remedy) for p in report.warnings]
     plan = None
     if not errors:
         try:
             with located(file):
-                plan = make_plan(spec, _inventory(spec, workspace, {}))
+                inventory = _inventory(spec, workspace, {})
+                plan = make_plan(spec, inventory)
+            warnings += part_warnings(plan.parts, inventory.fingerprints, spec.split)
         except UserError as error:
             errors += error.complaints
-    return DataCheck(spec, tuple(errors), warnings, plan)
+    return DataCheck(spec, tuple(errors), tuple(warnings), plan)
 
 
 def spec_yaml(spec: StudySpec) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import sqlite3
 import time
@@ -156,7 +157,7 @@ class Tracking:
         for category, figures in record.categories.items():
             for name in self._spec.tuning.objectives:
                 if len(record.categories) > 1 and figures.get(name) is not None:
-                    metrics[f"{METRICS[name].mlflow_name}/{category}"] = float(figures[name] or 0.0)
+                    metrics[f"{METRICS[name].mlflow_name}/{metric_part(category)}"] = float(figures[name] or 0.0)
         params: dict[str, object] = {**record.hyperparameters, SETTING: f"trial {record.number}"}
         self._write(run_id, params, metrics | {"trial/number": float(record.number)}, started)
         end = started + int(record.seconds * 1000)
@@ -356,6 +357,15 @@ def _move_artifacts(database: Path, old: str, new: str) -> None:
             "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE artifact_uri LIKE ? || '/%'",
             (new, len(old) + 1, old),
         )
+
+
+def metric_part(name: str) -> str:
+    """A category's name as part of a metric's: MLflow takes letters, digits, _ - . : and spaces; others by number.
+
+    >>> metric_part("pcb#2 (new)")
+    'pcb_x23_2 _x28_new_x29_'
+    """
+    return re.sub(r"[^\w.\- :]", lambda match: f"_x{ord(match[0]):x}_", name)
 
 
 def _short(value: object) -> str:

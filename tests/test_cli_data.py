@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from adloc.cli import cli
 
-if TYPE_CHECKING:
-    from pathlib import Path
+sys.path.append(str(Path(__file__).parent))
+from layouts import LAYOUTS
 
+if TYPE_CHECKING:
     from click.testing import Result
 
 STUDY = """\
@@ -58,6 +63,50 @@ def test_check_names_what_is_broken(study_file: Path, mvtec_copy: Path, tmp_path
     result = adloc("data", "check", study_file, "--workspace", tmp_path / "w")
     assert result.exit_code == 2
     assert "gear/train/good/003.png" in result.output
+
+
+def test_check_shows_masks_groups_and_domains(mvtec_copy: Path, tmp_path: Path) -> None:
+    """What of the images has no mask, how many groups and which domains there are, by part."""
+    path = tmp_path / "look.yaml"
+    path.write_text(
+        STUDY.format(root=mvtec_copy).replace(
+            "categories: [gear, strip]", "masks: optional, domain: '/(good|hole|glare)/'"
+        )
+        + "split: {group: '(?P<group>[0-9])\\.png$'}\n"
+    )
+    shutil.rmtree(mvtec_copy / "gear/ground_truth/hole")
+    result = adloc("data", "check", path, "--workspace", tmp_path / "w", "--json")
+    content = json.loads(result.stdout)
+    rows = [row for row in content["parts"] if row["category"] == "gear"]
+    assert sum(row["without mask"] for row in rows) == 5
+    assert sum(row["groups"] for row in rows) == 10
+    assert sum(row["domains"].get("hole", 0) for row in rows) == 5
+    assert any("no mask for 5 of 10" in warning for warning in content["warnings"])
+    assert "without mask" in adloc("data", "check", path, "--workspace", tmp_path / "w").stdout
+
+
+def test_check_names_pairs_that_look_the_same(study_file: Path, mvtec_copy: Path, tmp_path: Path) -> None:
+    """A training image compressed into test/good is warned of, with both paths and parts; ten pairs are named."""
+    with Image.open(mvtec_copy / "gear/train/good/000.png") as image:
+        image.save(mvtec_copy / "gear/test/good/copy.jpg", quality=95)
+    result = adloc("data", "check", study_file, "--workspace", tmp_path / "w", "--json")
+    warnings = json.loads(result.stdout)["warnings"]
+    assert result.exit_code == 0
+    assert any("gear/train/good/000.png" in w and "copy.jpg (test) look the same" in w for w in warnings)
+
+
+def test_check_of_a_published_validation_part(mvtec_tree: Path, tmp_path: Path) -> None:
+    """A drawn split of a dataset that has one says so; the official one has nothing to say."""
+    LAYOUTS["mvtec_loco"].write(mvtec_tree / "gear", tmp_path / "loco")
+    path = tmp_path / "look.yaml"
+    study = STUDY.replace("mvtec_ad", "mvtec_loco").replace("gear, strip", "gear")
+    path.write_text(study.format(root=tmp_path / "loco"))
+    drawn = adloc("data", "check", path, "--workspace", tmp_path / "w", "--json")
+    assert "published validation part are drawn into other parts" in drawn.stdout
+    path.write_text(path.read_text() + "split: {kind: official}\nthresholds: {objective: normal_max}\n")
+    official = adloc("data", "check", path, "--workspace", tmp_path / "w", "--json")
+    assert "published validation part" not in official.stdout
+    assert [row["images"] for row in json.loads(official.stdout)["parts"]] == [9, 3, 14]
 
 
 def test_preview_is_a_picture(study_file: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from adloc.datasets.errors import DatasetError
+from adloc.datasets.file_image import FileImage
 from adloc.datasets.fingerprint import FingerprintCache, fingerprints
-from adloc.datasets.folder import FileImage, scan_category
+from adloc.datasets.readers.mvtec_layout import list_category
 from adloc.datasets.sample import Fingerprint, Picture, Sample
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Generated:
 
 def test_hashes_are_those_of_the_files(mvtec_tree: Path) -> None:
     """SHA-256 of the bytes of image and mask, with height and width the right way round."""
-    samples = scan_category(mvtec_tree, "strip")
+    samples = list_category(mvtec_tree / "strip").samples
     known = fingerprints(samples)
     assert list(known) == [sample.identity for sample in samples]
     for sample in (samples[0], samples[-1]):
@@ -71,7 +72,7 @@ def test_hashes_are_those_of_the_files(mvtec_tree: Path) -> None:
 
 def test_a_second_call_opens_no_file(mvtec_copy: Path, hashed: list[FileImage], tmp_path: Path) -> None:
     """What is in the cache file is not hashed again, by another process either."""
-    samples = scan_category(mvtec_copy, "gear")
+    samples = list_category(mvtec_copy / "gear").samples
     first = fingerprints(samples, FingerprintCache(tmp_path / "cache.json"))
     assert len(hashed) == len(samples)
     second = fingerprints(samples, FingerprintCache(tmp_path / "cache.json"))
@@ -82,7 +83,7 @@ def test_a_second_call_opens_no_file(mvtec_copy: Path, hashed: list[FileImage], 
 @pytest.mark.parametrize("name", ["test/hole/002.png", "ground_truth/hole/002_mask.png"])
 def test_a_changed_file_is_hashed_again(mvtec_copy: Path, hashed: list[FileImage], tmp_path: Path, name: str) -> None:
     """Another time of change is enough, of the image or of its mask; the other files are left alone."""
-    samples = scan_category(mvtec_copy, "gear")
+    samples = list_category(mvtec_copy / "gear").samples
     first = fingerprints(samples, FingerprintCache(tmp_path / "cache.json"))
     hashed.clear()
     size = (mvtec_copy / "gear" / name).stat().st_size
@@ -95,7 +96,7 @@ def test_a_changed_file_is_hashed_again(mvtec_copy: Path, hashed: list[FileImage
 
 def test_a_file_changed_just_now_is_not_remembered(mvtec_copy: Path, hashed: list[FileImage], tmp_path: Path) -> None:
     """It may change again within one tick of the file system's clock, so it is hashed the next time too."""
-    samples = scan_category(mvtec_copy, "gear")
+    samples = list_category(mvtec_copy / "gear").samples
     os.utime(mvtec_copy / "gear/train/good/003.png")
     for _ in range(2):
         fingerprints(samples, FingerprintCache(tmp_path / "cache.json"))
@@ -104,7 +105,7 @@ def test_a_file_changed_just_now_is_not_remembered(mvtec_copy: Path, hashed: lis
 
 def test_a_file_that_is_gone_is_not_taken_from_the_cache(mvtec_copy: Path, tmp_path: Path) -> None:
     """A cached fingerprint does not stand in for a file that was deleted."""
-    samples = scan_category(mvtec_copy, "gear")
+    samples = list_category(mvtec_copy / "gear").samples
     fingerprints(samples, FingerprintCache(tmp_path / "cache.json"))
     (mvtec_copy / "gear/train/good/003.png").unlink()
     with pytest.raises(DatasetError, match=r"003\.png: no such file"):
@@ -116,7 +117,7 @@ def test_all_damaged_files_are_named_and_the_others_kept(
 ) -> None:
     """Three damaged files are one error that names three; the sound ones need not be hashed again."""
     names = ["train/good/001.png", "test/hole/004.png", "ground_truth/glare/000_mask.png"]
-    samples = scan_category(mvtec_copy, "gear")
+    samples = list_category(mvtec_copy / "gear").samples
     whole = {name: (mvtec_copy / "gear" / name).read_bytes() for name in names}
     for name in names:
         (mvtec_copy / "gear" / name).write_bytes(whole[name][: len(whole[name]) // 2])
@@ -138,7 +139,7 @@ def test_a_damaged_cache_is_written_anew(
     """A torn or foreign cache file is as good as none, and whole again afterwards."""
     path = tmp_path / "cache.json"
     path.write_text(content)
-    samples = scan_category(mvtec_copy, "gear")
+    samples = list_category(mvtec_copy / "gear").samples
     fingerprints(samples, FingerprintCache(path))
     hashed.clear()
     fingerprints(samples, FingerprintCache(path))
@@ -149,8 +150,8 @@ def test_two_caches_of_one_file_keep_each_others_entries(mvtec_copy: Path, tmp_p
     """Saving adds to what another process has saved in the meantime, and leaves no other file behind."""
     path = tmp_path / "cache" / "cache.json"
     one, other = FingerprintCache(path), FingerprintCache(path)
-    fingerprints(scan_category(mvtec_copy, "gear"), one)
-    fingerprints(scan_category(mvtec_copy, "strip"), other)
+    fingerprints(list_category(mvtec_copy / "gear").samples, one)
+    fingerprints(list_category(mvtec_copy / "strip").samples, other)
     assert len(json.loads(path.read_text())["entries"]) == 52
     assert list(path.parent.iterdir()) == [path]
 
@@ -167,14 +168,14 @@ def test_generated_images_are_cached_by_their_source(tmp_path: Path) -> None:
 
 def test_progress_counts_every_hashed_image(mvtec_copy: Path) -> None:
     """Progress goes from one to all in steps of one."""
-    samples, steps = scan_category(mvtec_copy, "gear"), []
+    samples, steps = list_category(mvtec_copy / "gear").samples, []
     fingerprints(samples, on_progress=lambda done, total: steps.append((done, total)))
     assert steps == [(i + 1, len(samples)) for i in range(len(samples))]
 
 
 def test_an_interrupt_keeps_what_was_hashed(mvtec_copy: Path, hashed: list[FileImage], tmp_path: Path) -> None:
     """Interrupted after ten images, the next call starts from those ten."""
-    samples = scan_category(mvtec_copy, "gear")
+    samples = list_category(mvtec_copy / "gear").samples
 
     def interrupt(done: int, _total: int) -> None:
         if done == 10:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from adloc.datasets.folder import scan_category
+from adloc.datasets.readers.mvtec_layout import list_category
 from adloc.datasets.sample import Picture
 from adloc.datasets.sheet import SheetRow, contact_sheet, outlined
 
@@ -103,7 +103,7 @@ def test_labels_must_be_as_many_as_pictures() -> None:
 
 def test_real_samples_make_a_sheet(mvtec_tree: Path) -> None:
     """Samples from files go on a sheet that can be saved as PNG."""
-    samples = scan_category(mvtec_tree, "strip")[-4:]
+    samples = list_category(mvtec_tree / "strip").samples[-4:]
     sheet = contact_sheet([SheetRow("strip\nhole", tuple(s.source.read() for s in samples))])
     assert sheet.mode == "RGB"
     assert reddish(sheet).any()

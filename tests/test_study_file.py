@@ -51,7 +51,8 @@ def test_valid_file_gives_spec_with_defaults(write: Callable[[str], Path]) -> No
     """Every default of the contract is in the resolved spec."""
     _, spec = load_study(write(VALID))
     resolved = spec.resolved()
-    assert resolved["split"] == {"train_fraction": 0.8, "validation_defects": 0.3, "seed": 42}
+    drawn = {"kind": "drawn", "group": None, "test_fraction": 0.2}
+    assert resolved["split"] == {**drawn, "train_fraction": 0.8, "validation_defects": 0.3, "seed": 42}
     assert resolved["image"] == {"size": 224, "crop": None}
     assert resolved["regimes"] == ["clean"]
     assert resolved["heatmaps"] == 8

@@ -227,9 +227,12 @@ def print_check(check: DataCheck, *, as_json: bool) -> None:
     if check.plan is None:
         return
     table = Table("category", "part", "images", "normal", "anomalous", "defect types", box=None, pad_edge=False)
+    more = [name for name in ("without mask", "groups", "domains") if any(row[name] for row in rows)]
+    for name in more:
+        table.add_column(name)
     for row in rows:
-        kinds = ", ".join(f"{name} {n}" for name, n in row["defects"].items())  # type: ignore[attr-defined]
-        table.add_row(*(str(row[k]) for k in ("category", "part", "images", "normal", "anomalous")), kinds)
+        cells = [row[k] for k in ("category", "part", "images", "normal", "anomalous", "defects", *more)]
+        table.add_row(*(_cell(cell) for cell in cells))
     _console().print(table)
     click.echo(f"{len(check.warnings)} warnings, every image read; no image is in two parts")
 
@@ -243,9 +246,16 @@ def _part_counts(plan: Plan) -> list[dict[str, object]]:
             n_normal = by_type.pop("good", 0)
             rows.append(
                 {"category": category, "part": name, "images": len(part), "normal": n_normal,
-                 "anomalous": len(part) - n_normal, "defects": by_type}
+                 "anomalous": len(part) - n_normal, "defects": by_type,
+                 "without mask": sum(not sample.mask_known for sample in part.samples),
+                 "groups": len({sample.group for sample in part.samples} - {None}),
+                 "domains": dict(Counter(sample.domain for sample in part.samples if sample.domain))}
             )  # fmt: skip
     return rows
+
+
+def _cell(value: object) -> str:
+    return ", ".join(f"{name} {n}" for name, n in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _console() -> Console:

@@ -46,6 +46,7 @@ class StudyFile:
         self._overridden: dict[Loc, str] = {}
         tree = self._parse()
         self._lines: dict[Loc, int] = {}
+        self._numbers: dict[Loc, str] = {}
         self._record_lines(tree, ())
         data = _plain(tree)
         for override in overrides:
@@ -63,6 +64,10 @@ class StudyFile:
             if loc[:end] in self._lines:
                 return f"{self.path}:{self._lines[loc[:end]]}"
         return f"{self.path}"
+
+    def number(self, loc: Loc) -> str | None:
+        """ "01": a number as the file writes it; None where there is none."""
+        return self._numbers.get(loc)
 
     def complaint(self, loc: Loc, state: str, rule: str, remedy: str) -> Complaint:
         """A complaint about one key: `state` follows the key, as in "is 0"."""
@@ -107,6 +112,8 @@ class StudyFile:
             for index, item in enumerate(node):
                 self._lines[(*loc, index)] = node.lc.item(index)[0] + 1
                 self._record_lines(item, (*loc, index))
+        elif isinstance(node, int | float):
+            self._numbers[loc] = str(node).zfill(getattr(node, "_width", None) or 0)  # 01 keeps its zero
 
     def _override(self, data: dict[str, Any], override: str) -> None:
         key, equals, text = override.partition("=")

@@ -94,9 +94,19 @@ def _translate(
             complaint = file.complaint(loc, state, head.strip(), tail.strip() or remedy)
         else:
             complaint = file.complaint(loc, f"is {found}", rule, remedy)
-        complaints.setdefault(loc, complaint)
+        complaints.setdefault(loc, _unquoted(kind, loc, file) or complaint)
     # A list with a wrong item is also "too short" to Pydantic, and no branch of a union: the item says it best.
     return [c for loc, c in complaints.items() if not any(other[: len(loc)] == loc != other for other in complaints)]
+
+
+def _unquoted(kind: str, loc: Loc, file: StudyFile) -> Complaint | None:
+    """What to say of a number in a list of names, as in categories: [01, 02]."""
+    written = file.number(loc) if kind == "string_type" and isinstance(loc[-1], int) else None
+    if written is None:
+        return None
+    return file.complaint(
+        loc, f"is {written}, which YAML reads as a number", "a name is text", f'put it in quotes: "{written}"'
+    )
 
 
 def _follow(

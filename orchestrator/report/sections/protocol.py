@@ -50,6 +50,11 @@ def protocol(material: Material, sealed: Sequence[str]) -> Section:
             "The benchmark's standard split: all training images fit, all test images test. There is no validation "
             "part, so no threshold was calibrated and metrics at a threshold are left out."
         ]
+    if split.kind == "official":
+        text = [
+            "The published parts, as they are: fitted on the training part, settings and thresholds chosen on the "
+            "validation part where there is one, every figure below of the test part, which chose nothing."
+        ]
     shifted = [r for r in material.regimes if r != "clean"]
     if shifted:
         text.append(
