@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from adloc.answer.compared import compare_settings, correct
-from adloc.answer.paired import Comparison
 from adloc.answer.selection import chosen_interval
 from adloc.metrics.ranking import auroc
 from adloc.uncertainty.delong import compare_aurocs
@@ -19,8 +18,7 @@ from adloc.uncertainty.multiple import holm
 from adloc.uncertainty.permutation import swap_p
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 from adloc.uncertainty.repeated import corrected_t
-from adloc.uncertainty.resampling import Interval
-from handmade import finding, images, material, setting
+from handmade import compared_by_hand, finding, images, material, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.answer.finding import Finding, Setting
+    from adloc.answer.paired import Comparison
 
 LABELS = np.repeat([False, True], [20, 30])
 ONE, OTHER, THIRD = (setting(name, index) for index, name in enumerate(("one", "other", "third")))
@@ -48,14 +47,9 @@ def good_and_poor() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return rng.normal(size=50) + 2.5 * LABELS, rng.normal(size=50) + 0.3 * LABELS
 
 
-def comparison(**values: Any) -> Comparison:
+def comparison(difference: float = 0.2, **values: Any) -> Comparison:
     """Significant, the first better by .2, unless said otherwise."""
-    base = {
-        "regime": "clean", "category": "brick", "metric": "image_auroc", "first": ONE, "second": OTHER,
-        "difference": 0.2, "interval": Interval(0.1, 0.3), "equivalence": Interval(0.12, 0.28), "margin": 0.01,
-        "test": "DeLong", "p": 0.001, "figures": frozenset("ab"), "p_holm": 0.01,
-    }  # fmt: skip
-    return Comparison(**{**base, **values})
+    return compared_by_hand(ONE, OTHER, difference, **values)
 
 
 def test_verdicts_say_who_is_better() -> None:
@@ -68,12 +62,12 @@ def test_verdicts_say_who_is_better() -> None:
 
 def test_equal_is_an_interval_inside_the_margin() -> None:
     """The 90 % interval within the margin: equal, whatever p; past it on one side: not; of no width: not shown."""
-    inside = {"difference": 0.004, "equivalence": Interval(-0.002, 0.0099), "p_holm": 0.4}
+    inside = {"difference": 0.004, "equivalence": (-0.002, 0.0099), "p_holm": 0.4}
     assert comparison(**inside).verdict == "equal within 0.01"
     assert comparison(**inside | {"p_holm": 0.01}).verdict == "equal within 0.01"
-    assert comparison(**inside | {"equivalence": Interval(-0.002, 0.0101)}).verdict == "not told apart"
-    assert comparison(**inside | {"equivalence": Interval(-0.0101, 0.002)}).verdict == "not told apart"
-    assert comparison(**inside | {"equivalence": Interval(0, 0), "p": 1}).verdict == "not told apart"
+    assert comparison(**inside | {"equivalence": (-0.002, 0.0101)}).verdict == "not told apart"
+    assert comparison(**inside | {"equivalence": (-0.0101, 0.002)}).verdict == "not told apart"
+    assert comparison(**inside | {"equivalence": (0, 0), "p": 1}).verdict == "not told apart"
     assert comparison(**inside | {"margin": 0.005}).verdict == "not told apart"
 
 
