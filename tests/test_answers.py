@@ -9,6 +9,7 @@ import pytest
 
 from adloc.answer.answer import Answer
 from adloc.answer.claims import find_claims
+from adloc.answer.verdicts import judge
 from adloc.plan import make_plan
 from adloc.study import Study, _inventory
 from adloc.study_file.validation import load_study
@@ -195,6 +196,15 @@ def test_a_verdict_names_thresholds_and_the_weakest_promise() -> None:
     runs = [run(setting("one"), 0.9, category=c, upper_fpr=u, expected_fpr=e) for c, u, e in
             (("a", 0.2, 0.3), ("b", 0.4, 0.1), ("c", 0.3, 0.5))]  # fmt: skip
     assert "expect up to 40.0% false alarms with 95 % certainty" in claims_of(runs)["verdict"][0].text
+
+
+@pytest.mark.parametrize(("threshold", "action"), [(4.5, "use it"), (2.5, "use it"), (7.5, "do not use it")])
+def test_half_of_what_a_perfect_detector_avoids_is_enough(threshold: float, action: str) -> None:
+    """Of 1 2 3 5 and 4 6 7 8, at 4.5 a quarter of each is wrong: 1/2 is left; at 7.5 three quarters are missed."""
+    part = images([1, 2, 3, 5, 4, 6, 7, 8], LABELS)
+    verdict = judge(material([finding(setting("one"), part, part, threshold=threshold)]), setting("one"))
+    assert verdict.clean == action
+    assert verdict.shifted is None
 
 
 def test_a_verdict_without_clean_runs_begins_with_the_shift() -> None:

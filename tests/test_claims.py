@@ -137,6 +137,7 @@ def test_the_verdict_is_decided_on_validation_and_told_with_test_figures(materia
         ((0.90, 0.96, 0.97), "recalibrate it"),
         ((0.10, 0.60, 0.70), "refit it"),
         ((0.10, 0.20, 0.49), "do not use it"),
+        ((0.10, 0.20, 0.50), "refit it"),
         ((float("nan"), 0.9, 0.9), "not judged"),
     ],
 )
