@@ -36,6 +36,7 @@ def test_regimes_stand_in_the_order_of_the_protocol() -> None:
     assert found.regimes == REGIMES
     assert [regime for _, regime in found.lines(found.settings)] == list(REGIMES)
     assert found.first_regime(ONE) == "clean"
+    assert material([run(ONE, regime="threshold_only")]).regimes == ("threshold_only",)
 
 
 def test_the_first_regime_has_every_category() -> None:
