@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from adloc.answer.material import _labels
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 from handmade import finding, images, material, setting
 
@@ -44,6 +45,29 @@ def test_the_first_regime_has_every_category() -> None:
     runs = [run(ONE, category="a"), *(run(ONE, category=c, regime="no_adaptation") for c in "ab")]
     assert material(runs).first_regime(ONE) == "no_adaptation"
     assert material(runs).row(ONE, "clean") == {}
+
+
+def test_a_regime_is_shown_from_its_first_category_on() -> None:
+    """Figures of a category that is done are not held back by one that is not; a regime without any is no line."""
+    runs = [run(ONE, category="a"), *(run(setting("other", 1), category=c) for c in "ab")]
+    assert [(s.key, r) for s, r in material(runs).lines([ONE])] == [("one", "clean")]
+    assert material(runs).values(ONE, "clean", "image_auroc", "b") == []
+
+
+def test_a_label_tells_what_differs_among_a_methods_own_settings() -> None:
+    """A parameter that only another method varies is not told; a tuned setting is told by its name alone."""
+    base: dict[str, Any] = {"regime": "clean", "scope": "category", "threshold_scope": "category", "repeat": 0,
+                            "category": "a"}  # fmt: skip
+    rows = [
+        base | {"run_id": f"{method}{k}", "method": method, "setting": "", "params.k": k, "params.b": 1}
+        for method, k in (("m", 0.5), ("m", 0.25), ("n", 0.5))
+    ]
+    assert _labels(rows) == {"m0.5": "m, k 0.5", "m0.25": "m, k 0.25", "n0.5": "n"}
+    tuned = [row | {"setting": name} for row, name in zip(rows[:2], ("default", "tuned"), strict=True)]
+    assert set(_labels(tuned).values()) == {"m, default", "m, tuned"}
+    unified = [rows[0], rows[0] | {"run_id": "u", "scope": "unified"},
+               rows[0] | {"run_id": "g", "scope": "unified", "threshold_scope": "global"}]  # fmt: skip
+    assert list(_labels(unified).values()) == ["m", "m, unified, category threshold", "m, unified, global threshold"]
 
 
 def test_an_average_is_of_categories_and_repeats() -> None:

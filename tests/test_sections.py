@@ -137,7 +137,8 @@ def test_methods_are_ranked_over_five_categories() -> None:
     gains = dict(zip("abcde", (0.01, 0.02, 0.03, 0.04, -0.05), strict=True))
     runs = [run(s, category=c, image_auroc=0.8 + (gain if s is ONE else 0)) for s in (ONE, OTHER)
             for c, gain in gains.items()]  # fmt: skip
-    section = compared(material(runs), [comparison(0.2, 0.1)])
+    unfinished = run(setting("third", 2), category="a", image_auroc=1.0)
+    section = compared(material([*runs, unfinished]), [comparison(0.2, 0.1)])
     assert section is not None
     assert section.text[1] == "Over 5 categories, image AUROC: Wilcoxon p 0.625; average ranks one 1.20, other 1.80."
     assert rank_leads(material([f for f in runs if f.record.category != "e"]), "clean", "image_auroc") is None
