@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adloc.answer.answer import Answer, find_answer
+from adloc.answer.comparisons import regime_drops, scope_drops
 from adloc.answer.finding import Finding, Images, Setting
 from adloc.answer.material import Material, gather
-from adloc.answer.results import current
+from adloc.answer.paired import Comparison
+from adloc.answer.results import current, table
+from adloc.conditions import Condition
 from adloc.record.records import RunRecord
+from adloc.study_file.axes import StudyShift
 from adloc.study_file.comparing import ComparisonConfig
+from adloc.thresholds import ThresholdConfig
+from adloc.uncertainty.resampling import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -112,18 +118,47 @@ def finding(of: Setting, test: Images, validation: Images | None = None, **value
     """A run with these images, in memory."""
     who = {"method": of.method, "params": dict(of.params), "scope": of.scope, "threshold_scope": of.threshold_scope}
     made = record(**who | values)
-    made = made.model_copy(update={"run_id": f"{of.key}_{made.regime}_{made.category}_{made.repeat}"})
+    group = f"{of.key}_{made.regime}_{made.repeat}"
+    made = made.model_copy(update={"run_id": f"{group}_{made.category}", "group": group})
     found = Finding(made, of, Path("nowhere"), 1000, 42, {})
     found.__dict__["images"] = {"test": test} | ({} if validation is None else {"validation": validation})
     return found
 
 
 def material(findings: Sequence[Finding], answer: Answer | None = None, **spec: Any) -> Material:
-    """What these runs amount to; keywords are of the study: repeats, comparison, thresholds and so on."""
-    base = {"repeats": 1, "seed": 42, "comparison": ComparisonConfig(margin=0.01)}
-    plan: Any = SimpleNamespace(
-        spec=SimpleNamespace(**base | spec), parts=dict.fromkeys(f.record.category for f in findings), runs=findings
-    )
-    settings = tuple(dict.fromkeys(f.setting for f in findings))
+    """What these runs amount to; keywords are of the study: repeats, comparison, thresholds and so on.
+
+    Without an answer it has the rows of the records, and what each regime and the unified model lose.
+    """
+    base = {
+        "repeats": 1, "seed": 42, "comparison": ComparisonConfig(margin=0.01), "shift": StudyShift(),
+        "thresholds": ThresholdConfig(), "tuning": SimpleNamespace(objectives=["val_image_auroc"]),
+    }  # fmt: skip
     records = tuple(f.record for f in findings)
-    return Material(plan, answer or Answer([], [], [], [], []), records, tuple(findings), settings)
+    runs = [SimpleNamespace(run_id=r.run_id, group=r.group, condition=Condition()) for r in records]
+    plan: Any = SimpleNamespace(
+        spec=SimpleNamespace(**base | spec), parts=dict.fromkeys(r.category for r in records), runs=runs
+    )
+    if answer is None:
+        rows = table(plan, records)
+        answer = Answer(rows, regime_drops(rows), scope_drops(rows), [], [])
+    settings = tuple(dict.fromkeys(f.setting for f in findings))
+    return Material(plan, answer, records, tuple(findings), settings)
+
+
+def compared_by_hand(
+    first: Setting,
+    second: Setting,
+    difference: float,
+    *,
+    equivalence: tuple[float, float] = (0.12, 0.28),
+    **values: Any,
+) -> Comparison:
+    """Two settings on clean bricks, told apart at a corrected p of .01 unless said otherwise."""
+    base = {
+        "regime": "clean", "category": "brick", "metric": "image_auroc", "interval": Interval(0.1, 0.3),
+        "margin": 0.01, "test": "DeLong", "p": 0.001, "figures": frozenset("ab"), "p_holm": 0.01,
+    }  # fmt: skip
+    return Comparison(
+        first=first, second=second, difference=difference, equivalence=Interval(*equivalence), **base | values
+    )

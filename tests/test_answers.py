@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from adloc.answer.answer import Answer
 from adloc.answer.claims import find_claims
+from adloc.answer.verdicts import judge
 from adloc.plan import make_plan
 from adloc.study import Study, _inventory
-from adloc.study_file.axes import StudyShift
 from adloc.study_file.validation import load_study
 from adloc.study_file.variants import Winner
 from adloc.workspace import Workspace
-from handmade import finding, gathered, images, material, setting, write_records
+from handmade import compared_by_hand, finding, gathered, images, material, setting, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adloc.answer.claim import Claim
     from adloc.answer.finding import Finding, Setting
+    from adloc.answer.paired import Comparison
     from adloc.plan import Run
 
 STUDIES = sorted((Path(__file__).resolve().parent.parent / "studies").glob("*.yaml"))
@@ -41,9 +41,8 @@ def run(of: Setting, figure: float, *, regime: str = "clean", category: str = "b
 
 def claims_of(runs: Sequence[Finding], answer: Answer | None = None) -> dict[str, list[Claim]]:
     """By kind."""
-    tuning = SimpleNamespace(objectives=["val_image_auroc"])
     found: dict[str, list[Claim]] = {}
-    for claim in find_claims(material(runs, answer, shift=StudyShift(), tuning=tuning), ()):
+    for claim in find_claims(material(runs, answer), ()):
         found.setdefault(claim.kind, []).append(claim)
     return found
 
@@ -139,6 +138,101 @@ def test_tuning_tells_its_gain_on_both_parts() -> None:
     assert claim.text == (
         "m, tuned: +0.100 validation image AUROC where it was tuned, \N{MINUS SIGN}0.020 on the test part."
     )
+
+
+def first_claim(comparisons: Sequence[Comparison]) -> str:
+    """Of two methods that were compared so; other was chosen."""
+    runs = [run(setting("one"), 0.8), run(setting("other", 1), 0.9)]
+    return find_claims(material(runs), comparisons)[0].text
+
+
+def test_a_rival_is_told_apart_by_its_own_comparison() -> None:
+    """The macro image AUROC of the chosen setting's regime, whichever stands first; others say nothing of it."""
+    one, other, third = setting("one"), setting("other", 1), setting("third", 2)
+    made = compared_by_hand(one, other, 0.2, category="macro", p_holm=0.0123)
+    decoys = [
+        compared_by_hand(one, other, 0.0, equivalence=(-0.001, 0.001), **{"category": "macro"} | changed)
+        for changed in ({"category": "brick"}, {"metric": "pixel_aupro"}, {"regime": "threshold_only"})
+    ]  # fmt: skip
+    decoys.append(compared_by_hand(one, third, 0.0, equivalence=(-0.001, 0.001), category="macro"))
+    text = first_claim([*decoys, made])
+    assert "one has image AUROC 0.700: a difference beyond the noise (corrected p 0.012)." in text
+    assert "one has image AUROC 0.700." in first_claim(decoys)
+    swapped = compared_by_hand(other, one, -0.2, category="macro", p_holm=0.0123)
+    assert "a difference beyond the noise" in first_claim([swapped])
+    open_ = compared_by_hand(one, other, 0.1, category="macro", p_holm=0.2)
+    assert first_claim([open_]).endswith(": the test images do not tell the two apart.")
+    equal = compared_by_hand(one, other, 0.0, equivalence=(-0.001, 0.001), category="macro", p_holm=0.9)
+    assert first_claim([equal]).endswith(": equal within 0.01.")
+
+
+def test_the_choice_is_counted_in_where_there_was_one() -> None:
+    """Two settings of a method: said. One, or equal scores of which the smaller model was chosen: not."""
+    counted = "with the choice among settings counted in"
+    best, poor = images(SCORES, LABELS), images(SCORES[::-1], LABELS)
+    a, b = (setting(name, i, method="m") for i, name in enumerate("ab"))
+    runs = [finding(s, best, v, metrics={"val_image_auroc": f, "image_auroc": f}) for s, v, f in
+            ((a, poor, 0.1), (b, best, 0.9))]  # fmt: skip
+    assert counted in claims_of(runs)["chosen"][0].text
+    assert counted not in claims_of(runs[1:])["chosen"][0].text
+    equal = [finding(s, best, best, metrics={"val_image_auroc": 0.9, "model_mb": mb}) for s, mb in ((a, 2.0), (b, 1.0))]
+    (claim,) = claims_of(equal)["chosen"]
+    assert claim.settings == ("b",)
+    assert counted not in claim.text
+
+
+def verdict_of(categories: dict[str, float], **values: Any) -> str:
+    """Of one setting with these thresholds."""
+    part, one = images(SCORES, LABELS), setting("one")
+    runs = [finding(one, part, part, category=c, threshold=t, **values) for c, t in categories.items()]
+    return claims_of(runs)["verdict"][0].text
+
+
+def test_a_verdict_names_thresholds_and_the_weakest_promise() -> None:
+    """One for all where they are equal, three by category, and of more that there are; of bounds the largest."""
+    assert "at the threshold 4: " in verdict_of({"a": 4, "b": 4})
+    assert "at the threshold 4 (a), 4.5 (b), 4.25 (c): " in verdict_of({"a": 4, "b": 4.5, "c": 4.25})
+    assert "4 (a), 4.5 (b), 4.25 (c) and so on: " in verdict_of({"a": 4, "b": 4.5, "c": 4.25, "d": 4})
+    runs = [run(setting("one"), 0.9, category=c, upper_fpr=u, expected_fpr=e) for c, u, e in
+            (("a", 0.2, 0.3), ("b", 0.4, 0.1), ("c", 0.3, 0.5))]  # fmt: skip
+    assert "expect up to 40.0% false alarms with 95 % certainty" in claims_of(runs)["verdict"][0].text
+
+
+@pytest.mark.parametrize(("threshold", "action"), [(4.5, "use it"), (2.5, "use it"), (7.5, "do not use it")])
+def test_half_of_what_a_perfect_detector_avoids_is_enough(threshold: float, action: str) -> None:
+    """Of 1 2 3 5 and 4 6 7 8, at 4.5 a quarter of each is wrong: 1/2 is left; at 7.5 three quarters are missed."""
+    part = images([1, 2, 3, 5, 4, 6, 7, 8], LABELS)
+    verdict = judge(material([finding(setting("one"), part, part, threshold=threshold)]), setting("one"))
+    assert verdict.clean == action
+    assert verdict.shifted is None
+
+
+def test_a_verdict_without_clean_runs_begins_with_the_shift() -> None:
+    """Nothing is said of clean images that were not tested."""
+    text = verdict_of({"a": 4}, regime="threshold_only", metrics={"image_fpr": 0.25, "image_fnr": 0.0})
+    assert (
+        text
+        == "one: when light, pose and sensor change: recalibrate it (25.0% false alarms and 0.0% misses recalibrated)."
+    )
+
+
+def test_the_hardest_defect_is_the_one_missed_most() -> None:
+    """At 4.5: cracks 4 and 5 of which one is missed, holes 3, 4 and 6 of which two; the threshold itself is found."""
+    part = images(
+        [1, 2, 4, 5, 3, 4, 6, 4.5], [0, 0, 1, 1, 1, 1, 1, 1], ["good"] * 2 + ["crack"] * 2 + ["hole"] * 3 + ["rim"]
+    )
+    runs = [finding(setting("one"), part, part, category=c, threshold=t) for c, t in (("a", 4.5), ("b", 1.0))]
+    (claim,) = claims_of(runs)["hard"]
+    assert claim.text == "one misses most often hole on a: 2 of 3 images."
+    (claim,) = claims_of(runs[1:])["hard"]
+    assert claim.text == "No defect of the test part is missed at the calibrated threshold."
+
+
+def test_many_rivals_and_verdicts_are_cut() -> None:
+    """Of six methods the chosen one with three rivals, and four verdicts."""
+    claims = claims_of([run(setting(f"m{i}", i), 0.5 + i / 100) for i in range(6)])
+    assert claims["chosen"][0].settings == ("m5", "m0", "m1", "m2")
+    assert [c.settings for c in claims["verdict"]] == [("m5",), ("m0",), ("m1",), ("m2",)]
 
 
 # The claims that answer each shipped study's own description, by kind with words that they must say:

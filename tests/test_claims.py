@@ -87,6 +87,16 @@ def material(study: Study) -> Material:
     return gathered(study)
 
 
+def test_intervals_are_drawn_by_the_studys_seed(study: Study, material: Material) -> None:
+    """A thousand times each; the images are those of the record, each in its part."""
+    found = material.findings[0]
+    assert (found.seed, found.n_resamples) == (study.spec.seed, 1000)
+    assert set(found.images) == {"validation", "test"}
+    assert set(found.test.scores[found.test.labels]) == {2}
+    assert set(found.test.defects) == {"good", "glare", "hole"}
+    assert found.test.names[0].startswith(f"{found.record.category}/test/")
+
+
 def test_what_is_chosen_was_chosen_on_the_validation_part(material: Material) -> None:
     """Lead, chosen setting, first claim and verdict are the best on validation, with its own test figure beside it."""
     assert material.chosen is not None
@@ -137,6 +147,7 @@ def test_the_verdict_is_decided_on_validation_and_told_with_test_figures(materia
         ((0.90, 0.96, 0.97), "recalibrate it"),
         ((0.10, 0.60, 0.70), "refit it"),
         ((0.10, 0.20, 0.49), "do not use it"),
+        ((0.10, 0.20, 0.50), "refit it"),
         ((float("nan"), 0.9, 0.9), "not judged"),
     ],
 )

@@ -240,6 +240,13 @@ def test_lists_are_choices_too(make: Callable[..., Study]) -> None:
     assert all(setting is not None for row in pivot.cells for setting in row)
 
 
+def test_labels_tell_settings_apart(material: Material) -> None:
+    """By what varies: the grid's keys, the scope, and the kind of threshold of a unified model."""
+    settings = [f"coreset_ratio {ratio}, reweight {how}" for ratio in (0.5, 0.1) for how in ("none", "max_patch")]
+    kinds = ("{}", "unified, category threshold, {}", "unified, global threshold, {}")
+    assert {s.label for s in material.settings} == {f"patchcore, {kind.format(s)}" for kind in kinds for s in settings}
+
+
 def test_captions_name_study_images_and_seeds(study: Study, material: Material) -> None:
     """Every table of a paper says of how many images, repeats and which seeds it is."""
     n = sum(len(p.test) for p in study.plan.parts.values())
@@ -276,9 +283,11 @@ def test_limitations_follow_the_set_up(make: Callable[..., Study], material: Mat
     assert "neighbours 3" in found["not varied"]
     assert "reweight" not in found["not varied"]
     assert "No figure is of another split" in found["split"]
-    other = gathered(make("regimes=[clean]", "scopes=[category]", "thresholds.scope=category",
-                          "methods[0].grid={coreset_ratio: [0.5, 0.1]}"))  # fmt: skip
+    rate = "thresholds={scope: category, objective: normal_quantile, fpr: 0.25}"
+    other = gathered(make("regimes=[clean]", "scopes=[category]", rate, "methods[0].grid={coreset_ratio: [0.5, 0.1]}"))
     words = {each.matter: each.text for each in find_limitations(other)}
+    assert words["thresholds"].startswith("Objective normal_quantile 0.25 on ")
+    assert rows_of(other, "paper_thresholds")[0]["objective"] == "normal_quantile 0.25"
     assert words["shift"] == "None was tested."
     assert "reweight every_patch" in words["not varied"]
 

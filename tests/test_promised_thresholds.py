@@ -173,7 +173,7 @@ def test_a_setting_is_told_by_its_weakest_promise() -> None:
     """Bounds .2, .4 and .3 of three categories: the second, and 2,000 to 3,000 of 10,000 parts for the others."""
     one = setting("one", threshold_scope="global", scope="unified")
     runs = [promise_made(one, c, e, u) for c, e, u in (("a", 0.1, 0.2), ("b", 0.05, 0.4), ("c", 0.2, 0.3))]
-    (line,) = promise_lines(material(runs, thresholds=ThresholdConfig()))
+    (line,) = promise_lines(material(runs))
     assert line == (
         "b one clean: of 10,000 good parts at most 500 false alarms expected, up to 4,000 (95 %), from all categories' "
         "normal validation images; seen on the test part 1 of 4; up to 2,000 to 3,000 at the other 2 thresholds "
@@ -185,6 +185,6 @@ def test_what_a_change_of_domain_takes_is_told_once() -> None:
     """Two settings under no adaptation: one line with what each flags, of all its categories together."""
     pair = [setting(name, i, threshold_scope="global") for i, name in enumerate(("one", "other"))]
     runs = [promise_made(s, c, 0.1, 0.2, regime="no_adaptation") for s in pair for c in "ab"]
-    (line,) = promise_lines(material(runs, thresholds=ThresholdConfig()))
+    (line,) = promise_lines(material(runs))
     assert line.startswith("no adaptation: nothing is promised")
     assert line.endswith("; seen on the test part: one 2 of 8, other 2 of 8")

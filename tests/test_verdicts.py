@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from adloc.answer.compared import compare_settings, correct
-from adloc.answer.paired import Comparison
+from adloc.answer.compared import _pairs, compare_settings, correct
 from adloc.answer.selection import chosen_interval
 from adloc.metrics.ranking import auroc
 from adloc.uncertainty.delong import compare_aurocs
@@ -19,8 +18,7 @@ from adloc.uncertainty.multiple import holm
 from adloc.uncertainty.permutation import swap_p
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 from adloc.uncertainty.repeated import corrected_t
-from adloc.uncertainty.resampling import Interval
-from handmade import finding, images, material, setting
+from handmade import compared_by_hand, finding, images, material, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.answer.finding import Finding, Setting
+    from adloc.answer.paired import Comparison
 
 LABELS = np.repeat([False, True], [20, 30])
 ONE, OTHER, THIRD = (setting(name, index) for index, name in enumerate(("one", "other", "third")))
@@ -48,14 +47,9 @@ def good_and_poor() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return rng.normal(size=50) + 2.5 * LABELS, rng.normal(size=50) + 0.3 * LABELS
 
 
-def comparison(**values: Any) -> Comparison:
+def comparison(difference: float = 0.2, **values: Any) -> Comparison:
     """Significant, the first better by .2, unless said otherwise."""
-    base = {
-        "regime": "clean", "category": "brick", "metric": "image_auroc", "first": ONE, "second": OTHER,
-        "difference": 0.2, "interval": Interval(0.1, 0.3), "equivalence": Interval(0.12, 0.28), "margin": 0.01,
-        "test": "DeLong", "p": 0.001, "figures": frozenset("ab"), "p_holm": 0.01,
-    }  # fmt: skip
-    return Comparison(**{**base, **values})
+    return compared_by_hand(ONE, OTHER, difference, **values)
 
 
 def test_verdicts_say_who_is_better() -> None:
@@ -68,12 +62,12 @@ def test_verdicts_say_who_is_better() -> None:
 
 def test_equal_is_an_interval_inside_the_margin() -> None:
     """The 90 % interval within the margin: equal, whatever p; past it on one side: not; of no width: not shown."""
-    inside = {"difference": 0.004, "equivalence": Interval(-0.002, 0.0099), "p_holm": 0.4}
+    inside = {"difference": 0.004, "equivalence": (-0.002, 0.0099), "p_holm": 0.4}
     assert comparison(**inside).verdict == "equal within 0.01"
     assert comparison(**inside | {"p_holm": 0.01}).verdict == "equal within 0.01"
-    assert comparison(**inside | {"equivalence": Interval(-0.002, 0.0101)}).verdict == "not told apart"
-    assert comparison(**inside | {"equivalence": Interval(-0.0101, 0.002)}).verdict == "not told apart"
-    assert comparison(**inside | {"equivalence": Interval(0, 0), "p": 1}).verdict == "not told apart"
+    assert comparison(**inside | {"equivalence": (-0.002, 0.0101)}).verdict == "not told apart"
+    assert comparison(**inside | {"equivalence": (-0.0101, 0.002)}).verdict == "not told apart"
+    assert comparison(**inside | {"equivalence": (0, 0), "p": 1}).verdict == "not told apart"
     assert comparison(**inside | {"margin": 0.005}).verdict == "not told apart"
 
 
@@ -113,6 +107,37 @@ def test_the_same_test_in_two_regimes_counts_once() -> None:
     comparisons = [c for c in compare_settings(material(runs)) if c.metric == "image_auroc"]
     assert {c.regime for c in comparisons} == {"no_adaptation", "threshold_only"}
     assert all(c.p_holm == c.p for c in comparisons)
+
+
+def test_averages_and_categories_are_families_of_their_own() -> None:
+    """Of two categories: one average, whose p stays, and one comparison each, whose p are of a family of two."""
+    good, poor = good_and_poor()
+    runs = [found(s, v, category=c) for s, v in ((ONE, good), (OTHER, poor)) for c in "ab"]
+    runs[3] = found(OTHER, poor * 0.5 + good, category="b")  # no comparison that is the same by construction
+    macro, *each = compare_settings(material(runs))
+    assert [c.category for c in (macro, *each)] == ["macro", "a", "b"]
+    assert macro.p_holm == macro.p
+    assert macro.difference == pytest.approx((each[0].difference + each[1].difference) / 2)
+    assert [c.p_holm for c in each] == pytest.approx(holm([c.p for c in each]))
+    assert min(c.p_holm for c in each) == pytest.approx(2 * min(c.p for c in each))
+
+
+@pytest.mark.parametrize(("n", "test"), [(5, "DeLong"), (4, "permutation")])
+def test_few_images_are_permuted(n: int, test: str) -> None:
+    """From five images of each class on DeLong's formula is trusted."""
+    labels = np.repeat([False, True], [n, 9])
+    one, other = (np.random.default_rng(seed).normal(size=n + 9) + labels for seed in (0, 1))
+    (only,) = compare_settings(material([found(ONE, one, labels=labels), found(OTHER, other, labels=labels)]))
+    assert only.test == test
+
+
+def test_forty_pairs_are_compared_at_most() -> None:
+    """Six methods of six settings: 15 pairs of leads and 30 of a lead with its own, of which the last five are cut."""
+    part = images([1.0, 2.0], [0, 1])
+    runs = [finding(setting(f"{m}{i}", 6 * m + i, method=f"m{m}"), part) for m in range(6) for i in range(6)]
+    pairs = list(_pairs(material(runs), "clean"))
+    assert len(pairs) == 40
+    assert [(a.key, b.key) for a, b in pairs[14:17]] == [("40", "50"), ("00", "01"), ("00", "02")]
 
 
 def test_two_kinds_of_threshold_are_equal_by_construction() -> None:

@@ -127,10 +127,6 @@ class Material:
         finding = self.get(setting, regime, category)
         return finding.interval(metric) if finding else Interval(math.nan, math.nan)
 
-    def macro_interval(self, setting: Setting, regime: str, metric: str) -> Interval:
-        """Of the macro figure."""
-        return self.interval(setting, regime, metric)
-
     def macro_replicates(self, setting: Setting, regime: str, metric: str) -> NDArray[np.float32]:
         """The first repeat's macro figure in every resample, categories drawn apart; empty where there is none."""
         key = (setting.key, regime, metric)

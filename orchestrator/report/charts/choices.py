@@ -69,7 +69,7 @@ def _estimates(material: Material, lead: Setting, parameter: Varied, metric: str
         figure = material.macro(setting, material.regimes[0], metric) if setting else math.nan
         if setting is None or math.isnan(figure):
             continue
-        between = material.macro_interval(setting, material.regimes[0], metric)
+        between = material.interval(setting, material.regimes[0], metric)
         validated = setting is lead and not math.isnan(material.validated(lead))
         found.append(Estimate(f"{word} (chosen)" if validated else word, figure, between.low, between.high, index))
     return found

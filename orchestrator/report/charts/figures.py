@@ -76,7 +76,7 @@ def robustness(material: Material) -> Iterator[Figure]:
         lines = []
         for setting in material.leads:
             there = [r for r in material.regimes if not math.isnan(material.macro(setting, r, metric))]
-            between = [material.macro_interval(setting, r, metric) for r in there]
+            between = [material.interval(setting, r, metric) for r in there]
             lines.append(
                 Series(
                     setting.label,
@@ -226,7 +226,7 @@ def _sweep(material: Material, lead: Setting, name: str, values: list[float]) ->
         for regime in material.regimes:
             points = [(v, material.macro(s, regime, metric), s) for v, s in along.items()]
             points = [(v, y, s) for v, y, s in points if math.isfinite(y)]
-            between = [material.macro_interval(s, regime, metric) for _, _, s in points]
+            between = [material.interval(s, regime, metric) for _, _, s in points]
             known = bool(between) and all(math.isfinite(b.low) for b in between)
             index = material.regimes.index(regime)
             lines.append(

@@ -52,7 +52,7 @@ def leaderboard(material: Material) -> Section | None:
             setting = of_macro.get((label, regime))
             if finding is not None:
                 return figure(row[name], 3, finding.interval(name))
-            return figure(row[name], 3, material.macro_interval(setting, regime, name) if setting else None)
+            return figure(row[name], 3, material.interval(setting, regime, name) if setting else None)
 
         rows.append(
             (words(row["category"]), replace(words(label), best=label == chosen), words(REGIME_TITLES[regime]),
