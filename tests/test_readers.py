@@ -9,14 +9,16 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from PIL import Image
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from adloc.cli.data import check_command
 from adloc.datasets import AnyDataset, DatasetConfig, check, load_samples
 from adloc.datasets.errors import DatasetError
+from adloc.datasets.readers import aebad_s, btad, kolektor, mpdd, mvtec_ad, mvtec_ad_2, mvtec_loco, real_iad, visa
 from adloc.datasets.sample import GOOD
 from adloc.datasets.split import SplitConfig, split
 
@@ -24,8 +26,9 @@ sys.path.append(str(Path(__file__).parent))
 from layouts import LAYOUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from adloc.datasets.readers.published import Counts
     from adloc.datasets.sample import Sample
 
 KINDS = sorted(LAYOUTS)
@@ -289,6 +292,41 @@ def test_counts_other_than_published_are_a_warning(mvtec_tree: Path, tmp_path: P
     (warning,) = check(configure("btad", tmp_path, categories=["01"])).warnings
     assert warning.found == "01: 12 train/good, 4 test/good and 10 anomalous images"
     assert warning.rule == "BTAD's 01 has 400 train/good, 21 test/good and 49 anomalous images"
+
+
+@pytest.mark.parametrize(
+    ("counts", "train", "validation", "test", "anomalous"),
+    [
+        (mvtec_loco.COUNTS, 1772, 304, 575, 432 + 561),  # IJCV 130, table 1: structural and logical
+        (visa.COUNTS, 8659, 0, 962, 1200),  # 9,621 normal images
+        (btad.COUNTS, 1799, 0, 451, 290),  # 2,540 images
+        (mpdd.COUNTS, 888, 0, 176, 282),
+        ({"": kolektor.SDD_COUNTS}, 347, 0, 0, 52),  # 399 images
+        ({"": kolektor.SDD2_COUNTS}, 2085, 0, 894, 356),  # 2,331 and 1,004 images
+    ],
+)
+def test_catalogues_add_up_to_the_published_totals(
+    counts: Mapping[str, Counts], train: int, validation: int, test: int, anomalous: int
+) -> None:
+    """The sums over all categories are those of the papers."""
+    every = list(counts.values())
+    assert sum(each.n_train for each in every) == train
+    assert sum(each.n_validation for each in every) == validation
+    assert sum(each.n_test_good for each in every) == test
+    assert sum(each.n_test_anomalous for each in every) == anomalous
+
+
+def test_the_readme_and_the_help_name_every_kind() -> None:
+    """A user finds each reader with its page and licence in the README, and in the help of the check."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    for config in get_args(AnyDataset):
+        kind = config.model_fields["kind"].default
+        assert f"`{kind}`" in readme or f"kind: {kind}" in readme
+        assert kind in str(check_command.help)
+    published = (aebad_s, btad, mpdd, mvtec_ad, mvtec_ad_2, mvtec_loco, real_iad, visa)
+    for facts in (*(module.PUBLISHED for module in published), kolektor.SDD, kolektor.SDD2):
+        assert f"[{facts.name}]({facts.page})" in readme
+        assert facts.licence.partition(",")[0] in readme
 
 
 # anomalib's own readers

@@ -155,6 +155,14 @@ def test_mistakes_are_named(
     assert third.startswith("  ")
 
 
+def test_a_number_among_names_is_to_be_quoted(write: Callable[[str], Path]) -> None:
+    """BTAD's categories are called 01, 02, 03: unquoted they are numbers, and the remedy has the zero."""
+    path = write(VALID.replace("textures\n  categories: [brick]", "btad\n  root: x\n  categories: [01]"))
+    (text,) = complaints(path)
+    assert "dataset.categories[0] is 01, which YAML reads as a number" in text
+    assert text.endswith('put it in quotes: "01"')
+
+
 def test_all_mistakes_at_once(write: Callable[[str], Path]) -> None:
     """A file with three mistakes gives three complaints."""
     text = VALID.replace("0.01, 0.05", "0, 2").replace("backbone:", "backbne:")

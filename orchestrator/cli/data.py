@@ -23,7 +23,12 @@ def data() -> None:
 @WORKSPACE
 @user_errors
 def check_command(file: Path, overrides: tuple[str, ...], as_json: bool, workspace: str | None) -> None:  # noqa: FBT001
-    """Read every image, name what is broken or missing, and count images per part."""
+    """Read every image, name what is broken or missing, and count images per part.
+
+    The kinds of dataset: folder and table (your own images), mvtec_ad, mvtec_ad_2, mvtec_loco, visa, btad, mpdd,
+    kolektor_sdd, kolektor_sdd2, real_iad, aebad_s, textures. Warned of are also masks that are missing, empty, soft or
+    cover everything, counts other than the published ones, and images of two parts that look the same.
+    """
     from adloc.cli.tables import print_check
 
     checked = _check(file, overrides, workspace)
