@@ -79,7 +79,7 @@ class TexturesConfig(BaseModel):
 
     def listing(self) -> Listing:
         """List the images of the chosen categories; generated images can have no fault."""
-        return Listing(_samples(self))
+        return Listing(samples(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class TextureImage:
         return Fingerprint(hashlib.sha256(picture.image.tobytes()).hexdigest(), mask_sha256, height, width)
 
 
-def _samples(config: TexturesConfig) -> list[Sample]:
+def samples(config: TexturesConfig) -> list[Sample]:
     """The images of the chosen categories, category by category, named as in MVTec AD; none is drawn yet."""
     categories: tuple[Category, ...] = CATEGORIES if config.categories == "all" else config.categories
     return [

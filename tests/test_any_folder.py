@@ -113,13 +113,31 @@ def test_two_images_with_one_mask_are_refused(boards: Path) -> None:
         load_samples(FolderConfig(root=boards, normal=["good/*"], anomalous=["ng/*"], masks="masks"))
 
 
+@pytest.mark.parametrize("glob", ["/data/good/*", "../good/*", "good/**.png", ""])
+def test_globs_stay_inside_root(boards: Path, glob: str) -> None:
+    """An absolute glob, one that leads out of root, or one that Python cannot read is refused with its key."""
+    with pytest.raises(ValidationError, match="a glob is relative to root"):
+        FolderConfig(root=boards, normal=[glob])
+
+
+def test_masks_of_normal_images_are_looked_at(boards: Path) -> None:
+    """In one folder for all, the mask of a normal image is no orphan: it is named when it marks something."""
+    shutil.copy(boards / "masks/hole_000_mask.png", boards / "masks/003.png")
+    shutil.copy(boards / "masks/hole_000_mask.png", boards / "masks/unknown.png")
+    config = FolderConfig(root=boards, normal=["good/*"], anomalous=["ng/*"], masks="masks")
+    assert found(check(config).warnings).split("\n") == [
+        f"{boards}/masks/unknown.png: a mask without an image, not read",
+        f"{boards}/masks/003.png: marks a defect on a normal image",
+    ]
+
+
 def test_masks_may_lie_beside_their_images(boards: Path) -> None:
     """x_mask.png beside x.png is its mask and no image."""
     for mask in (boards / "masks").iterdir():
         mask.rename(boards / "ng" / mask.name.partition("_")[0] / mask.name)
     samples = load_samples(FolderConfig(root=boards, normal=["good/*"], anomalous=["ng/*"], masks="ng"))
     assert sum(sample.label for sample in samples) == 10
-    assert all(sample.mask_known for sample in samples)
+    assert all(s.source.mask_path.name == f"{s.source.image_path.stem}_mask.png" for s in samples if s.label)
 
 
 def write_table(boards: Path, rows: list[dict[str, object]], name: str = "images.csv") -> TableConfig:

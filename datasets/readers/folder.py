@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.file_image import FileImage
@@ -17,15 +17,32 @@ from adloc.datasets.readers.several import join_categories
 from adloc.datasets.sample import GOOD, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
 
     from adloc.datasets.sample import Origin
 
-Globs = Annotated[tuple[str, ...], Field(min_length=1)]
-
+Key = Literal["normal", "test_normal", "anomalous"]
+KEYS: tuple[Key, ...] = ("normal", "test_normal", "anomalous")
 _MASK_SUFFIX = "_mask"
+_MASK_RULE = "a mask has its image's name, with or without _mask, in masks/<defect> or in masks"
 _GLOBS = "it must be a list of globs relative to root, as in [good/*]"
+
+
+def _relative(glob: str) -> str:
+    """Return a glob unchanged.
+
+    Raises:
+        ValueError: it leads out of root, or ** is not a whole part of it.
+    """
+    parts = glob.split("/")
+    if not glob or glob.startswith(("/", "~")) or ".." in parts or any("**" in p and p != "**" for p in parts):
+        message = "a glob is relative to root, without .., and ** stands for whole folders"
+        raise ValueError(message)
+    return glob
+
+
+Glob = Annotated[str, AfterValidator(_relative)]
 
 
 class FolderConfig(ReaderConfig):
@@ -36,21 +53,22 @@ class FolderConfig(ReaderConfig):
         default=None,
         description="subfolders of root in which the globs are looked up; left out, root itself is the one category",
     )
-    normal: Globs = Field(
+    normal: tuple[Glob, ...] = Field(
+        min_length=1,
         description="globs of normal images to fit on; a folder stands for all images inside",
         json_schema_extra={"rule": _GLOBS, "remedy": "write for example normal: [good/*]"},
     )
-    anomalous: tuple[str, ...] = Field(
+    anomalous: tuple[Glob, ...] = Field(
         default=(),
         description="globs of anomalous images; the name of the folder that holds one is its defect type",
         json_schema_extra={"rule": _GLOBS, "remedy": "write for example anomalous: [bad/*], or leave it out"},
     )
-    test_normal: tuple[str, ...] = Field(
+    test_normal: tuple[Glob, ...] = Field(
         default=(),
         description="globs of normal images to test on; left out, split.test_fraction of the normal ones",
         json_schema_extra={"rule": _GLOBS, "remedy": "write for example test_normal: [good_test/*], or leave it out"},
     )
-    masks: str | None = Field(
+    masks: Glob | None = Field(
         default=None,
         description="folder of the masks, named as their images, with or without _mask, in a folder for each defect "
         "type or all in one; left out, or where one is missing, pixel metrics are over the others",
@@ -79,81 +97,99 @@ class FolderConfig(ReaderConfig):
         return join_categories(self, "", {}, {name: _list(root / name, name, self) for name in names})
 
 
+@dataclass(slots=True)
+class _Category:
+    """One category while its images are paired with their masks.
+
+    Attributes:
+        folder: in which the globs are looked up.
+        name: of the category.
+        config: the globs.
+        masks: by defect type ("" for those of no type) and the stem of their image.
+        listing: what is found.
+        owners: the image that a mask went to.
+    """
+
+    folder: Path
+    name: str
+    config: FolderConfig
+    masks: dict[tuple[str, str], Path]
+    listing: Listing
+    owners: dict[Path, Path] = field(default_factory=dict)
+
+    def add(self, path: Path, key: Key) -> None:
+        """Add an image that the globs of a key have found."""
+        name = relative_name(path, self.folder)
+        if key == "anomalous":
+            self._add_anomalous(path, name)
+            return
+        divided: Origin = "train" if self.config.test_normal else "undivided"
+        origin: Origin = "test" if key == "test_normal" else divided
+        self.listing.samples.append(Sample(self.name, name, origin, GOOD, FileImage(path)))
+
+    def _add_anomalous(self, path: Path, name: str) -> None:
+        defect = path.parent.name if path.parent != self.folder else "anomalous"
+        if defect == GOOD:
+            rule = f"the folder of anomalous images names their defect type, and {GOOD} names the normal ones"
+            found = f"{path}: an anomalous image in a folder called {GOOD}"
+            self.listing.error(found, rule, "mend the globs", ("anomalous",))
+            return
+        mask = self.masks.get((defect, path.stem)) or self.masks.get(("", path.stem))
+        if mask is not None and mask in self.owners:
+            rule = "every anomalous image has a mask of its own"
+            remedy = "use a folder of masks for each defect type, named as the images' folders"
+            self.listing.error(f"{path}: its mask {mask} is that of {self.owners[mask]} too", rule, remedy, ("masks",))
+            return
+        if mask is not None:
+            self.owners[mask] = path
+        source = FileImage(path, mask, mask_known=mask is not None)
+        self.listing.samples.append(Sample(self.name, name, "test", defect, source, mask_known=mask is not None))
+
+
 def _list(folder: Path, category: str, config: FolderConfig) -> Listing:
     listing = Listing(layout="normal, anomalous and test_normal name the images that are read")
-    found = {key: list(dict.fromkeys(_found(folder, getattr(config, key)))) for key in _KEYS}
-    masks = _masks(folder, config)
-    mask_files = {path for paths in masks.values() for path in paths}
     _check_found(folder, config, listing)
-    owners: dict[Path, Path] = {}
-    seen: dict[Path, str] = {}
-    for key in _KEYS:
-        for path in found[key]:
-            if path in mask_files and path.stem.endswith(_MASK_SUFFIX):
-                continue  # masks beside their images
-            if path in seen:
-                rule = "an image is normal or anomalous, to fit on or to test on"
-                listing.error(f"{path}: found by {seen[path]} and by {key}", rule, "make the globs exclude each other")
+    images: dict[Path, Key] = {}
+    for key in KEYS:
+        for path in dict.fromkeys(_found(folder, getattr(config, key))):
+            if _is_mask_beside(path, folder, config):
                 continue
-            seen[path] = key
-            _add(folder, category, key, path, masks, owners, bool(config.test_normal), listing)
-    for path in sorted(mask_files - owners.keys()):
-        twin = next((image for image in seen if image.stem == path.stem.removesuffix(_MASK_SUFFIX)), None)
-        if twin is not None and seen[twin] != "anomalous":
-            listing.good_masks.append(path)
-        elif path not in seen:
-            remedy = "name it as its image, or leave it: it changes nothing"
-            listing.warn(f"{path}: a mask without an image, not read", _MASK_RULE, remedy)
-    if config.masks is None and found["anomalous"]:
-        listing.warn(
-            f"{folder}: no masks are named; pixel metrics will be empty",
-            "masks is the folder of the masks of the anomalous images",
-            "add masks: FOLDER, if there are any",
-        )
-    else:
-        warn_of_missing_masks(listing, listing.samples, folder / str(config.masks))
+            if path in images:
+                rule = "an image is normal or anomalous, to fit on or to test on"
+                found = f"{path}: found by {images[path]} and by {key}"
+                listing.error(found, rule, "make the globs exclude each other")
+                continue
+            images[path] = key
+    survey = _Category(folder, category, config, _masks(folder, config, images), listing)
+    for path, key in images.items():
+        survey.add(path, key)
+    _judge_masks(survey, images)
     return listing
 
 
-_KEYS = ("normal", "test_normal", "anomalous")
-_MASK_RULE = "a mask has its image's name, with or without _mask, in masks/<defect> or in masks"
-
-
-def _add(
-    folder: Path,
-    category: str,
-    key: str,
-    path: Path,
-    masks: dict[tuple[str, str], list[Path]],
-    owners: dict[Path, Path],
-    has_test: bool,  # noqa: FBT001
-    listing: Listing,
-) -> None:
-    name = relative_name(path, folder)
-    if key != "anomalous":
-        origin: Origin = "test" if key == "test_normal" else "train" if has_test else "undivided"
-        listing.samples.append(Sample(category, name, origin, GOOD, FileImage(path)))
-        return
-    defect = path.parent.name if path.parent != folder else "anomalous"
-    if defect == GOOD:
-        rule = f"the folder of anomalous images names their defect type, and {GOOD} names the normal ones"
-        listing.error(f"{path}: an anomalous image in a folder called {GOOD}", rule, "mend the globs", ("anomalous",))
-        return
-    found = masks.get((defect, path.stem)) or masks.get(("", path.stem)) or []
-    mask = found[0] if found else None
-    if mask is not None and mask in owners:
-        rule = "every anomalous image has a mask of its own"
-        remedy = "put the masks into a folder for each defect type, named as the images' folders"
-        listing.error(f"{path}: its mask {mask} is that of {owners[mask]} too", rule, remedy, ("masks",))
-        return
-    if mask is not None:
-        owners[mask] = path
-    source = FileImage(path, mask, mask_known=mask is not None)
-    listing.samples.append(Sample(category, name, "test", defect, source, mask_known=mask is not None))
+def _judge_masks(survey: _Category, images: dict[Path, Key]) -> None:
+    """Name the masks that no anomalous image has; say how many of those have none."""
+    normal = {path.stem for path, key in images.items() if key != "anomalous"}
+    for (_, stem), path in survey.masks.items():
+        if path in survey.owners:
+            continue
+        if stem in normal:
+            survey.listing.good_masks.append(path)
+        else:
+            remedy = "name it as its image, or leave it: it changes nothing"
+            survey.listing.warn(f"{path}: a mask without an image, not read", _MASK_RULE, remedy)
+    if survey.config.masks is not None:
+        warn_of_missing_masks(survey.listing, survey.listing.samples, survey.folder / survey.config.masks)
+    elif "anomalous" in images.values():
+        survey.listing.warn(
+            f"{survey.folder}: no masks are named; pixel metrics will be empty",
+            "masks is the folder of the masks of the anomalous images",
+            "add masks: FOLDER, if there are any",
+        )
 
 
 def _check_found(folder: Path, config: FolderConfig, listing: Listing) -> None:
-    for key in _KEYS:
+    for key in KEYS:
         globs: tuple[str, ...] = getattr(config, key)
         for glob in globs:
             if not any(_found(folder, (glob,))):
@@ -177,14 +213,20 @@ def _found(folder: Path, globs: Iterable[str]) -> Iterator[Path]:
             yield from (each for each in inside if is_image(each) and not is_hidden(each))
 
 
-def _masks(folder: Path, config: FolderConfig) -> dict[tuple[str, str], list[Path]]:
+def _is_mask_beside(path: Path, folder: Path, config: FolderConfig) -> bool:
+    """Whether a file that a glob has found is a mask beside its image: x_mask.png in the folder of the masks."""
+    inside = config.masks is not None and path.is_relative_to(folder / config.masks)
+    return inside and path.stem.endswith(_MASK_SUFFIX)
+
+
+def _masks(folder: Path, config: FolderConfig, images: Container[Path]) -> dict[tuple[str, str], Path]:
     """Masks by defect type ("" in the folder itself) and the stem of their image."""
-    masks: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    masks: dict[tuple[str, str], Path] = {}
     if config.masks is None:
         return masks
     root = folder / config.masks
     for path in sorted(root.rglob("*"), key=lambda path: natural_key(path.as_posix())):
-        if is_image(path) and not is_hidden(path):
+        if is_image(path) and not is_hidden(path) and path not in images:
             kind = path.parent.name if path.parent != root else ""
-            masks[kind, path.stem.removesuffix(_MASK_SUFFIX)].append(path)
+            masks.setdefault((kind, path.stem.removesuffix(_MASK_SUFFIX)), path)
     return masks
