@@ -388,13 +388,15 @@ class _Builder:
             else ""
         )
         if missing:
+            official = self._spec.split.kind == "official"
+            more = {"anomalous": "raise split.validation_defects", "normal": "lower split.train_fraction"}[missing]
+            remedy = "use split.kind: drawn" if official else more
+            instead = ", or use thresholds.objective: normal_quantile" if missing == "anomalous" else ""
             raise UserError(
                 Complaint(
                     f"{categories}: the validation part has no {missing} image",
                     f"a threshold by {threshold.config.objective} needs one",
-                    "raise split.validation_defects, or use thresholds.objective: normal_quantile"
-                    if missing == "anomalous"
-                    else "lower split.train_fraction",
+                    f"{remedy}{instead}",
                 )
             )
         config = threshold.config

@@ -103,7 +103,11 @@ def test_check_of_a_published_validation_part(mvtec_tree: Path, tmp_path: Path) 
     path.write_text(study.format(root=tmp_path / "loco"))
     drawn = adloc("data", "check", path, "--workspace", tmp_path / "w", "--json")
     assert "published validation part are drawn into other parts" in drawn.stdout
-    path.write_text(path.read_text() + "split: {kind: official}\nthresholds: {objective: normal_max}\n")
+    path.write_text(path.read_text() + "split: {kind: official}\n")
+    refused = adloc("data", "check", path, "--workspace", tmp_path / "w")
+    assert refused.exit_code == 2  # the published validation part has no defects for F1
+    assert "use split.kind: drawn, or use thresholds.objective: normal_quantile" in refused.stdout
+    path.write_text(path.read_text() + "thresholds: {objective: normal_max}\n")
     official = adloc("data", "check", path, "--workspace", tmp_path / "w", "--json")
     assert "published validation part" not in official.stdout
     assert [row["images"] for row in json.loads(official.stdout)["parts"]] == [9, 3, 14]

@@ -180,7 +180,7 @@ def print_where(study: Study, outcome: Outcome) -> None:
         f"{outcome.n_done} runs done ({outcome.n_computed} now, {outcome.n_stages} stages computed),"
         f" {outcome.n_failed} failed"
     )
-    if study.spec.split.train_fraction == 1:
+    if not any(len(parts.validation) for parts in study.plan.parts.values()):
         click.echo("The validation part is empty: no threshold was calibrated, metrics at a threshold are empty.")
     click.echo(f"Table:    {study.workspace.study_path(study.spec.study) / 'results.csv'}")
     click.echo(f"Report:   {study.workspace.study_path(study.spec.study) / 'report.html'}")

@@ -178,7 +178,7 @@ def render(
         ("image", picture),
         ("anomaly map", colours),
         ("overlay" if caption.threshold is None else "threshold, outlined", overlay),
-        ("defect, outlined" if truth.any() else "no defect", outlined),
+        ("defect, outlined" if truth.any() else "no mask" if caption.anomalous else "no defect", outlined),
     )
     total = max(_NARROWEST, 2 * _MARGIN + len(panels) * width + (len(panels) - 1) * _GAP)
     strip = np.full((_HEAD + _TITLE + height + _MARGIN, total, 3), _PAPER, dtype=np.uint8)
