@@ -32,6 +32,7 @@ def test_drop_is_clean_minus_shift() -> None:
     assert drop["drop_image_auroc"] == pytest.approx(0.3)
     assert drop["drop_pixel_auroc"] == 0
     assert drop["drop_image_f1"] is None
+    assert drop.keys().isdisjoint({"drop_val_image_auroc", "drop_fit_s", "drop_threshold"})  # test figures alone
     assert drop["relative_drop"] == pytest.approx((0.3 / 0.9 + 0) / 2)
 
 
