@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adloc.answer.answer import Answer, find_answer
-from adloc.answer.comparisons import regime_drops, scope_drops
+from adloc.answer.comparisons import regime_drops, repeat_statistics, scope_drops
 from adloc.answer.finding import Finding, Images, Setting
 from adloc.answer.material import Material, gather
 from adloc.answer.paired import Comparison
@@ -128,7 +128,7 @@ def finding(of: Setting, test: Images, validation: Images | None = None, **value
 def material(findings: Sequence[Finding], answer: Answer | None = None, **spec: Any) -> Material:
     """What these runs amount to; keywords are of the study: repeats, comparison, thresholds and so on.
 
-    Without an answer it has the rows of the records, and what each regime and the unified model lose.
+    Without an answer it has the rows of the records, their repeats, and what each regime and the unified model lose.
     """
     base = {
         "repeats": 1, "seed": 42, "comparison": ComparisonConfig(margin=0.01), "shift": StudyShift(),
@@ -141,7 +141,8 @@ def material(findings: Sequence[Finding], answer: Answer | None = None, **spec: 
     )
     if answer is None:
         rows = table(plan, records)
-        answer = Answer(rows, regime_drops(rows), scope_drops(rows), [], [])
+        repeats = repeat_statistics(rows) if plan.spec.repeats > 1 else []
+        answer = Answer(rows, regime_drops(rows), scope_drops(rows), [], repeats)
     settings = tuple(dict.fromkeys(f.setting for f in findings))
     return Material(plan, answer, records, tuple(findings), settings)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adloc.answer.answer import Answer
-from adloc.answer.axes import Point, at_base, curves, interactions, plateau
+from adloc.answer.axes import Point, at_base, curves, interactions, plateau, setting_of
 from adloc.answer.comparisons import regime_drops, repeat_statistics
 from adloc.metrics.registry import METRICS
 from adloc.report.charts.bars import BarGroup, bar_chart
@@ -80,6 +80,37 @@ def test_settings_and_regimes_have_curves_of_their_own() -> None:
         ("clean", 0.1), ("clean", 0.2), ("no_adaptation", 0.1), ("no_adaptation", 0.2)
     ]  # fmt: skip
     assert {len(c.points) for c in found} == {2}
+
+
+def test_a_setting_is_the_same_in_every_regime_and_another_in_every_scope() -> None:
+    """Lines of a unified model and of separate ones are never one."""
+    same = ({"regime": "no_adaptation"}, {"category": "a"}, {"repeat": 1}, {"severity": 0.5}, {"run_id": "x"})
+    other = (
+        {"scope": "unified"},
+        {"threshold_scope": "global"},
+        {"params.k": 3},
+        {"method": "padim"},
+        {"setting": "t"},
+    )
+    base = setting_of(row(severity=1.0))
+    assert {setting_of(row(**{"severity": 1.0} | changed)) for changed in same} == {base}
+    assert base not in {setting_of(row(severity=1.0, **changed)) for changed in other}
+
+
+def test_groups_of_transforms_stand_in_the_studys_order() -> None:
+    """However the rows come."""
+    spec = spec_of(shift={"factors": "each"})
+    names = list(spec.shift.combinations)
+    rows = [shifted(factors=name, image_fpr=0.1) for name in reversed(names)]
+    (curve,) = curves([*rows, *CATEGORIES], spec, "factors", "image_fpr")
+    assert [p.at for p in curve.points] == names
+
+
+@pytest.mark.parametrize("factors", [["all"], ["blur", "noise"]])
+def test_no_interaction_without_all_and_some_alone(factors: list[str]) -> None:
+    """A sum needs its parts and its whole."""
+    rows = [row(image_auroc=0.9), *(shifted(factors=name, image_auroc=0.8) for name in factors), *CATEGORIES]
+    assert interactions(regime_drops(rows), spec_of(shift={"factors": "each"}), "image_auroc") == []
 
 
 def test_interaction_is_what_all_cost_beyond_the_sum() -> None:

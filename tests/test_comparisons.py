@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from adloc.answer.answer import Answer
 from adloc.answer.comparisons import identical_shortcut, regime_drops, repeat_statistics, scope_drops
 from adloc.metrics.registry import METRICS
 
@@ -32,6 +33,7 @@ def test_drop_is_clean_minus_shift() -> None:
     assert drop["drop_image_auroc"] == pytest.approx(0.3)
     assert drop["drop_pixel_auroc"] == 0
     assert drop["drop_image_f1"] is None
+    assert drop.keys().isdisjoint({"drop_val_image_auroc", "drop_fit_s", "drop_threshold"})  # test figures alone
     assert drop["relative_drop"] == pytest.approx((0.3 / 0.9 + 0) / 2)
 
 
@@ -103,3 +105,11 @@ def test_shortcut_counts_normal_images_over_the_others_threshold() -> None:
     matrix = identical_shortcut(rows, {"ra": [1.0, 2.0, 3.0, 5.0], "rb": [4.0, 4.5]})
     flagged = {(r["images_of"], r["threshold_of"]): r["flagged"] for r in matrix}
     assert flagged == {("a", "a"): 0.75, ("a", "b"): 0.25, ("b", "a"): 1.0, ("b", "b"): 0.0}
+
+
+def test_the_parent_run_shows_four_macro_figures() -> None:
+    """Of images and of pixels; a category's own figures and costs stay with its run."""
+    headline = {"image_auroc": 0.9, "image_f1": 0.8, "pixel_auroc": 0.7, "pixel_aupro": 0.6}
+    rows = [row(category="macro", setting="", fit_s=1.0, **headline), row(setting="", image_auroc=0.1)]
+    shown = Answer(rows, [], [], [], []).key_figures()
+    assert shown == {f"patchcore/clean/{name}": value for name, value in headline.items()}

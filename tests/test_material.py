@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from adloc.answer.influence import LeftOut
 from adloc.answer.material import _labels
-from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
+from adloc.uncertainty.pixel_bootstrap import PixelCounts
 from handmade import finding, images, material, setting
 
 if TYPE_CHECKING:
@@ -154,17 +155,35 @@ def test_an_axis_has_several_numbers() -> None:
 
 def test_pixel_intervals_are_moved_onto_the_exact_figure(tmp_path: Path) -> None:
     """Counts at edges give .75 where the exact area is .7: every resample is moved by -.05, none above 1."""
-    n = np.array([[0, 2, 4]] * 2 + [[0, 0, 0]] * 2, np.uint32)
-    hit = np.array([[0, 0, 0]] * 2 + [[2, 3, 4]] * 2, np.uint32)
-    counts = PixelCounts(n, hit, (hit / 4).astype(np.float32), np.array([0, 0, 1, 1], np.uint32))
-    np.savez(tmp_path / "pixels.npz", **counts.arrays())
-    part = images([1, 2, 3, 4], [0, 0, 1, 1])
-    found = replace(run(ONE, part, pixel_auroc=0.7, pixel_aupro=None), path=tmp_path)
-    found.__dict__["images"] = {"test": part}
-    whole = float(pixel_replicates(counts, np.ones((1, 4), np.float32))["pixel_auroc"][0])
-    assert whole == pytest.approx(0.75)  # from (0, 0) by (0, 1/2) and (1/2, 3/4) to (1, 1): 0.3125 + 0.4375
-    assert found.replicates["pixel_auroc"] == pytest.approx(np.full(1000, 0.7), abs=1e-6)  # images alike: no spread
+    found = kept(tmp_path / "x", [[2, 3, 4]] * 2)
+    # from (0, 0) by (0, 1/2) and (1/2, 3/4) to (1, 1): 0.3125 + 0.4375; images alike, so no spread
+    assert found.replicates["pixel_auroc"] == pytest.approx(np.full(1000, 0.7), abs=1e-6)
     assert "pixel_aupro" not in found.replicates
     high = replace(found, record=found.record.model_copy(update={"metrics": {"pixel_auroc": 1.2}}))
-    high.__dict__["images"] = {"test": part}
+    high.__dict__["images"] = found.images
     assert high.replicates["pixel_auroc"].max() == 1
+
+
+def kept(path: Path, hits: list[list[int]]) -> Finding:
+    """A run of two normal and two anomalous images of which these defect pixels are hit at each edge."""
+    normal = np.array([[0, 2, 4]] * 2 + [[0, 0, 0]] * 2, np.uint32)
+    hit = np.array([[0, 0, 0]] * 2 + hits, np.uint32)
+    counts = PixelCounts(normal, hit, (hit / 4).astype(np.float32), np.array([0, 0, 1, 1], np.uint32))
+    path.mkdir()
+    np.savez(path / "pixels.npz", **counts.arrays())
+    found = replace(run(ONE, pixel_auroc=0.7), path=path)
+    found = replace(found, record=found.record.model_copy(update={"run_id": path.name}))
+    found.__dict__["images"] = {"test": images([1, 2, 3, 4], [0, 0, 1, 1])}
+    return found
+
+
+def test_leaving_out_an_image_moves_its_pixels(tmp_path: Path) -> None:
+    """Both defects: .75. Without that of 1, 2 and 4 of 4 pixels .9375, without that of 3, 4 and 4 .5625."""
+    found, other = kept(tmp_path / "x", [[1, 2, 4], [3, 4, 4]]), kept(tmp_path / "y", [[2, 3, 4], [2, 3, 4]])
+    left_out = LeftOut()
+    assert left_out.replicates(found, "pixel_auroc") == pytest.approx([0.75, 0.75, 0.9375, 0.5625, 0.75])
+    assert left_out.replicates(found, "image_f1") is None
+    signed = {m: {left_out.signature(f, m) for f in (found, other)} for m in ("image_auroc", "pixel_auroc")}
+    assert {m: len(s) for m, s in signed.items()} == {"image_auroc": 1, "pixel_auroc": 2}
+    found.images["test"] = PARTED  # counts of another number of images are none of this record's
+    assert LeftOut().replicates(found, "pixel_auroc") is None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from adloc.answer.compared import rank_leads
@@ -54,13 +54,27 @@ def test_a_defect_type_is_told_with_what_was_missed_of_it() -> None:
 
 
 def test_the_hardest_image_is_wrong_in_most_runs() -> None:
-    """The crack at 4 is missed at 4.5 and at 5.5, the normal image at 5 is flagged at 4.5 alone."""
-    crack, normal = rows_of(hardest(material([run(ONE), run(OTHER, threshold=5.5)])))
-    spread = math.sqrt(42 / 8)  # of 1, 2, 3, 5, 4, 6, 7, 8 about 4.5
-    assert (crack["image"], crack["judged"], crack["wrong in runs"], crack["of"]) == ("4.png", "miss", 2, 2)
-    assert crack["mean margin"] == pytest.approx((-0.5 - 1.5) / 2 / spread)
-    assert (normal["image"], normal["judged"], normal["wrong in runs"], normal["of"]) == ("3.png", "false alarm", 1, 2)
-    assert normal["mean margin"] == pytest.approx((-0.5 + 0.5) / 2)
+    """The crack lies .1 below both thresholds; the normal image 3.5 above one, and right by .1 in the other run."""
+    labels, at = [0, 0, 1, 1], 4.5
+    one, other = images([1, 8, 4.4, 9], labels), images([1, 4.4, 4.4, 9], labels)
+    crack, normal = rows_of(hardest(material([run(ONE, one, at), run(OTHER, other, at)])))
+    spreads = [float(np.std(part.scores)) for part in (one, other)]
+    assert (crack["image"], crack["judged"], crack["wrong in runs"], crack["of"]) == ("2.png", "miss", 2, 2)
+    assert crack["mean margin"] == pytest.approx((-0.1 / spreads[0] - 0.1 / spreads[1]) / 2)
+    assert (normal["image"], normal["judged"], normal["wrong in runs"], normal["of"]) == ("1.png", "false alarm", 1, 2)
+    assert normal["mean margin"] == pytest.approx((-3.5 / spreads[0] + 0.1 / spreads[1]) / 2)
+    (edge,) = rows_of(hardest(material([run(ONE, images([4.5, 1, 4.5], [0, 0, 1]), at)])))
+    assert edge["judged"] == "false alarm"  # a score at the threshold is flagged
+
+
+def test_the_leaderboard_of_repeats_shows_their_mean() -> None:
+    """.7 and .9: .8, and by t at one degree of freedom far more than the metric's range; the first alone is no row."""
+    runs = [finding(ONE, PART, repeat=i, metrics={"image_auroc": v}) for i, v in enumerate((0.7, 0.9))]
+    section = leaderboard(material(runs, repeats=2))
+    assert section is not None
+    (row,) = section.tables[0].rows
+    cell = row[section.tables[0].heads.index("image AUROC")]
+    assert (cell.value, float(cell.low), float(cell.high)) == (pytest.approx(0.8), 0, 1)
 
 
 def test_a_row_of_the_leaderboard_has_its_own_figure_and_interval() -> None:
@@ -87,7 +101,10 @@ def test_robustness_tells_each_regime_with_its_share_lost() -> None:
     runs = [
         run(ONE, category=c, regime=r, image_auroc=a, image_fpr=f, image_fnr=0.0) for (c, r), (a, f) in figures.items()
     ]
-    rows = rows_of(robustness(material(runs)))
+    section = robustness(material(runs))
+    rows = rows_of(section)
+    assert section is not None
+    assert section.tables[0].bold == {0, 1}  # the averages
     shown = [(r["category"], r["regime"], r["image AUROC"], r["false alarms"], r["relative drop, %"]) for r in rows]
     none = "\N{EN DASH}"
     assert shown == [
@@ -127,6 +144,7 @@ def test_comparisons_are_counted_by_their_verdict() -> None:
         "in 2 one setting is better (corrected p below 0.05), in 1 both are equal within 0.01, in 3" in section.text[0]
     )
     rows = rows_of(section)
+    assert [row[8].tone for row in section.tables[0].rows] == ["", "good", "good", "good", "", ""]
     assert [r["category"] for r in rows] == ["macro", *["brick"] * 5]
     assert [r["verdict"] for r in rows][1:4] == ["first better", "second better", "equal within 0.01"]
     assert [section.tables[0].rows[i][7].text for i in (1, 2)] == ["0.0010", "0.040"]

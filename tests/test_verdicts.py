@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from adloc.uncertainty.multiple import holm
 from adloc.uncertainty.permutation import swap_p
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 from adloc.uncertainty.repeated import corrected_t
+from adloc.uncertainty.resampling import percentile_interval
 from handmade import compared_by_hand, finding, images, material, setting
 
 if TYPE_CHECKING:
@@ -129,6 +131,41 @@ def test_few_images_are_permuted(n: int, test: str) -> None:
     one, other = (np.random.default_rng(seed).normal(size=n + 9) + labels for seed in (0, 1))
     (only,) = compare_settings(material([found(ONE, one, labels=labels), found(OTHER, other, labels=labels)]))
     assert only.test == test
+
+
+@pytest.mark.parametrize(("n", "test"), [(5, "jackknife"), (4, "bootstrap")])
+def test_metrics_at_a_threshold_are_tested_by_leaving_images_out(n: int, test: str) -> None:
+    """From five images of each class on; the difference is of the recorded figures."""
+    labels = np.repeat([0, 1], [n, 9])
+    made = [
+        finding(of, images(np.random.default_rng(seed).normal(size=n + 9) + labels, list(labels)), threshold=0.5,
+                metrics={"image_f1": f1})
+        for of, seed, f1 in ((ONE, 0, 0.9), (OTHER, 1, 0.7))
+    ]  # fmt: skip
+    (only,) = compare_settings(material(made))
+    assert (only.metric, only.test, only.difference) == ("image_f1", test, pytest.approx(0.2))
+    assert 0 < only.p < 1
+
+
+def test_an_interval_is_widened_for_the_rarer_class() -> None:
+    """Of paired resamples of 20 normal and 30 anomalous images, as for 20."""
+    runs = [found(of, scores) for of, scores in zip((ONE, OTHER), good_and_poor(), strict=True)]
+    (only,) = compare_settings(material(runs))
+    drawn = runs[0].replicates["image_auroc"].astype(np.float64) - runs[1].replicates["image_auroc"]
+    expected = percentile_interval(drawn, 20)
+    assert (only.interval.low, only.interval.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    narrow = percentile_interval(drawn, 20, 0.9)
+    assert (only.equivalence.low, only.equivalence.high) == pytest.approx((narrow.low, narrow.high), abs=1e-6)
+
+
+def test_no_choice_is_judged_on_different_images() -> None:
+    """Settings whose validation images are not the same have no common resample."""
+    good, poor = good_and_poor()
+    later = setting("one_b", 3, method="one")
+    runs = [found(ONE, good, validation=poor), found(later, poor, validation=good)]
+    other = runs[1].images["validation"]
+    runs[1].images["validation"] = replace(other, names=tuple(f"x{name}" for name in other.names))
+    assert chosen_interval(material(runs), ("one", "category", "category")) is None
 
 
 def test_forty_pairs_are_compared_at_most() -> None:
