@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from adloc.methods.detector import Result
+from adloc.methods.detector import Nearest, Patches, Result
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
+from adloc.methods.padim_explaining import check_enough, leave_one_out_distances, nearest_images
 from adloc.methods.padim_params import PadimParams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
     from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
@@ -77,15 +78,7 @@ class Padim:
         model = _build_model(shape.channels, params.n_features, context.seed)
         embed = _Embedding(shape.channels, params.layers, model.idx, context.device)
         n_images, n_positions, n_kept = shape.n_images, shape.height * shape.width, params.n_features
-        # Rows of the grid first: a row's observations then lie together, which makes the fit twice as fast.
-        embeddings = torch.empty(shape.height, n_images, n_kept, shape.width)  # (H, N, C, W)
-        start = 0
-        for batch in context.features.batches(params.layers, _BATCH):
-            embedding = embed(batch)  # (n, C, H, W)
-            stop = start + len(embedding)
-            embeddings[:, start:stop] = embedding.permute(2, 0, 1, 3)
-            start = stop
-
+        embeddings = _embed_rows(context.features, params, embed, shape)
         mean = np.empty((n_kept, n_positions), np.float32)
         inverse_covariance = np.empty((n_positions, n_kept, n_kept), np.float32)
         for row, observations in enumerate(embeddings):  # (N, C, W)
@@ -137,6 +130,56 @@ class Padim:
             image_scores[start : start + n] = _reduce(maps, params.image_score)[:n].cpu().numpy()
             start += n
         return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
+
+    def leave_one_out(self, context: StepContext) -> Result:
+        """Score every training image by the Gaussians that are fitted to the others; see `leave_one_out_distances`.
+
+        Takes the memory of a fit, and about its time.
+
+        Returns:
+            `patch_maps` and `image_scores` as `scores` gives them.
+
+        Raises:
+            MethodError: fewer than three images, a blur that reaches over the image, or too little memory.
+        """
+        params = _as_padim(context.params)
+        features, device = context.features, context.device
+        check_enough(features.n_images)
+        shape = _read_shape(features, params.layers)
+        _check_blur(params.smoothing_sigma, features.image_size)
+        _check_fit_memory(shape, params.n_features, device)
+
+        idx = torch.from_numpy(np.array(context.results["gaussian"].arrays["idx"]))
+        embeddings = _embed_rows(features, params, _Embedding(shape.channels, params.layers, idx, device), shape)
+        patch_maps = np.empty((shape.n_images, shape.height, shape.width), np.float32)
+        for row, observations in enumerate(embeddings):  # (N, C, W)
+            distances = leave_one_out_distances(observations.to(device).permute(2, 0, 1))
+            patch_maps[:, row] = distances.T.cpu().numpy()
+        maps = self.anomaly_maps(patch_maps, features.image_size, params)
+        image_scores = _reduce(torch.from_numpy(maps).unsqueeze(1), params.image_score).numpy()
+        return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
+
+    def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:
+        """The training image that is nearest to each patch at the patch's own position, the only one PaDiM looks at."""
+        params = _as_padim(context.params)
+        fitted = context.results["gaussian"].arrays
+        shape = _read_shape(train, params.layers)
+        idx = torch.from_numpy(np.array(fitted["idx"]))
+        embed = _Embedding(shape.channels, params.layers, idx, context.device)
+        places = torch.from_numpy(patches.rows), torch.from_numpy(patches.columns)
+
+        scored = torch.empty(len(patches.images), len(idx))
+        for first, embedding in _numbered(context.features, params, embed):
+            here = np.flatnonzero((patches.images >= first) & (patches.images < first + len(embedding)))
+            own = torch.from_numpy(patches.images[here] - first)
+            scored[here] = embedding[own, :, places[0][here], places[1][here]]
+        everywhere = torch.cat([each[:, :, *places].transpose(1, 2) for _, each in _numbered(train, params, embed)])
+        positions = patches.rows * shape.width + patches.columns
+        inverse = torch.from_numpy(np.array(fitted["inverse_covariance"][positions]))
+        images, distances = nearest_images(scored, everywhere, inverse)
+        meaning = "Mahalanobis distance to the nearest training image there; the score is that to their mean"
+        found = Patches(images.numpy(), patches.rows, patches.columns)
+        return Nearest(found, distances.numpy().astype(np.float32), meaning)
 
     def anomaly_maps(
         self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: BaseModel
@@ -261,6 +304,23 @@ class _Embedding:
         return self._model.generate_embedding(
             {name: batch[layer].index_select(1, picks).to(self._device) for name, (layer, picks) in named}
         )
+
+
+def _numbered(features: Features, params: PadimParams, embed: _Embedding) -> Iterator[tuple[int, torch.Tensor]]:
+    """Embeddings (n, C, H, W) of consecutive images, on the CPU, each with the number of the first."""
+    start = 0
+    for batch in features.batches(params.layers, _BATCH):
+        embedding = embed(batch).cpu()
+        yield start, embedding
+        start += len(embedding)
+
+
+def _embed_rows(features: Features, params: PadimParams, embed: _Embedding, shape: _Shape) -> torch.Tensor:
+    """The embeddings of all images, (H, N, C, W): a row's observations lie together, and are fitted twice as fast."""
+    embeddings = torch.empty(shape.height, shape.n_images, params.n_features, shape.width)
+    for start, embedding in _numbered(features, params, embed):
+        embeddings[:, start : start + len(embedding)] = embedding.permute(2, 0, 1, 3)
+    return embeddings
 
 
 def _pad(images: torch.Tensor) -> torch.Tensor:
