@@ -51,7 +51,7 @@ def leave_one_out_distances(observations: Tensor) -> Tensor:
     matrix = deviations.transpose(1, 2) @ deviations / (n - 1) + ridge
     whitened = torch.linalg.solve_triangular(torch.linalg.cholesky(matrix), deviations.transpose(1, 2), upper=False)
     within = whitened.square().sum(dim=1)
-    squared = (n / (n - 1)) ** 2 * (n - 2) / (n - 1) * within / (1 - n / (n - 1) ** 2 * within)
+    squared: Tensor = (n / (n - 1)) ** 2 * (n - 2) / (n - 1) * within / (1 - n / (n - 1) ** 2 * within)
     return squared.sqrt()
 
 

@@ -178,7 +178,8 @@ class PatchCore:
         bank = _bank(context.results, params)
         origin = origins(context.results["coreset"], len(bank)).images
         others = OthersBank(bank, origin, context.features.n_images, params)
-        distances, support = [], []
+        distances: list[NDArray[np.float32]] = []
+        support: list[NDArray[np.float32]] = []
         for embeddings in _embeddings(context, params):
             _, height, width, dimension = embeddings.shape
             for image in embeddings:
