@@ -75,6 +75,12 @@ def explain(study: Study, on_demand: OnDemand, runs: Sequence[Run]) -> Iterator[
         yield known
 
 
+def explained_keys(study: Study) -> list[str]:
+    """The keys of all explanations that are there and answer their runs as they stand today."""
+    found = (explanations_of(study).get(run, study.spec.explain) for run in study.plan.runs)
+    return sorted(each.key for each in found if each is not None)
+
+
 def try_explain(study: Study, answer: Answer, on_demand: OnDemand) -> None:
     """Explain the leads, unless that is done; where it fails, keep the traceback in explain_error.txt.
 
