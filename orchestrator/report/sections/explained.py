@@ -197,7 +197,8 @@ def _said_of_misses(chosen: Setting, own: Sequence[Explanation]) -> Iterator[str
     if meanings:
         yield (
             "Below, the missed defects furthest under their threshold: the highest-scoring patch inside the mask, and "
-            f"the training patch that it is nearest to ({'; '.join(meanings)}). A defect is missed where these look alike."
+            f"the training patch that it is nearest to ({'; '.join(meanings)}). A defect is missed "
+            "where these look alike."
         )
     yield from dict.fromkeys(
         f"{_category(each)}: {each.missed.reason}." for each in own if each.missed.reason and each.defects
