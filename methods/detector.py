@@ -105,3 +105,70 @@ class FitFacts(Protocol):
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
         """Small named figures of the fit at these parameters: {"covering_radius": 1.2}."""
         ...
+
+
+@runtime_checkable
+class LeaveOneOut(Protocol):
+    """A detector that can say how far each image that it was fitted on is from the others.
+
+    Its method declares the step in `Method.leave_one_out`.
+    """
+
+    def leave_one_out(self, context: StepContext) -> Result:
+        """Score every image of the train part by the model without that image.
+
+        Args:
+            context: features of the train part, and the results of the fit steps.
+
+        Returns:
+            Arrays: `image_scores` float32 (N,) and `patch_maps` float32 (N, H, W), in the unit of the last step's.
+
+        Raises:
+            MethodError: nothing is left to compare an image with.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patches:
+    """P patches of the images of a part.
+
+    Attributes:
+        images: int64 (P,), numbers of the images.
+        rows: int64 (P,), on the patch grid.
+        columns: int64 (P,), on the patch grid.
+    """
+
+    images: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nearest:
+    """The training patch that each of P patches is nearest to, as the method measures it.
+
+    Attributes:
+        patches: of the train part.
+        distances: float32 (P,).
+        meaning: what the distance is, for a caption.
+    """
+
+    patches: Patches
+    distances: NDArray[np.float32]
+    meaning: str
+
+
+@runtime_checkable
+class NearestTraining(Protocol):
+    """A detector that can name the training patch behind a score."""
+
+    def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:
+        """Find the training patch that each of these patches is nearest to.
+
+        Args:
+            context: of the last score step: features of the scored part, results of all the steps before.
+            train: features of the part that was fitted on.
+            patches: of the scored part.
+        """
+        ...

@@ -52,6 +52,9 @@ class Method:
         map_params: parameters used only when patch maps are expanded to anomaly maps.
         detector: "package.module:Class" that implements the steps (imported only when something is computed).
         default_space: the default search space for tuning, in the notation of a study file.
+        leave_one_out: the step that scores each image of a train part by a model without it (see
+            `adloc.methods.detector.LeaveOneOut`), a "score" step that reads the fit steps alone; None where the method
+            has none. No run takes it: it explains one.
     """
 
     name: str
@@ -60,3 +63,4 @@ class Method:
     map_params: tuple[str, ...]
     detector: str
     default_space: Mapping[str, Mapping[str, object]]
+    leave_one_out: Step | None = None

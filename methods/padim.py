@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from adloc.methods.detector import Result
+from adloc.methods.detector import Nearest, Patches, Result
 from adloc.methods.errors import MethodError
-from adloc.methods.memory import free_bytes
+from adloc.methods.padim_explaining import check_enough, leave_one_out_distances, nearest_images
+from adloc.methods.padim_memory import BATCH, check_fit_memory, check_score_memory, read_shape
 from adloc.methods.padim_params import PadimParams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import ModuleType
 
     from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
@@ -33,12 +33,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from adloc.methods.detector import Features, StepContext
-
-# Matrix products round differently for 1, 3 or 8 rows. Every batch is therefore padded to this size, and an
-# image's score has the same bits wherever in whatever part it stands.
-_BATCH = 8
-_FLOAT = 4  # bytes of a float32
-_USABLE = 0.9  # of the free memory; the rest is for what is not estimated
+    from adloc.methods.padim_memory import Shape
 
 
 class Padim:
@@ -70,22 +65,14 @@ class Padim:
         """
         params = _as_padim(context.params)
         _check_images(context.features.n_images)
-        shape = _read_shape(context.features, params.layers)
+        shape = read_shape(context.features, params.layers)
         _check_channels(sum(shape.channels), params)
-        _check_fit_memory(shape, params.n_features, context.device)
+        check_fit_memory(shape, params.n_features, context.device)
 
         model = _build_model(shape.channels, params.n_features, context.seed)
         embed = _Embedding(shape.channels, params.layers, model.idx, context.device)
         n_images, n_positions, n_kept = shape.n_images, shape.height * shape.width, params.n_features
-        # Rows of the grid first: a row's observations then lie together, which makes the fit twice as fast.
-        embeddings = torch.empty(shape.height, n_images, n_kept, shape.width)  # (H, N, C, W)
-        start = 0
-        for batch in context.features.batches(params.layers, _BATCH):
-            embedding = embed(batch)  # (n, C, H, W)
-            stop = start + len(embedding)
-            embeddings[:, start:stop] = embedding.permute(2, 0, 1, 3)
-            start = stop
-
+        embeddings = _embed_rows(context.features, params, embed, shape)
         mean = np.empty((n_kept, n_positions), np.float32)
         inverse_covariance = np.empty((n_positions, n_kept, n_kept), np.float32)
         for row, observations in enumerate(embeddings):  # (N, C, W)
@@ -118,9 +105,9 @@ class Padim:
         params = _as_padim(context.params)
         features, device = context.features, context.device
         fitted = context.results["gaussian"].arrays
-        shape = _read_shape(features, params.layers)
+        shape = read_shape(features, params.layers)
         _check_blur(params.smoothing_sigma, features.image_size)
-        _check_score_memory(shape, len(fitted["idx"]), features.image_size, device)
+        check_score_memory(shape, len(fitted["idx"]), features.image_size, device)
 
         embed = _Embedding(shape.channels, params.layers, torch.from_numpy(np.array(fitted["idx"])), device)
         statistics = [_share(fitted["mean"]).to(device), _share(fitted["inverse_covariance"]).to(device)]
@@ -128,15 +115,65 @@ class Padim:
         patch_maps = np.empty((shape.n_images, shape.height, shape.width), np.float32)
         image_scores = np.empty(shape.n_images, np.float32)
         start = 0
-        for batch in features.batches(params.layers, _BATCH):
+        for batch in features.batches(params.layers, BATCH):
             embedding = embed(batch)
             n = len(embedding)
-            distances = generator.compute_distance(_pad(embedding), statistics)  # (_BATCH, 1, H, W)
+            distances = generator.compute_distance(_pad(embedding), statistics)  # (BATCH, 1, H, W)
             maps = generator.smooth_anomaly_map(generator.up_sample(distances, features.image_size))
             patch_maps[start : start + n] = distances[:n, 0].cpu().numpy()
             image_scores[start : start + n] = _reduce(maps, params.image_score)[:n].cpu().numpy()
             start += n
         return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
+
+    def leave_one_out(self, context: StepContext) -> Result:
+        """Score every training image by the Gaussians that are fitted to the others; see `leave_one_out_distances`.
+
+        Takes the memory of a fit, and about its time.
+
+        Returns:
+            `patch_maps` and `image_scores` as `scores` gives them.
+
+        Raises:
+            MethodError: fewer than three images, a blur that reaches over the image, or too little memory.
+        """
+        params = _as_padim(context.params)
+        features, device = context.features, context.device
+        check_enough(features.n_images)
+        shape = read_shape(features, params.layers)
+        _check_blur(params.smoothing_sigma, features.image_size)
+        check_fit_memory(shape, params.n_features, device)
+
+        idx = torch.from_numpy(np.array(context.results["gaussian"].arrays["idx"]))
+        embeddings = _embed_rows(features, params, _Embedding(shape.channels, params.layers, idx, device), shape)
+        patch_maps = np.empty((shape.n_images, shape.height, shape.width), np.float32)
+        for row, observations in enumerate(embeddings):  # (N, C, W)
+            distances = leave_one_out_distances(observations.to(device).permute(2, 0, 1))
+            patch_maps[:, row] = distances.T.cpu().numpy()
+        maps = self.anomaly_maps(patch_maps, features.image_size, params)
+        image_scores = _reduce(torch.from_numpy(maps).unsqueeze(1), params.image_score).numpy()
+        return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
+
+    def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:
+        """The training image that is nearest to each patch at the patch's own position, the only one PaDiM looks at."""
+        params = _as_padim(context.params)
+        fitted = context.results["gaussian"].arrays
+        shape = read_shape(train, params.layers)
+        idx = torch.from_numpy(np.array(fitted["idx"]))
+        embed = _Embedding(shape.channels, params.layers, idx, context.device)
+        places = torch.from_numpy(patches.rows), torch.from_numpy(patches.columns)
+
+        scored = torch.empty(len(patches.images), len(idx))
+        for first, embedding in _numbered(context.features, params, embed):
+            here = np.flatnonzero((patches.images >= first) & (patches.images < first + len(embedding)))
+            own = torch.from_numpy(patches.images[here] - first)
+            scored[here] = embedding[own, :, places[0][here], places[1][here]]
+        everywhere = torch.cat([each[:, :, *places].transpose(1, 2) for _, each in _numbered(train, params, embed)])
+        positions = patches.rows * shape.width + patches.columns
+        inverse = torch.from_numpy(np.array(fitted["inverse_covariance"][positions]))
+        images, distances = nearest_images(scored, everywhere, inverse)
+        meaning = "Mahalanobis distance to the nearest training image there; the score is that to their mean"
+        found = Patches(images.numpy(), patches.rows, patches.columns)
+        return Nearest(found, distances.numpy().astype(np.float32), meaning)
 
     def anomaly_maps(
         self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: BaseModel
@@ -150,8 +187,8 @@ class Padim:
         _check_blur(sigma, size)
         generator = _build_generator(sigma)
         maps = np.empty((len(patch_maps), *size), np.float32)
-        for start in range(0, len(patch_maps), _BATCH):
-            part = torch.from_numpy(np.array(patch_maps[start : start + _BATCH])).unsqueeze(1)
+        for start in range(0, len(patch_maps), BATCH):
+            part = torch.from_numpy(np.array(patch_maps[start : start + BATCH])).unsqueeze(1)
             blurred = generator.smooth_anomaly_map(generator.up_sample(_pad(part), size))
             maps[start : start + len(part)] = blurred[: len(part), 0].numpy()
         return maps
@@ -165,31 +202,12 @@ class Padim:
         return sum(array.nbytes for array in results["gaussian"].arrays.values())
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """N, the channels of every layer, the values of all of them for one image, and the first layer's grid."""
-
-    n_images: int
-    channels: tuple[int, ...]
-    n_values: int
-    height: int
-    width: int
-
-
 def _as_padim(params: BaseModel) -> PadimParams:
     """Narrow the type; other parameters are a bug of the caller."""
     if not isinstance(params, PadimParams):
         message = f"PaDiM was given {type(params).__name__}"
         raise TypeError(message)
     return params
-
-
-def _read_shape(features: Features, layers: Sequence[str]) -> _Shape:
-    """Read one image's features for their shapes."""
-    first = next(iter(features.batches(layers, 1)))
-    channels = tuple(first[layer].shape[1] for layer in layers)
-    n_values = sum(first[layer].numel() for layer in layers)
-    return _Shape(features.n_images, channels, n_values, *first[layers[0]].shape[-2:])
 
 
 def _import_anomalib() -> ModuleType:
@@ -263,9 +281,26 @@ class _Embedding:
         )
 
 
+def _numbered(features: Features, params: PadimParams, embed: _Embedding) -> Iterator[tuple[int, torch.Tensor]]:
+    """Embeddings (n, C, H, W) of consecutive images, on the CPU, each with the number of the first."""
+    start = 0
+    for batch in features.batches(params.layers, BATCH):
+        embedding = embed(batch).cpu()
+        yield start, embedding
+        start += len(embedding)
+
+
+def _embed_rows(features: Features, params: PadimParams, embed: _Embedding, shape: Shape) -> torch.Tensor:
+    """The embeddings of all images, (H, N, C, W): a row's observations lie together, and are fitted twice as fast."""
+    embeddings = torch.empty(shape.height, shape.n_images, params.n_features, shape.width)
+    for start, embedding in _numbered(features, params, embed):
+        embeddings[:, start : start + len(embedding)] = embedding.permute(2, 0, 1, 3)
+    return embeddings
+
+
 def _pad(images: torch.Tensor) -> torch.Tensor:
-    """Append zeros up to _BATCH entries along the first axis."""
-    missing = _BATCH - len(images)
+    """Append zeros up to BATCH entries along the first axis."""
+    missing = BATCH - len(images)
     return torch.cat([images, images.new_zeros(missing, *images.shape[1:])]) if missing else images
 
 
@@ -315,56 +350,3 @@ def _check_blur(sigma: float, size: tuple[int, int]) -> None:
             "the blur's reach, 4 sigma, must be less than either side of the map",
             f"use {room // 4} or less, or a larger image.size",
         )
-
-
-def _check_fit_memory(shape: _Shape, n_features: int, device: torch.device) -> None:
-    """Refuse a fit that does not fit."""
-    positions = shape.height * shape.width
-
-    def kept(n: int) -> int:
-        return _FLOAT * positions * (shape.n_images * n + n * n + n)
-
-    def working(n: int) -> int:
-        row = shape.width * (4 * n * n + 2 * shape.n_images * n)
-        return _embedding_bytes(shape, n) + _FLOAT * row
-
-    if device.type == "cpu":
-        _check_memory("fit", lambda n: kept(n) + working(n), n_features, shape, device)
-    else:
-        _check_memory("fit", kept, n_features, shape, torch.device("cpu"))
-        _check_memory("fit", working, n_features, shape, device)
-
-
-def _check_score_memory(shape: _Shape, n_features: int, size: tuple[int, int], device: torch.device) -> None:
-    """Refuse a scoring that does not fit; on the CPU the model is mapped from its file and costs nothing."""
-    positions = shape.height * shape.width
-
-    def needed(n: int) -> int:
-        model = 0 if device.type == "cpu" else positions * (n * n + n)
-        distances = 4 * _BATCH * n * positions
-        maps = 4 * _BATCH * size[0] * size[1]
-        return _embedding_bytes(shape, n) + _FLOAT * (model + distances + maps)
-
-    _check_memory("score", needed, n_features, shape, device)
-
-
-def _embedding_bytes(shape: _Shape, n_features: int) -> int:
-    """Estimate what making one batch of embeddings takes; anomalib concatenates, then selects."""
-    return _FLOAT * _BATCH * (shape.n_values + 3 * n_features * shape.height * shape.width)
-
-
-def _check_memory(
-    verb: str, estimate: Callable[[int], int], n_features: int, shape: _Shape, device: torch.device
-) -> None:
-    """Compare an estimate, a function of n_features, with the free memory."""
-    free = free_bytes(device)
-    if free is None or estimate(n_features) <= _USABLE * free:
-        return
-    fitting = next((n for n in range(n_features, 0, -1) if estimate(n) <= _USABLE * free), 0)
-    lower = f"lower n_features to {fitting} or less" if fitting else "no n_features is low enough"
-    raise MethodError(
-        f"padim: to {verb} {shape.n_images} images on a {shape.height} x {shape.width} grid with n_features "
-        f"{n_features} takes {estimate(n_features) / 1e9:.3g} GB, and {device} has {free / 1e9:.3g} GB free",
-        f"it must take at most {_USABLE:.0%} of the free memory",
-        f"{lower}; or lower image.size, or leave out the first of layers for a coarser grid",
-    )

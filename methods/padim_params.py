@@ -65,6 +65,7 @@ PADIM = Method(
         Step(name="scores", part="score", params=("smoothing_sigma", "image_score")),
     ),
     map_params=("smoothing_sigma",),
+    leave_one_out=Step(name="leave_one_out", part="score", params=("smoothing_sigma", "image_score")),
     detector="adloc.methods.padim:Padim",
     default_space={
         # EfficientNet-Lite0 has 176 channels in these layers, so every choice is valid with every backbone.

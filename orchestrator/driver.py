@@ -14,6 +14,7 @@ from adloc.answer.claim import read_claims
 from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
 from adloc.conditions import AXES
+from adloc.explain.boundary import explanations_of, try_explain
 from adloc.ledger import open_test
 from adloc.plan import sources
 from adloc.record.records import write_json
@@ -76,6 +77,7 @@ def run_study(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: b
         if not todo and _is_tracked(study, answer):
             reporter.study_started(study.plan, len(study.plan.runs))
             write_answer(answer, folder)
+            try_explain(study, answer, on_demand)
             try_report(study)
             return Outcome(len(study.plan.runs), 0, 0, 0)
         return _run(study, todo, on_demand, reporter, fresh=fresh)
@@ -120,6 +122,7 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
         tracking.retire(_replaced(study, answer, known.values(), tracking.shown()))
         n_failed = sum(row["status"] == "failed" for row in answer.rows)
         status = "FAILED" if n_failed else "FINISHED"
+        try_explain(study, answer, on_demand)
         report = try_report(study)
     finally:
         shown = (report.page, *report.key_figures) if report else ()
@@ -165,13 +168,19 @@ def _replaced(study: Study, answer: Answer, known: Iterable[RunRecord], shown: s
 
 
 def forget(study: Study, store: Store) -> None:
-    """Drop the stages of this study, those of its trials too, and set its records aside."""
+    """Drop the stages and explanations of this study, the stages of its trials too, and set its records aside."""
+    from adloc.explain.suspicious import leave_one_out_stage
+
     tried = (stage for state in study.searches for stage in state.tried_stages())
     for stage in (*study.plan.stages.values(), *tried):
         for key in stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,):
             store.remove(stage.kind, key)
     for run in study.plan.runs:
         study.records.supersede(run.run_id)
+        explaining = leave_one_out_stage(run)
+        if explaining is not None:
+            store.remove(explaining.kind, explaining.key)
+    explanations_of(study).clear()
 
 
 @contextmanager

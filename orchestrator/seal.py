@@ -55,11 +55,11 @@ class Seal(BaseModel):
 def plan_content(plan: Plan) -> Content:
     """What bears on the figures of a study: "study" (the file), "runs" (ids) and "parts" (digests).
 
-    Left out are what changes no figure (description, number of heatmaps, where the images lie) and defaults, so that
-    a later version's new key breaks no seal; a run's id holds every hyperparameter. Runs of tuned settings are left
-    out too: they are found on the validation part, after the search that the file describes was sealed.
+    Left out are what changes no figure (description, heatmaps, explanations, where the images lie) and defaults, so
+    that a later version's new key breaks no seal; a run's id holds every hyperparameter. Runs of tuned settings are
+    left out too: they are found on the validation part, after the search that the file describes was sealed.
     """
-    spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"description", "heatmaps"})
+    spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"description", "heatmaps", "explain"})
     spec["dataset"] = {k: v for k, v in spec["dataset"].items() if k != "root"}
     runs: list[JsonValue] = [
         *sorted(run.run_id for run in plan.runs if not run.variant.setting.startswith(TUNED)),

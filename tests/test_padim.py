@@ -17,7 +17,7 @@ import torch
 from pydantic import ValidationError
 from scipy.spatial.distance import mahalanobis
 
-from adloc.methods import memory, padim
+from adloc.methods import memory, padim, padim_memory
 from adloc.methods.detector import Result, StepContext
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
@@ -192,7 +192,7 @@ def test_a_fit_beyond_the_free_memory_is_refused_with_a_choice_that_fits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The error names the largest n_features that fits: with it the fit begins, with one more it does not."""
-    monkeypatch.setattr(padim, "free_bytes", lambda _: 4_000_000)
+    monkeypatch.setattr(padim_memory, "free_bytes", lambda _: 4_000_000)
     with pytest.raises(MethodError, match=r"n_features 30 takes .* GB, and cpu has 0\.004 GB free") as caught:
         fit(noise(4))
     largest = int(caught.value.remedy.split()[3])
@@ -207,7 +207,7 @@ def test_a_fit_beyond_the_free_memory_is_refused_with_a_choice_that_fits(
 @pytest.mark.usefixtures("_without_anomalib")
 def test_without_any_fitting_choice_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """When even one feature is too much, n_features is not offered as the way out."""
-    monkeypatch.setattr(padim, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(padim_memory, "free_bytes", lambda _: 1000)
     with pytest.raises(MethodError, match=r"no n_features is low enough; or lower image\.size"):
         fit(noise(4))
 
@@ -215,7 +215,7 @@ def test_without_any_fitting_choice_the_error_says_so(monkeypatch: pytest.Monkey
 @pytest.mark.usefixtures("_without_anomalib")
 def test_unknown_free_memory_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system does not tell its free memory, the fit is tried."""
-    monkeypatch.setattr(padim, "free_bytes", lambda _: None)
+    monkeypatch.setattr(padim_memory, "free_bytes", lambda _: None)
     with pytest.raises(BegunError):
         fit(noise(4))
 

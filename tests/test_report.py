@@ -108,7 +108,7 @@ def test_page_has_the_sections_that_the_study_has_data_for(page: str) -> None:
     found = re.findall(r'<section id="([\w-]+)">', page)
     assert found == [
         "answer", "protocol", "operating", "leaderboard", "comparisons", "robustness", "scores", "curves", "trade-offs",
-        "gallery", "hardest", "defect-types", "shift", "paper", "provenance",
+        "gallery", "hardest", "defect-types", "why-missed", "suspicious", "shift", "paper", "provenance",
     ]  # fmt: skip
     assert "Does the threshold of &lt;this &amp; that&gt; survive?" in page
     assert "<this" not in page

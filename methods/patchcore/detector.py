@@ -17,6 +17,7 @@ from adloc.methods.detector import Result
 from adloc.methods.embedding import embed, embed_projected, embed_some
 from adloc.methods.errors import MethodError
 from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix
+from adloc.methods.patchcore.explaining import OthersBank, nearest_entries, origins
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.methods.patchcore.score import score_images, weigh_every_patch, weigh_max_patch
 from adloc.methods.patchcore.search import MemoryBank, Neighbours
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from torch import Tensor
 
-    from adloc.methods.detector import StepContext
+    from adloc.methods.detector import Features, Nearest, Patches, StepContext
 
 # Images embedded at a time. Few, so that what is made on the way stays below the 32 MB from which on glibc asks the
 # system for fresh pages each time: 1.5 ms an image of ResNet-50's shapes on one core, instead of 5.7 ms for 16.
@@ -163,21 +164,34 @@ class PatchCore:
         """
         params = _own(context.params)
         arrays = context.results["search"].arrays
-        k = min(params.neighbours, arrays["distances"].shape[-1])
-        if k == 1 and params.reweight != "none":
-            raise MethodError(
-                "the memory bank has 1 entry",
-                f"reweight {params.reweight} needs at least 2: with a single one every weight is 0",
-                "raise coreset_ratio, or use reweight: none",
-            )
-        distances = arrays["distances"][..., :k].astype(np.float32, copy=False)
-        weighted = params.reweight == "every_patch"
-        patch_maps = weigh_every_patch(distances) if weighted else distances[..., 0].copy()
-        image_scores = score_images(patch_maps, params.image_score)
-        if params.reweight == "max_patch":
-            weights = weigh_max_patch(arrays["support"][:, :k].astype(np.float32, copy=False))
-            image_scores = (weights * image_scores).astype(np.float32)
-        return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
+        return _weighed(arrays["distances"], arrays["support"], params)
+
+    def leave_one_out(self, context: StepContext) -> Result:
+        """Score every training image by the bank without the entries that come from it, weighed as the run's scores.
+
+        As long as a search of as many images: each is searched in a bank of its own. See `OthersBank`.
+
+        Raises:
+            MethodError: nearly all entries of the bank are of one image.
+        """
+        params = _own(context.params)
+        bank = _bank(context.results, params)
+        origin = origins(context.results["coreset"], len(bank)).images
+        others = OthersBank(bank, origin, context.features.n_images, params)
+        distances: list[NDArray[np.float32]] = []
+        support: list[NDArray[np.float32]] = []
+        for embeddings in _embeddings(context, params):
+            _, height, width, dimension = embeddings.shape
+            for image in embeddings:
+                found, around = others.find(len(distances), image.reshape(-1, dimension), context.device)
+                distances.append(found.reshape(height, width, -1))
+                support.append(around)
+        return _weighed(np.stack(distances), np.concatenate(support), params)
+
+    def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:  # noqa: ARG002
+        """The bank entry that is nearest to each patch, and the training patch that it is the embedding of."""
+        results = context.results
+        return nearest_entries(results["search"], results["coreset"], patches, _own(context.params).metric)
 
     def anomaly_maps(
         self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: BaseModel
@@ -201,6 +215,24 @@ class PatchCore:
         n_entries = len(_bank(results, _own(params)))
         radius = np.asarray(results["coreset"].arrays["radius"])
         return {"n_entries": float(n_entries), "covering_radius": float(radius[n_entries - 1])}
+
+
+def _weighed(all_distances: NDArray[np.float32], support: NDArray[np.float32], params: PatchCoreParams) -> Result:
+    """Patch maps and image scores of distances (N, H, W, K or more) and of the support (N, K or more)."""
+    k = min(params.neighbours, all_distances.shape[-1])
+    if k == 1 and params.reweight != "none":
+        raise MethodError(
+            "the memory bank has 1 entry",
+            f"reweight {params.reweight} needs at least 2: with a single one every weight is 0",
+            "raise coreset_ratio, or use reweight: none",
+        )
+    distances = all_distances[..., :k].astype(np.float32, copy=False)
+    patch_maps = weigh_every_patch(distances) if params.reweight == "every_patch" else distances[..., 0].copy()
+    image_scores = score_images(patch_maps, params.image_score)
+    if params.reweight == "max_patch":
+        weights = weigh_max_patch(support[:, :k].astype(np.float32, copy=False))
+        image_scores = (weights * image_scores).astype(np.float32)
+    return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
 
 
 def _own(params: BaseModel) -> PatchCoreParams:

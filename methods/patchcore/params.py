@@ -150,6 +150,9 @@ PATCHCORE = Method(
         Step(name="scores", part="score", params=("neighbours", "reweight", "image_score")),
     ),
     map_params=("smoothing_sigma",),
+    leave_one_out=Step(
+        name="leave_one_out", part="score", params=("coreset_ratio", "neighbours", "reweight", "image_score")
+    ),
     detector="adloc.methods.patchcore.detector:PatchCore",
     default_space={
         "coreset_ratio": {"low": 0.01, "high": 0.25, "log": True},

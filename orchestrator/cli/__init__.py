@@ -9,6 +9,7 @@ import click
 
 import adloc
 from adloc.cli.data import data
+from adloc.cli.explain import explain
 from adloc.cli.options import AS_JSON, OK, STORAGE, WORKSPACE, WRONG, fields, find_workspace, user_errors
 from adloc.cli.seal import seal
 from adloc.cli.store import store
@@ -27,6 +28,7 @@ def cli() -> None:
 
 
 study.add_command(seal)
+study.add_command(explain)
 cli.add_command(study)
 cli.add_command(data)
 cli.add_command(store)

@@ -147,7 +147,7 @@ def run(
         print_searches(prepared)
         print_where(prepared, outcome)
         _print_seal(prepared)
-    _warn_of_no_report(prepared)
+    _warn_of_what_failed(prepared)
     sys.exit(FAILED if outcome.n_failed else OK)
 
 
@@ -283,11 +283,13 @@ def _warn_of_random_weights(prepared: Study) -> None:
             click.echo(f"WARNING: {backbone} has {place} weights: its figures mean nothing", err=True)
 
 
-def _warn_of_no_report(prepared: Study) -> None:
-    from adloc.report.boundary import complaint
+def _warn_of_what_failed(prepared: Study) -> None:
+    from adloc.explain import boundary as explaining
+    from adloc.report import boundary as reporting
 
-    if why := complaint(prepared):
-        click.echo(f"WARNING: {why}", err=True)
+    for why in (explaining.complaint(prepared), reporting.complaint(prepared)):
+        if why:
+            click.echo(f"WARNING: {why}", err=True)
 
 
 def _seal_json(prepared: Study) -> dict[str, Any]:

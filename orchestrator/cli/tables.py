@@ -19,11 +19,13 @@ from adloc.tuning.state import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from adloc.answer.answer import Answer
     from adloc.answer.claim import Claim
     from adloc.answer.results import Cell, Row
     from adloc.driver import Outcome
+    from adloc.explain.explanation import Explanation
     from adloc.plan import Plan
     from adloc.study import DataCheck, Study
 
@@ -262,3 +264,18 @@ def _console() -> Console:
     """To stdout; wide enough for every column when stdout is no terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=250)
+
+
+def describe_explanation(explanation: Explanation, folder: Path) -> str:
+    """What is suspicious and what was missed, and where the pictures are."""
+    training, missed = explanation.training, explanation.missed
+    lines = [f"{explanation.run_id}: {folder}"]
+    if training.images:
+        lines.append(f"  {training.n_outstanding} of {training.n_images} training images stand out; the furthest:")
+        lines += [f"    {i.picture}  {i.name}  score {i.score:.4g}" for i in training.images]
+    elif training.reason:
+        lines.append(f"  training images: {training.reason}")
+    lines += [f"    {d.picture}  {d.name}  missed, nearest to {d.nearest}" for d in missed.defects]
+    if missed.reason:
+        lines.append(f"  missed defects: {missed.reason}")
+    return "\n".join(lines)

@@ -8,16 +8,34 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from adloc.record.located import tone, verdict_words
+from adloc.record.panels import (
+    CONTOUR,
+    DEFECT,
+    FAINT,
+    GAP,
+    HEAD,
+    INK,
+    MARGIN,
+    TITLE,
+    WHITE,
+    blended,
+    fitted,
+    font_of,
+    grown,
+    lay_out,
+    outline,
+    panel_size,
+    resized,
+    touched,
+)
 from adloc.record.png import encode_png
 
 if TYPE_CHECKING:
@@ -53,12 +71,6 @@ _COLOUR_STOPS = (
     (0.82, (226, 74, 28)),
     (1.00, (128, 4, 20)),
 )
-_INK, _FAINT, _PAPER, _WHITE = (28, 30, 34), (104, 108, 116), (245, 246, 248), (255, 255, 255)
-_DEFECT, _CONTOUR, _HALO = (60, 235, 110), _WHITE, (16, 16, 20)
-_PANEL = 264  # square root of a panel's area, pixels
-_LONGEST = 2 * _PANEL  # of a panel's sides
-_MARGIN, _GAP, _HEAD, _TITLE = 10, 8, 40, 20
-_NARROWEST = 640  # room for the caption
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,36 +176,29 @@ def render(
         scale: of the model's scores; written into the picture's `info` too, as "low anchor high".
         caption: what to write above.
     """
-    width, height = _panel_size(image.shape[1], image.shape[0])
-    picture = np.asarray(_resized(image, width, height), dtype=np.uint8)
-    scores = np.asarray(_resized(anomaly_map, width, height), dtype=np.float32)
-    truth = _touched(mask, width, height)
+    width, height = panel_size(image.shape[1], image.shape[0])
+    picture = np.asarray(resized(image, width, height), dtype=np.uint8)
+    scores = np.asarray(resized(anomaly_map, width, height), dtype=np.float32)
+    truth = touched(mask, width, height)
     colours = scale.colours(scores)
-    overlay = _blended(picture, colours, scale.positions(scores))
+    overlay = blended(picture, colours, scale.positions(scores))
     if caption.threshold is not None:
-        _outline(overlay, (scores >= caption.threshold).astype(np.uint8), _CONTOUR)
+        outline(overlay, (scores >= caption.threshold).astype(np.uint8), CONTOUR)
     outlined = picture.copy()
-    _outline(outlined, _grown(truth), _DEFECT)
+    outline(outlined, grown(truth), DEFECT)
     panels = (
         ("image", picture),
         ("anomaly map", colours),
         ("overlay" if caption.threshold is None else "threshold, outlined", overlay),
         ("defect, outlined" if truth.any() else "no mask" if caption.anomalous else "no defect", outlined),
     )
-    total = max(_NARROWEST, 2 * _MARGIN + len(panels) * width + (len(panels) - 1) * _GAP)
-    strip = np.full((_HEAD + _TITLE + height + _MARGIN, total, 3), _PAPER, dtype=np.uint8)
-    lefts = [_MARGIN + index * (width + _GAP) for index in range(len(panels))]
-    for left, (_, panel) in zip(lefts, panels, strict=True):
-        strip[_HEAD + _TITLE : _HEAD + _TITLE + height, left : left + width] = panel
-    result = Image.fromarray(strip)
+    result = lay_out(panels)
     result.info |= {"panel_width": str(width), "scale": f"{scale.low!r} {scale.anchor!r} {scale.high!r}"}
     if caption.contour is not None:
         result.info["contour"] = caption.contour
     draw = ImageDraw.Draw(result)
-    for left, (title, _) in zip(lefts, panels, strict=True):
-        draw.text((left, _HEAD + _TITLE - 5), _fitted(title, width, 12), _FAINT, _font(12), anchor="ls")
-    legend_left = _draw_legend(result, draw, scale, has_threshold=caption.threshold is not None)
-    _draw_caption(draw, caption, legend_left - 2 * _GAP)
+    legend_left = draw_legend(result, draw, scale, has_threshold=caption.threshold is not None)
+    _draw_caption(draw, caption, legend_left - 2 * GAP)
     return result
 
 
@@ -232,9 +237,9 @@ def read_panels(path: Path) -> Panels:
         width = strip.info.get("panel_width")
         n_panels = 4
         # the width is written in strips narrower than the caption; others are full
-        wide = int(width) if width else (strip.width - 2 * _MARGIN - (n_panels - 1) * _GAP) // n_panels
-        top, bottom = _HEAD + _TITLE, strip.height - _MARGIN
-        lefts = [_MARGIN + i * (wide + _GAP) for i in range(n_panels)]
+        wide = int(width) if width else (strip.width - 2 * MARGIN - (n_panels - 1) * GAP) // n_panels
+        top, bottom = HEAD + TITLE, strip.height - MARGIN
+        lefts = [MARGIN + i * (wide + GAP) for i in range(n_panels)]
         contour = str(strip.info.get("contour", ""))
         picture, anomaly_map, overlay, truth = (strip.crop((left, top, left + wide, bottom)) for left in lefts)
         return Panels(picture, anomaly_map, overlay, truth, contour)
@@ -321,86 +326,31 @@ def _colour_table() -> Pixels:
     return np.asarray(np.rint(np.stack(channels, axis=1)), dtype=np.uint8)
 
 
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font: the same on every machine."""
-    return ImageFont.load_default(size)
-
-
-def _panel_size(width: int, height: int) -> tuple[int, int]:
-    """(width, height) of a panel with the image's proportions."""
-    factor = min(_PANEL / math.sqrt(width * height), _LONGEST / max(width, height))
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _resized(
-    array: NDArray[np.uint8] | NDArray[np.floating], width: int, height: int
-) -> NDArray[np.integer | np.floating]:
-    shrinks = width < array.shape[1]
-    return cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def _touched(mask: NDArray[np.bool_], width: int, height: int) -> Pixels:
-    """1 wherever a defect pixel falls, so that shrinking loses no small defect."""
-    shrinks = width < mask.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-    return (cv2.resize(mask.astype(np.float32), (width, height), interpolation=method) > 0).astype(np.uint8)
-
-
-def _grown(mask: Pixels) -> Pixels:
-    """Five pixels larger on every side: a line on the border itself would hide a thin defect."""
-    return np.asarray(cv2.dilate(mask, np.ones((11, 11), dtype=np.uint8)), dtype=np.uint8)
-
-
-def _blended(picture: Pixels, colours: Pixels, positions: NDArray[np.float64]) -> Pixels:
-    """Colours over the grey image; the warmer, the more opaque."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    opacity = (0.1 + 0.65 * positions)[..., None].astype(np.float32)
-    return (grey + opacity * (colours - grey)).astype(np.uint8)
-
-
-def _outline(picture: Pixels, inside: Pixels, colour: tuple[int, int, int]) -> None:
-    """Draw the border of the non-zero pixels into the picture, with a dark halo to show on any ground."""
-    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, contours, -1, _HALO, 3, cv2.LINE_AA)
-    cv2.drawContours(picture, contours, -1, colour, 1, cv2.LINE_AA)
-
-
-def _fitted(text: str, width: int, size: int) -> str:
-    """The text, cut with an ellipsis where it is wider than `width` pixels."""
-    font = _font(size)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text.rstrip(" ,") + "..."
-
-
 def _draw_caption(draw: ImageDraw.ImageDraw, caption: Caption, right: int) -> None:
     """The verdict on its colour, then the image's name, its score and the threshold."""
-    font, middle = _font(15), _HEAD // 2 + 1
+    font, middle = font_of(15), HEAD // 2 + 1
     doubtful = tone(caption.words) == "doubtful"
-    end = _MARGIN + font.getlength(caption.words) + 16
-    box = (_MARGIN, middle - 12, end, middle + 12)
+    end = MARGIN + font.getlength(caption.words) + 16
+    box = (MARGIN, middle - 12, end, middle + 12)
     draw.rounded_rectangle(box, radius=5, fill=_DOUBTFUL if doubtful else _VERDICT_COLOURS[caption.verdict])
-    draw.text((_MARGIN + 8, middle), caption.words, _WHITE, font, anchor="lm")
+    draw.text((MARGIN + 8, middle), caption.words, WHITE, font, anchor="lm")
     text = f"{caption.name}   score {caption.score:.4g}"
     if caption.threshold is not None:
         text += f"   threshold {caption.threshold:.4g}"
     left = int(end) + 10
-    draw.text((left, middle), _fitted(text, right - left, 15), _INK, font, anchor="lm")
+    draw.text((left, middle), fitted(text, right - left, 15), INK, font, anchor="lm")
 
 
-def _draw_legend(result: Image.Image, draw: ImageDraw.ImageDraw, scale: ColourScale, *, has_threshold: bool) -> int:
+def draw_legend(result: Image.Image, draw: ImageDraw.ImageDraw, scale: ColourScale, *, has_threshold: bool) -> int:
     """The colour bar with its three scores, at the right; its left end."""
-    font, length, thick, top = _font(11), 150, 10, 8
-    left = result.width - _MARGIN - length
+    font, length, thick, top = font_of(11), 150, 10, 8
+    left = result.width - MARGIN - length
     bar = np.broadcast_to(_colour_table()[np.linspace(0, 255, length).astype(np.uint8)], (thick, length, 3))
     result.paste(Image.fromarray(np.ascontiguousarray(bar)), (left, top))
     middle, below = left + length // 2, top + thick + 12
-    draw.text((left, below), f"{scale.low:.3g}", _FAINT, font, anchor="ls")
-    draw.text((middle, below), f"{scale.anchor:.3g}", _INK if has_threshold else _FAINT, font, anchor="ms")
-    draw.text((left + length, below), f"{scale.high:.3g}", _FAINT, font, anchor="rs")
+    draw.text((left, below), f"{scale.low:.3g}", FAINT, font, anchor="ls")
+    draw.text((middle, below), f"{scale.anchor:.3g}", INK if has_threshold else FAINT, font, anchor="ms")
+    draw.text((left + length, below), f"{scale.high:.3g}", FAINT, font, anchor="rs")
     if has_threshold:
-        draw.line((middle, top - 3, middle, top + thick + 2), fill=_INK, width=1)
+        draw.line((middle, top - 3, middle, top + thick + 2), fill=INK, width=1)
     return left

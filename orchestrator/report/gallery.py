@@ -13,6 +13,7 @@ from PIL import Image
 from adloc.answer.material import REGIME_TITLES
 from adloc.record.heatmaps import Caption, read_panels
 from adloc.record.located import tone, verdict_words
+from adloc.record.panels import HEAD
 from adloc.regimes import REGIMES
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_PICTURES = 360  # strips; about 9 kB each
 SIDE = 200  # longest side of a panel, pixels
+STRIP = 820  # width of a strip of an explanation, pixels
 QUALITY = 62
 GAP = 3
 HARDEST = 12
@@ -198,6 +200,15 @@ def _encode(path: Path, *, with_input: bool) -> _Encoded:
 
 def _domain(finding: Finding) -> str:
     return REGIMES[finding.record.regime].evaluation  # type: ignore[index]  # a record's regime is one of the spec's
+
+
+def strip_uri(path: Path) -> str:
+    """A strip of panels as a data URI, without the line of text above and made smaller."""
+    with Image.open(path) as strip:
+        below = strip.convert("RGB").crop((0, HEAD, strip.width, strip.height))
+    factor = min(1.0, STRIP / below.width)
+    size = max(1, round(below.width * factor)), max(1, round(below.height * factor))
+    return _uri(below.resize(size, Image.Resampling.LANCZOS))
 
 
 def _pair(left: Image.Image, right: Image.Image) -> Image.Image:

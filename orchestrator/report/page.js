@@ -79,7 +79,7 @@
   // A picture, larger.
   const zoom = document.getElementById("zoom");
   document.addEventListener("click", (event) => {
-    if (event.target.matches(".views img, .pairs img")) { zoom.firstElementChild.src = event.target.src; zoom.firstElementChild.alt = event.target.alt; zoom.showModal(); }
+    if (event.target.matches(".views img, .pairs img, .strips img")) { zoom.firstElementChild.src = event.target.src; zoom.firstElementChild.alt = event.target.alt; zoom.showModal(); }
     else if (event.target.closest("#zoom")) zoom.close();
   });
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import adloc
 from adloc.answer.answer import find_answer, write_answer
 from adloc.answer.results import current
+from adloc.explain.boundary import explained_keys
 from adloc.keys import content_key
 from adloc.record.records import write_json
 
@@ -122,7 +123,8 @@ def _state(study: Study, records: Sequence[RunRecord], folder: Path) -> str:
     trials = sorted(f"{p.name}:{p.stat().st_mtime_ns}" for p in (folder / "trials").rglob("*.json"))
     shown = [[r.run_id, r.key, r.status, r.started] for r in records]
     spec = study.spec.resolved()
-    return content_key(["report", VERSION, adloc.__version__, spec, len(study.plan.runs), shown, trials])
+    explained = explained_keys(study)
+    return content_key(["report", VERSION, adloc.__version__, spec, len(study.plan.runs), shown, trials, explained])
 
 
 def _read_state(folder: Path) -> dict[str, list[str] | str] | None:

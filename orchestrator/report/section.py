@@ -30,6 +30,19 @@ NOISE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of the page.
+
+    Attributes:
+        uri: a data URI.
+        caption: what it shows.
+    """
+
+    uri: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """A part of the page.
 
@@ -41,6 +54,7 @@ class Section:
         figures: with their files.
         notes: small print under all of it.
         kind: "gallery" and "pairs" have their own layout.
+        pictures: shown below tables and figures.
     """
 
     name: str
@@ -50,6 +64,7 @@ class Section:
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
     kind: str = ""
+    pictures: tuple[Picture, ...] = ()
 
 
 def who(row: Row) -> tuple[object, ...]:

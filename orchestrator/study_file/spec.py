@@ -11,6 +11,7 @@ from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
 from adloc.study_file.axes import LearningCurve, StudyShift, TrainConfig
 from adloc.study_file.comparing import ComparisonConfig
+from adloc.study_file.explaining import ExplainConfig
 from adloc.study_file.operating import OperatingConfig
 from adloc.study_file.tuning import TuneConfig, TuningConfig
 from adloc.thresholds import ThresholdConfig
@@ -162,6 +163,10 @@ class StudySpec(BaseModel):
         ge=0,
         description="heatmaps logged per run: a mix of the best, the worst and borderline images",
         json_schema_extra={"rule": "it must be a whole number, 0 or more", "remedy": "use 8"},
+    )
+    explain: ExplainConfig = Field(
+        default_factory=ExplainConfig,
+        description="what is explained of the leads' runs, in the first regime; changes no figure",
     )
     seed: int = Field(
         default=42,

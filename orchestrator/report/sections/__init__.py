@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from adloc.explain.explanation import Explanations
 from adloc.ledger import sentences, standing
 from adloc.report.sections.answer import answer
 from adloc.report.sections.boards import defect_types, hardest, leaderboard
 from adloc.report.sections.charted import curves, distributions, trade_offs
 from adloc.report.sections.comparisons import compared
 from adloc.report.sections.conditions import how_clean, how_many_images, which_part_hurts
+from adloc.report.sections.explained import suspicious, why_missed
 from adloc.report.sections.operating import operating
 from adloc.report.sections.paper import paper
 from adloc.report.sections.pictures import gallery, pairs
@@ -34,6 +36,7 @@ def make_sections(
     material: Material, found: Found, pictures: Gallery, searches: tuple[SearchState, ...], study_path: Path
 ) -> list[Section]:
     """Every section that has something to show."""
+    explanations = Explanations(study_path)
     made = [
         answer(material, found.claims, found.verdicts),
         protocol(material, sentences(standing(material.plan, Workspace(study_path.parent.parent)))),
@@ -50,6 +53,8 @@ def make_sections(
         gallery(pictures),
         hardest(material),
         defect_types(material),
+        why_missed(material, explanations),
+        suspicious(material, explanations),
         unified(material),
         tuning(searches, study_path, material),
         pairs(pictures),

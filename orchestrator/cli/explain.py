@@ -1,0 +1,53 @@
+"""`adloc study explain`: why defects are missed and which training images are suspicious, of any run of a study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003  click looks at the annotation
+
+import click
+
+from adloc.cli.options import AS_JSON, FILE, SET, WORKSPACE, prepared_study, user_errors
+
+
+@click.command()
+@FILE
+@SET
+@WORKSPACE
+@AS_JSON
+@click.option("--run", "run_ids", multiple=True, metavar="RUN_ID", help="A run of the study; default: the leads.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@user_errors
+def explain(
+    file: Path,
+    overrides: tuple[str, ...],
+    workspace: str | None,
+    as_json: bool,  # noqa: FBT001
+    run_ids: tuple[str, ...],
+    device: str,
+) -> None:
+    """Say why a run misses defects and which of its training images are suspicious; the run must be recorded.
+
+    What is explained already is not computed again.
+    """
+    from adloc.answer.answer import find_answer
+    from adloc.cli.tables import describe_explanation
+    from adloc.executors.executor import Computing, OnDemand
+    from adloc.explain import boundary
+
+    study = prepared_study(file, overrides, workspace)
+    if run_ids:
+        runs = [boundary.find_run(study, run_id) for run_id in run_ids]
+    else:
+        runs = boundary.leads(study, find_answer(study.plan, study.records))
+    with study.workspace.lock(study.spec.study), OnDemand(Computing(device=device)) as computes:
+        found = list(boundary.explain(study, computes, runs))
+    folder = boundary.explanations_of(study)
+    if as_json:
+        places = [e.model_dump(mode="json") | {"folder": str(folder.path(e.run_id))} for e in found]
+        click.echo(json.dumps(places, indent=1))
+        return
+    for each in found:
+        click.echo(describe_explanation(each, folder.path(each.run_id)))
+    if not found:
+        click.echo(f"no run is recorded yet: adloc study run {file}")

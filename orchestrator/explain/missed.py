@@ -1,0 +1,100 @@
+"""Missed defects beside the training patches that they resemble."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adloc.explain.explanation import Missed, MissedDefect
+from adloc.explain.strips import Place, draw_missed
+from adloc.methods.detector import NearestTraining, Patches, StepContext
+from adloc.record.panels import touched
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from adloc.compute import Workbench
+    from adloc.methods.detector import Nearest, Result
+    from adloc.plan import Run
+
+
+def highest_patch(patch_map: NDArray[np.floating], mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """(row, column) of the highest score among the patches whose cell a defect pixel falls into.
+
+    Args:
+        patch_map: (H, W).
+        mask: (height, width), with at least one defect pixel.
+    """
+    inside = touched(mask, patch_map.shape[1], patch_map.shape[0]) > 0
+    row, column = np.unravel_index(int(np.where(inside, patch_map, -np.inf).argmax()), patch_map.shape)
+    return int(row), int(column)
+
+
+def explain_missed(run: Run, bench: Workbench, truth: Result, threshold: float | None, n: int, folder: Path) -> Missed:
+    """The `n` missed defects furthest below the threshold, each with its nearest training patch.
+
+    Args:
+        run: that is recorded.
+        bench: finds or computes its stages.
+        truth: labels and masks of its test part.
+        threshold: None when none was calibrated.
+        n: at most so many.
+        folder: for the pictures.
+    """
+    if threshold is None:
+        return Missed(reason="no threshold was calibrated")
+    scored = bench.result(run.test.scores)
+    scores, patch_maps = np.asarray(scored.arrays["image_scores"]), scored.arrays["patch_maps"]
+    labels, masks = np.asarray(truth.arrays["labels"], dtype=bool), truth.arrays["masks"]
+    missed = np.flatnonzero(labels & (scores < np.float64(threshold)))
+    if not missed.size:
+        return Missed(reason="no defect was missed")
+    if not isinstance(bench.detector(run.variant.method), NearestTraining):
+        return Missed(reason=f"{run.variant.method.name} does not say which training patch a patch is nearest to")
+    shown = [int(i) for i in missed[np.argsort(scores[missed], kind="stable")] if masks[i].any()][:n]
+    if not shown:
+        return Missed(reason="no missed defect has a mask at the evaluation size")
+    places = np.array([highest_patch(patch_maps[i], masks[i]) for i in shown], dtype=np.int64)
+    nearest = _nearest(run, bench, Patches(np.array(shown, dtype=np.int64), places[:, 0], places[:, 1]))
+    spread = float(np.std(scores)) or 1.0
+    test, train, grid = run.test.truth.part, run.train_part, patch_maps.shape[1:]
+    defects = []
+    for number, index in enumerate(shown):
+        image, row, column = (
+            int(a[number]) for a in (nearest.patches.images, nearest.patches.rows, nearest.patches.columns)
+        )
+        score, distance = float(scores[index]), float(nearest.distances[number])
+        like = train.samples[image].identity
+        name = f"missed-{number + 1:02d}.png"
+        title = (
+            f"{test.samples[index].identity}   score {score:.4g} below threshold {threshold:.4g}   "
+            f"nearest: {like}, at {distance:.4g}"
+        )
+        at, beside = Place(test.read(index).image, *places[number]), Place(train.read(image).image, row, column)
+        (folder / name).write_bytes(draw_missed(title, at, masks[index], beside, grid, run.variant.image))
+        defects.append(
+            MissedDefect(
+                name=test.samples[index].identity,
+                score=score,
+                margin=(score - threshold) / spread,
+                nearest=like,
+                distance=distance,
+                picture=name,
+            )
+        )
+    return Missed(defects=tuple(defects), meaning=nearest.meaning)
+
+
+def _nearest(run: Run, bench: Workbench, patches: Patches) -> Nearest:
+    stage = run.test.scores
+    for features in (stage.features, run.fit[0].features):
+        bench.result(features)
+    detector = bench.detector(stage.method)
+    if not isinstance(detector, NearestTraining):
+        raise TypeError(stage.method.name)
+    results = {before.step.name: bench.result(before) for before in stage.before}
+    context = StepContext(stage.params, bench.features(stage.features), results, stage.seed, bench.device)
+    return detector.nearest_training(context, bench.features(run.fit[0].features), patches)
