@@ -269,6 +269,11 @@ class ShiftTransforms(_Frozen):
         " image.size, so that blur and noise are as strong for a model whatever the dataset's resolution",
         json_schema_extra={"rule": "it must be native or model", "remedy": "use native"},
     )
+    drop_vanished: bool = Field(
+        default=False,
+        description="whether images whose defect the shift moves out of the frame are left out of its test part",
+        json_schema_extra={"rule": "it must be true or false", "remedy": "use false"},
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -316,8 +321,8 @@ class ShiftConfig(ShiftTransforms):
     )
 
     def identity(self) -> dict[str, object]:
-        """What shifted images are named by: everything, but for a key that is newer than their names and not used."""
-        return self.model_dump(mode="json", exclude={"at"} if self.at == "native" else set())
+        """What shifted images are named by: what changes their pixels. `at` is newer than the names of native ones."""
+        return self.model_dump(mode="json", exclude={"drop_vanished", *(["at"] if self.at == "native" else [])})
 
     @property
     def moves(self) -> bool:

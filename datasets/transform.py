@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from adloc.datasets.sample import Picture
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from adloc.datasets.sample import Picture
 
 Scalar = TypeVar("Scalar", bound="np.generic")
 
@@ -99,7 +99,7 @@ def resize_and_crop(image: NDArray[np.uint8], config: ImageConfig) -> NDArray[np
 def resize_picture(picture: Picture, config: ImageConfig) -> Picture:
     """Return image and mask after the resize and before the crop: bilinear, and nearest neighbour."""
     whole = config.model_copy(update={"crop": None})
-    return type(picture)(resize_and_crop(picture.image, whole), prepare_mask(picture.mask, whole))
+    return Picture(resize_and_crop(picture.image, whole), prepare_mask(picture.mask, whole))
 
 
 def prepare_mask(

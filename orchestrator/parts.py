@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from adloc.datasets.shift import apply_shift, draw_parameters
+from adloc.datasets.shift import apply_shift, draw_parameters, share_in_frame
 from adloc.datasets.split import check_disjoint, split
 from adloc.datasets.transform import resize_picture
 from adloc.errors import StageMismatchError
@@ -117,6 +117,8 @@ def make_parts(
 ) -> Parts:
     """Split the samples of one category; with `shift`, in the shift domain.
 
+    Reads nothing, but for the masks of test images where those that leave the frame are dropped.
+
     Raises:
         DatasetError: two parts share an image by content; the files are named.
     """
@@ -127,7 +129,18 @@ def make_parts(
         prints = tuple(fingerprints[s.identity] for s in chosen)
         return kind(samples[0].category, "clean" if shift is None else "shift", tuple(chosen), prints, shift)
 
-    return Parts(part(TrainPart, drawn.train), part(ValidationPart, drawn.validation), part(TestPart, drawn.test))
+    test = drawn.test
+    if shift is not None and shift.drop_vanished:
+        test = tuple(sample for sample in test if not leaves_frame(sample, shift))
+    return Parts(part(TrainPart, drawn.train), part(ValidationPart, drawn.validation), part(TestPart, test))
+
+
+@cache
+def leaves_frame(sample: Sample, shift: ShiftConfig) -> bool:
+    """Whether the shift moves all of an image's defect out of the frame; False for an image without any."""
+    if not sample.label:
+        return False
+    return share_in_frame(sample.source.read().mask, draw_parameters(shift, sample.identity)) == 0
 
 
 def pool(parts: Sequence[AnyPart]) -> AnyPart:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from adloc.datasets.shift import find_void, share_in_frame
-from adloc.datasets.transform import native_size, prepare_mask, take_nearest
+from adloc.datasets.transform import native_size, prepare_mask, resize_picture, take_nearest
 from adloc.methods.detector import Result
 from adloc.parts import in_domain
 from adloc.study_file.evaluating import NATIVE
@@ -152,7 +152,10 @@ def _read(
     if _is_unknown(read.mask):
         return None, np.ones(size, dtype=np.bool_), _Counted(known=False)
     mask = in_domain(read, sample, part.shift, stage.image).mask
-    in_frame = share_in_frame(read.mask, drawn) if drawn is not None else 1.0 if mask.any() else math.nan
+    in_frame = 1.0 if mask.any() else math.nan
+    if drawn is not None and part.shift is not None:
+        before = resize_picture(read, stage.image) if part.shift.at == "model" else read
+        in_frame = share_in_frame(before.mask, drawn)
     n_labels, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)  # 0 = no defect
     kept = np.unique(take_nearest(labels, stage.image, size))
     n_regions = n_labels - 1
