@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
+    from numpy.typing import NDArray
 
     from adloc.datasets.sample import Picture
     from adloc.datasets.shift_config import Blur, Illumination, Noise
 
-__all__ = ["Shade", "ShiftConfig", "ShiftParameters", "apply_shift", "draw_parameters"]
+__all__ = ["Shade", "ShiftConfig", "ShiftParameters", "apply_shift", "draw_parameters", "find_void", "share_in_frame"]
 
 _Option = TypeVar("_Option")
 Shade = Literal["none", "left", "right", "top", "bottom", "centre", "rim", "spot"]
@@ -159,6 +160,33 @@ def apply_shift(picture: Picture, parameters: ShiftParameters) -> Picture:
     from adloc.datasets.shift_pixels import shift_pixels
 
     return shift_pixels(picture, parameters)
+
+
+def find_void(parameters: ShiftParameters, height: int, width: int) -> NDArray[np.bool_]:
+    """Where a shifted image shows what came in from outside of it: bool (height, width), True on these void pixels.
+
+    Through the warp of the masks, so no defect pixel is void.
+
+    Args:
+        parameters: from `draw_parameters`.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+    """
+    from adloc.datasets.shift_pixels import void_pixels
+
+    return void_pixels(parameters, height, width)
+
+
+def share_in_frame(mask: NDArray[np.bool_], parameters: ShiftParameters) -> float:
+    """The share of a mask's defect pixels whose centres a shift leaves inside the image; nan without any.
+
+    Args:
+        mask: bool (height, width), of the image before the shift.
+        parameters: from `draw_parameters`.
+    """
+    from adloc.datasets.shift_pixels import share_inside
+
+    return share_inside(mask, parameters)
 
 
 def _choose(options: Sequence[_Option], generator: np.random.Generator) -> _Option:

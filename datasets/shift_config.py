@@ -263,6 +263,17 @@ class ShiftTransforms(_Frozen):
     fill_value: tuple[int, int, int] = Field(
         default=(0, 0, 0), description="[red, green, blue] from 0 to 255 for `fill: constant`, or one number"
     )
+    at: Literal["native", "model"] = Field(
+        default="native",
+        description="native: an image is shifted at its own size, as another camera would; model: after the resize to"
+        " image.size, so that blur and noise are as strong for a model whatever the dataset's resolution",
+        json_schema_extra={"rule": "it must be native or model", "remedy": "use native"},
+    )
+    drop_vanished: bool = Field(
+        default=False,
+        description="whether images whose defect the shift moves out of the frame are left out of its test part",
+        json_schema_extra={"rule": "it must be true or false", "remedy": "use false"},
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -308,6 +319,16 @@ class ShiftConfig(ShiftTransforms):
         " given); probabilities, kernels and sigma_px stay; refused where a range would leave what makes"
         " sense, such as a negative factor, except that the loss of light is cut at 1",
     )
+
+    def identity(self) -> dict[str, object]:
+        """What shifted images are named by: what changes their pixels. `at` is newer than the names of native ones."""
+        return self.model_dump(mode="json", exclude={"drop_vanished", *(["at"] if self.at == "native" else [])})
+
+    @property
+    def moves(self) -> bool:
+        """Whether the geometry may change, which brings pixels in from outside the image."""
+        geometry = ("rotation_deg", "scale", "translation", "crop.area", "crop.aspect")
+        return any(end != AXES[name].neutral for name in geometry for end in self.span(name))
 
     def span(self, transform: str) -> Span:
         """The range at this severity, of "scale" or "blur.sigma"; the neutral value twice when it is off.

@@ -57,6 +57,25 @@ def affine_matrix(parameters: ShiftParameters, height: int, width: int) -> NDArr
     return matrix
 
 
+def void_pixels(parameters: ShiftParameters, height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels of the shifted image that no pixel of the image came to; see `adloc.datasets.shift.find_void`."""
+    matrix = affine_matrix(parameters, height, width)
+    if np.array_equal(matrix, np.eye(3)):
+        return np.zeros((height, width), dtype=np.bool_)
+    return ~_warp_mask(np.ones((height, width), dtype=np.bool_), matrix)
+
+
+def share_inside(mask: NDArray[np.bool_], parameters: ShiftParameters) -> float:
+    """The share of defect pixels that stay inside the image; see `adloc.datasets.shift.share_in_frame`."""
+    height, width = mask.shape
+    rows, columns = np.nonzero(mask)
+    if rows.size == 0:
+        return math.nan
+    matrix = affine_matrix(parameters, height, width)
+    x, y = matrix[:2] @ np.stack((columns + 0.5, rows + 0.5, np.ones(rows.size)))
+    return float(np.mean((x >= 0) & (x < width) & (y >= 0) & (y < height)))
+
+
 def shade_map(parameters: ShiftParameters, height: int, width: int) -> Planes:
     """The factor on every pixel's light, in [0, 1], shape (height, width).
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from adloc.datasets.sample import Picture
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound="np.generic")
 
 # Strict: `size: true` is a slip of the pen, not one pixel.
 Side = Annotated[int, Field(strict=True, ge=16, le=4096)]
@@ -92,6 +96,12 @@ def resize_and_crop(image: NDArray[np.uint8], config: ImageConfig) -> NDArray[np
     return image[top : top + height, left : left + width]
 
 
+def resize_picture(picture: Picture, config: ImageConfig) -> Picture:
+    """Return image and mask after the resize and before the crop: bilinear, and nearest neighbour."""
+    whole = config.model_copy(update={"crop": None})
+    return Picture(resize_and_crop(picture.image, whole), prepare_mask(picture.mask, whole))
+
+
 def prepare_mask(
     mask: NDArray[np.bool_], config: ImageConfig, evaluation_size: tuple[int, int] | None = None
 ) -> NDArray[np.bool_]:
@@ -105,10 +115,26 @@ def prepare_mask(
         config: the sizes.
         evaluation_size: (H, W) of the result; None is the input size of `config`.
     """
-    height, width = config.input_size if evaluation_size is None else evaluation_size
-    axes = zip(mask.shape, config.resized, config.crop_origin, config.input_size, (height, width), strict=True)
+    return take_nearest(mask, config, config.input_size if evaluation_size is None else evaluation_size)
+
+
+def take_nearest(values: NDArray[Scalar], config: ImageConfig, size: tuple[int, int]) -> NDArray[Scalar]:
+    """Return what `prepare_mask` does, of any values that have no mean: the numbers of regions, say.
+
+    Args:
+        values: (height, width).
+        config: the sizes.
+        size: (H, W) of the result.
+    """
+    axes = zip(values.shape, config.resized, config.crop_origin, config.input_size, size, strict=True)
     rows, columns = (_nearest(*axis) for axis in axes)
-    return mask[rows[:, None], columns]
+    return values[rows[:, None], columns]
+
+
+def native_size(height: int, width: int, config: ImageConfig) -> tuple[int, int]:
+    """Return (H, W) of what the backbone sees of an image of this size, at the image's own resolution."""
+    (tall, wide), (kept_tall, kept_wide) = config.resized, config.input_size
+    return max(1, round(height * kept_tall / tall)), max(1, round(width * kept_wide / wide))
 
 
 def _nearest(n_source: int, n_resized: int, start: int, n_kept: int, n_result: int) -> NDArray[np.int64]:

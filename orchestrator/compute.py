@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from adloc.datasets.transform import prepare_mask
 from adloc.environment import describe
 from adloc.features import FeatureExtraction, StoredFeatures
-from adloc.localisation import localise
+from adloc.localisation import localise, segment
 from adloc.methods import load_detector
 from adloc.methods.detector import Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
 from adloc.plan import walk
-from adloc.stages import EvaluationStage, FeatureStage, StepStage, ThresholdStage, TruthStage
+from adloc.stages import EvaluationStage, FeatureStage, SegmentationStage, StepStage, ThresholdStage, TruthStage
 from adloc.thresholds import calibrate
+from adloc.truth import COUNTED, read_truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from adloc.plan import Plan
     from adloc.stages import Stage
     from adloc.store import Store
+
+    _Computed = StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage
 
 
 class Listener(Protocol):
@@ -184,7 +186,7 @@ class Workbench:
         needed = self.reach.extents.get(stage.key)
         if kept is not None and needed is not None and float(kept.facts["extent"]) < needed:
             return None
-        return kept
+        return kept if kept is not None and is_whole(stage, kept) else None
 
     def _features(self, stage: FeatureStage) -> None:
         layers = self.reach.layers[stage.source]
@@ -200,7 +202,7 @@ class Workbench:
         )
         self._listener.stage_done(stage, time.perf_counter() - start, n_images)
 
-    def _compute(self, stage: StepStage | ThresholdStage | TruthStage | EvaluationStage) -> Result:
+    def _compute(self, stage: _Computed) -> Result:
         work = self._work(stage)
         self._listener.stage_started(stage)
         start = time.perf_counter()
@@ -212,7 +214,7 @@ class Workbench:
         self._listener.stage_done(stage, seconds, 0)
         return self._store.get(stage.kind, stage.key) or result  # memory-mapped: what was computed can be let go
 
-    def _work(self, stage: StepStage | ThresholdStage | TruthStage | EvaluationStage) -> Callable[[], Result]:
+    def _work(self, stage: _Computed) -> Callable[[], Result]:
         """Everything that a stage needs, done; and the stage itself, to be called and timed."""
         match stage:
             case StepStage():
@@ -230,6 +232,10 @@ class Workbench:
             case EvaluationStage():
                 scores, truth = self.result(stage.scores), self.result(stage.truth)
                 return partial(evaluate, stage, scores, truth, self.detector(stage.scores.method))
+            case SegmentationStage():
+                scores, truth = self.result(stage.scores), self.result(stage.truth)
+                calibrated = self.result(stage.calibrated)
+                return partial(find_defects, stage, scores, truth, calibrated, self.detector(stage.scores.method))
 
     def _step(
         self, stage: StepStage, before: Mapping[str, Result], extent: float | None, base: Result | None
@@ -262,47 +268,62 @@ def choose_threshold(stage: ThresholdStage, scores: list[Result]) -> Result:
     return Result({}, {"threshold": calibrate(values, labels, stage.config, stage.operating)})
 
 
-def read_truth(stage: TruthStage) -> Result:
-    """`labels` bool (N,) and `masks` bool (N, height, width) at the evaluation size.
-
-    Where some anomalous images have no mask, also `known` bool (N,): of which images the masks are the truth.
-    """
-    part = stage.part
-    masks = np.zeros((len(part), *stage.size), dtype=bool)
-    for index, sample in enumerate(part.samples):
-        mask = part.read(index).mask if sample.label and sample.mask_known else None
-        if mask is not None:
-            masks[index] = prepare_mask(mask, stage.image, stage.size)
-    labels = np.array([sample.label for sample in part.samples], dtype=bool)
-    known = np.array([sample.mask_known for sample in part.samples], dtype=bool)
-    return Result({"labels": labels, "masks": masks} | ({} if known.all() else {"known": known}))
-
-
 def evaluate(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Result:
     """Metrics that need no threshold, as facts; curves and image scores as arrays.
 
     A metric that is not defined (one class only, no mask) is left out; one that is not exact has the bound of its
-    error beside it, as `..._error`. For the other arrays see `adloc.localisation`.
+    error beside it, as `..._error`. `pixel_threshold` is the one with the largest `pixel_f1` on these images; of a
+    test part neither is a figure of the study, and they are left out. `measured` names what was asked for. For the
+    other arrays see `adloc.localisation`.
     """
-    if not isinstance(stage.truth.part, TestPart):
+    tested = isinstance(stage.truth.part, TestPart)
+    if not tested:
         require(stage.truth.part, ValidationPart)
     values = np.asarray(scores.arrays["image_scores"], dtype=np.float32)
     labels = np.asarray(truth.arrays["labels"], dtype=bool)
     found = localise(stage, scores, truth, detector)
-    pixels = found.metrics
     metrics = {
         "image_auroc": auroc(values, labels),
         "image_auprc": average_precision(values, labels),
-        "pixel_auroc": pixels.auroc,
-        "pixel_aupro": pixels.aupro,
-        "pixel_aupro_005": pixels.aupro_005,
+        **found.figures(),
+        **found.errors,
     }
-    curves = {
-        "roc": roc_curve(values, labels),
-        "precision_recall": precision_recall_curve(values, labels),
-        "pixel_roc": pixels.roc,
-        "pro": pixels.pro,
-    }
+    curves = {"roc": roc_curve(values, labels), "precision_recall": precision_recall_curve(values, labels)}
+    if found.metrics is not None:
+        curves |= {"pixel_roc": found.metrics.roc, "pro": found.metrics.pro}
     arrays = {f"{name}.{axis}": getattr(curve, axis) for name, curve in curves.items() for axis in ("x", "y")}
-    facts = {name: float(value) for name, value in {**metrics, **found.errors}.items() if np.isfinite(value)}
+    chosen_here = ("pixel_f1", "pixel_f1_error", "pixel_threshold") if tested else ()
+    facts: dict[str, str | float] = {
+        name: float(value) for name, value in metrics.items() if np.isfinite(value) and name not in chosen_here
+    }
+    facts["measured"] = " ".join(stage.metrics)
     return Result({"image_scores": values, **arrays, **found.arrays}, facts)
+
+
+def find_defects(
+    stage: SegmentationStage, scores: Result, truth: Result, calibrated: Result, detector: Detector
+) -> Result:
+    """`pixel_f1` of a test part at the validation part's pixel threshold, and what it is made of, as facts.
+
+    Empty where the validation part gave no threshold, or the test part has no defect pixel.
+    """
+    require(stage.truth.part, TestPart)
+    require(stage.calibrated.truth.part, ValidationPart)
+    if "pixel_threshold" not in calibrated.facts:
+        return Result({})
+    threshold = float(calibrated.facts["pixel_threshold"])
+    found = segment(stage, scores, truth, detector, threshold)
+    measured = {"pixel_f1": found.f1, "pixel_precision": found.precision, "pixel_recall": found.recall}
+    facts = {name: value for name, value in measured.items() if np.isfinite(value)}
+    return Result({}, {"pixel_threshold": threshold, **facts})
+
+
+def is_whole(stage: Stage, kept: Result) -> bool:
+    """Whether a kept result holds all that the stage is asked for: those of earlier versions may lack what is new."""
+    match stage:
+        case TruthStage():
+            return all(name in kept.arrays for name in COUNTED)
+        case EvaluationStage():
+            return set(stage.metrics) <= set(str(kept.facts.get("measured", "")).split())
+        case _:
+            return True

@@ -211,7 +211,7 @@ def _read(stage: FeatureStage, indices: Sequence[int]) -> tuple[NDArray[np.float
         sample = stage.part.samples[index]
         read = sample.source.read()
         start = time.perf_counter()
-        picture = in_domain(read, sample, stage.part.shift)
+        picture = in_domain(read, sample, stage.part.shift, stage.image)
         simulating += time.perf_counter() - start
         images.append(prepare_image(picture.image, stage.image))
     return np.stack(images), simulating

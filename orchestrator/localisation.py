@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adloc.metrics.classification import Confusion, confusion
+from adloc.metrics.pimo import aupimo
 from adloc.metrics.regions import pixel_metrics
 from adloc.metrics.streaming import Chunk, stream_pixel_metrics
 from adloc.parts import TestPart
+from adloc.study_file.evaluating import NATIVE
+from adloc.truth import truth_of
 from adloc.uncertainty.pixel_bootstrap import count_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
     from adloc.methods.detector import Detector, Result
     from adloc.metrics.regions import PixelMetrics
-    from adloc.stages import EvaluationStage
+    from adloc.stages import EvaluationStage, SegmentationStage
 
+AUPIMO = "pixel_aupimo"
+RANKED = ("pixel_auroc", "pixel_auprc", "pixel_aupro", "pixel_aupro_005", "pixel_f1")  # all from one sort
 _IMAGES = 16  # a chunk: 3 MB of maps at 224
 _MOST_PIXELS = 2_000_000  # that are looked at to choose colours
 _STEP = 7  # every so many pixels, at least: a sort of all of them costs as much as the metrics
@@ -31,69 +38,121 @@ class Localisation:
     """What the maps of a part show.
 
     Attributes:
-        metrics: pixel metrics with their curves.
+        metrics: of all pixels together, with their curves; None where none was asked for.
+        aupimo: nan where it is not defined, or was not asked for.
         arrays: `map_levels`, the median score of pixels of normal images and the 99.9 % quantile of all, between
             which heatmaps are coloured; of a test part whose maps were all at hand, the counts of
             `adloc.uncertainty.pixel_bootstrap`.
         errors: the largest possible error by the name of each figure that is not exact.
     """
 
-    metrics: PixelMetrics
+    metrics: PixelMetrics | None
+    aupimo: float
     arrays: dict[str, NDArray[Any]]
     errors: dict[str, float] = field(default_factory=dict)
 
+    def figures(self) -> dict[str, float]:
+        """By result column; `pixel_f1` is the largest, at `pixel_threshold`."""
+        found, ranked = {AUPIMO: self.aupimo}, self.metrics
+        if ranked is None:
+            return found
+        return found | {
+            "pixel_auroc": ranked.auroc,
+            "pixel_auprc": ranked.auprc,
+            "pixel_aupro": ranked.aupro,
+            "pixel_aupro_005": ranked.aupro_005,
+            "pixel_f1": ranked.best_f1.f1,
+            "pixel_threshold": ranked.best_f1.threshold,
+        }
+
 
 def localise(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Localisation:
-    """Measure the maps of a part in the way that the study asks for; of images whose masks are known alone."""
-    known = truth.arrays.get("known")
-    if known is not None:
-        scores, truth = (replace(r, arrays={**r.arrays, **_chosen(r, known)}) for r in (scores, truth))
+    """Measure the maps of a part in the way that the study asks for; images without a known mask are void."""
     return (_exact if stage.mode == "exact" else _streaming)(stage, scores, truth, detector)
 
 
-def _chosen(result: Result, known: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """The arrays that have a row an image, with the rows of the images whose masks are known."""
-    names = ("patch_maps", "masks", "labels")
-    return {name: result.arrays[name][known] for name in names if name in result.arrays}
+def segment(stage: SegmentationStage, scores: Result, truth: Result, detector: Detector, threshold: float) -> Confusion:
+    """Count the pixels that are flagged from the threshold upwards; void ones are left out."""
+    total = Confusion(0, 0, 0, 0)
+    for chunk in _chunks(stage, scores, truth, detector):
+        valid = slice(None) if chunk.void is None else ~chunk.void
+        total += confusion(chunk.maps[valid], chunk.masks[valid], threshold)
+    return total
 
 
 def _exact(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Localisation:
+    if stage.truth.size == NATIVE:
+        raise ValueError("images of different sizes are not evaluated all at once")
     maps = detector.anomaly_maps(scores.arrays["patch_maps"], stage.truth.size, stage.scores.params)
-    masks = np.asarray(truth.arrays["masks"])
-    labels = np.asarray(truth.arrays["labels"], dtype=bool)
+    true, labels = truth_of(truth.arrays, 0, len(maps)), np.asarray(truth.arrays["labels"], dtype=bool)
     normal = maps[~labels] if (~labels).any() else maps
     arrays: dict[str, NDArray[Any]] = {"map_levels": _levels(normal.reshape(-1)[::_STEP], maps.reshape(-1)[::_STEP])}
-    # An interval resamples all images of the part: it cannot with the masks of some.
-    whole = isinstance(stage.truth.part, TestPart) and len(maps) == len(stage.truth.part)
-    counts = count_pixels(maps, masks) if whole else None
-    if counts is not None:
-        arrays |= counts.arrays()
-    return Localisation(pixel_metrics(maps, masks), arrays)
+    metrics = None
+    if _ranked(stage.metrics):
+        metrics = pixel_metrics(maps, true.masks, void=true.void)
+        if isinstance(stage.truth.part, TestPart) and (counts := count_pixels(maps, true.masks, true.void)) is not None:
+            arrays |= counts.arrays()
+    area = aupimo(maps, true.masks, labels, true.void) if AUPIMO in stage.metrics else math.nan
+    return Localisation(metrics, area, arrays)
 
 
 def _streaming(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Localisation:
-    patch_maps, masks = scores.arrays["patch_maps"], truth.arrays["masks"]
     labels = np.asarray(truth.arrays["labels"], dtype=bool)
-    step = max(_STEP, -(-masks.size // _MOST_PIXELS))
+    step = max(_STEP, -(-_n_pixels(truth) // _MOST_PIXELS))
     step += step % 2 == 0  # odd, so not in step with the rows of most sizes
     seen: dict[int, NDArray[np.float32]] = {}
 
     def read() -> Iterator[Chunk]:
-        for start in range(0, len(labels), _IMAGES):
-            images = slice(start, start + _IMAGES)
-            maps = detector.anomaly_maps(patch_maps[images], stage.truth.size, stage.scores.params)
-            seen[start] = maps.reshape(len(maps), -1)[:, ::step].copy()
-            yield Chunk(maps, np.asarray(masks[images]))
+        start = 0
+        for chunk in _chunks(stage, scores, truth, detector):
+            for index, scored in enumerate(chunk.maps, start):
+                seen[index] = scored.reshape(-1)[::step].copy()
+            start += len(chunk.maps)
+            yield chunk
 
-    found = stream_pixel_metrics(read)
-    sample = np.concatenate([seen[start] for start in sorted(seen)])
-    normal = sample[~labels] if (~labels).any() else sample
+    wanted = _ranked(stage.metrics) or AUPIMO in stage.metrics
+    found = stream_pixel_metrics(read, int((~labels).sum())) if wanted else None
+    if found is None:
+        for _ in read():  # for the colours alone
+            pass
+    sample = [seen[index] for index in range(len(labels))]
+    normal = [each for each, label in zip(sample, labels, strict=True) if not label] or sample
+    arrays: dict[str, NDArray[Any]] = {"map_levels": _levels(np.concatenate(normal), np.concatenate(sample))}
+    if found is None:
+        return Localisation(None, math.nan, arrays)
     errors = {
         "pixel_auroc_error": found.auroc_error,
+        "pixel_auprc_error": found.auprc_error,
         "pixel_aupro_error": found.aupro_error,
         "pixel_aupro_005_error": found.aupro_005_error,
+        "pixel_f1_error": found.f1_error,
     }
-    return Localisation(found.metrics, {"map_levels": _levels(normal.reshape(-1), sample.reshape(-1))}, errors)
+    return Localisation(found.metrics, found.aupimo, arrays, errors)
+
+
+def _chunks(
+    stage: EvaluationStage | SegmentationStage, scores: Result, truth: Result, detector: Detector
+) -> Iterator[Chunk]:
+    """Maps beside their masks, some images at a time; at their own sizes one at a time."""
+    patch_maps, sizes = scores.arrays["patch_maps"], truth.arrays.get("sizes")
+    labels = np.asarray(truth.arrays["labels"], dtype=bool)
+    n_images = _IMAGES if sizes is None else 1
+    for start in range(0, len(labels), n_images):
+        images = slice(start, start + n_images)
+        true = truth_of(truth.arrays, start, start + n_images)
+        height, width = true.masks.shape[1:]
+        maps = detector.anomaly_maps(patch_maps[images], (height, width), stage.scores.params)
+        yield Chunk(maps, true.masks, labels[images], true.void)
+
+
+def _n_pixels(truth: Result) -> int:
+    sizes = truth.arrays.get("sizes")
+    return truth.arrays["masks"].size if sizes is None else int(np.prod(sizes, axis=1).sum())
+
+
+def _ranked(metrics: Collection[str]) -> bool:
+    """Whether any of these needs the pixels in the order of their scores."""
+    return not set(RANKED).isdisjoint(metrics)
 
 
 def _levels(normal: NDArray[np.float32], every: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from adloc.datasets.shift import apply_shift, draw_parameters
+from adloc.datasets.shift import apply_shift, draw_parameters, share_in_frame
 from adloc.datasets.split import check_disjoint, split
+from adloc.datasets.transform import resize_picture
 from adloc.errors import StageMismatchError
 from adloc.keys import content_key
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from adloc.datasets.sample import Fingerprint, Picture, Sample
     from adloc.datasets.shift import ShiftConfig, ShiftParameters
     from adloc.datasets.split import SplitConfig
+    from adloc.datasets.transform import ImageConfig
 
 Domain = Literal["clean", "shift"]
 
@@ -54,7 +56,7 @@ class Part:
         if self.shift is None:
             return tuple(f.sha256 for f in self.fingerprints)
         # the draw depends on the image's identity, so a shifted image is its content, its identity and the shift
-        shift = json.dumps(self.shift.model_dump(mode="json"), sort_keys=True)
+        shift = json.dumps(self.shift.identity(), sort_keys=True)
         return tuple(
             content_key(["shifted", f.sha256, s.identity, shift])
             for s, f in zip(self.samples, self.fingerprints, strict=True)
@@ -76,9 +78,9 @@ class Part:
         """What is done to each image: drawn for its identity in the shift domain, None in the clean one."""
         return tuple(None if self.shift is None else draw_parameters(self.shift, s.identity) for s in self.samples)
 
-    def read(self, index: int) -> Picture:
-        """Image and mask number `index`, shifted in the shift domain."""
-        return read_in_domain(self.samples[index], self.shift)
+    def read(self, index: int, image: ImageConfig) -> Picture:
+        """Image and mask number `index`, shifted in the shift domain; `image`: the model's, for a shift at its size."""
+        return read_in_domain(self.samples[index], self.shift, image)
 
 
 class TrainPart(Part):
@@ -115,6 +117,8 @@ def make_parts(
 ) -> Parts:
     """Split the samples of one category; with `shift`, in the shift domain.
 
+    Reads nothing, but for the masks of test images where those that leave the frame are dropped.
+
     Raises:
         DatasetError: two parts share an image by content; the files are named.
     """
@@ -125,7 +129,18 @@ def make_parts(
         prints = tuple(fingerprints[s.identity] for s in chosen)
         return kind(samples[0].category, "clean" if shift is None else "shift", tuple(chosen), prints, shift)
 
-    return Parts(part(TrainPart, drawn.train), part(ValidationPart, drawn.validation), part(TestPart, drawn.test))
+    test = drawn.test
+    if shift is not None and shift.drop_vanished:
+        test = tuple(sample for sample in test if not leaves_frame(sample, shift))
+    return Parts(part(TrainPart, drawn.train), part(ValidationPart, drawn.validation), part(TestPart, test))
+
+
+@cache
+def leaves_frame(sample: Sample, shift: ShiftConfig) -> bool:
+    """Whether the shift moves all of an image's defect out of the frame; False for an image without any."""
+    if not sample.label:
+        return False
+    return share_in_frame(sample.source.read().mask, draw_parameters(shift, sample.identity)) == 0
 
 
 def pool(parts: Sequence[AnyPart]) -> AnyPart:
@@ -152,11 +167,18 @@ def require(part: Part, kind: type[Part]) -> None:
         raise StageMismatchError(message)
 
 
-def read_in_domain(sample: Sample, shift: ShiftConfig | None) -> Picture:
+def read_in_domain(sample: Sample, shift: ShiftConfig | None, image: ImageConfig) -> Picture:
     """A sample's image and mask; with `shift`, moved and lit as drawn for its identity."""
-    return in_domain(sample.source.read(), sample, shift)
+    return in_domain(sample.source.read(), sample, shift, image)
 
 
-def in_domain(picture: Picture, sample: Sample, shift: ShiftConfig | None) -> Picture:
-    """The sample's picture as it was read; with `shift`, moved and lit as drawn for its identity."""
-    return picture if shift is None else apply_shift(picture, draw_parameters(shift, sample.identity))
+def in_domain(picture: Picture, sample: Sample, shift: ShiftConfig | None, image: ImageConfig) -> Picture:
+    """The sample's picture as it was read; with `shift`, moved and lit as drawn for its identity.
+
+    A shift at the model's size gives a picture of that size, before the crop; its mask by nearest neighbour.
+    """
+    if shift is None:
+        return picture
+    if shift.at == "model":
+        picture = resize_picture(picture, image)
+    return apply_shift(picture, draw_parameters(shift, sample.identity))

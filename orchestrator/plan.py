@@ -14,7 +14,7 @@ from adloc.keys import content_key
 from adloc.parts import Parts, TrainPart, make_parts, pool
 from adloc.regimes import REGIMES
 from adloc.stage_maker import StageMaker
-from adloc.stages import EvaluationStage, FeatureStage, Stage, StepStage, ThresholdStage
+from adloc.stages import EvaluationStage, FeatureStage, SegmentationStage, Stage, StepStage, ThresholdStage
 from adloc.study_file.variants import SETTING, Variant, Winner, variants
 from adloc.thresholds import GUARANTEED, NEEDS_DEFECTS, too_few
 from adloc.training_images import TrainingImages, set_aside, train_part
@@ -67,6 +67,7 @@ class Run:
         group: identity of what is averaged over categories into one macro row.
         condition: where it stands on the axes of the study.
         base: whether it is of what the main tables compare; the others show how figures move along an axis.
+        segmentation: F1 at the validation part's pixel threshold; None without such a part, or where not asked for.
     """
 
     study: str
@@ -85,6 +86,7 @@ class Run:
     group: str
     condition: Condition = field(default_factory=Condition)
     base: bool = True
+    segmentation: SegmentationStage | None = None
 
     @property
     def train_part(self) -> Part:
@@ -102,7 +104,7 @@ class Run:
 
     def stages(self) -> Iterator[Stage]:
         """Every stage of the run, inputs first; one that two branches need comes twice."""
-        for last in (self.fit[-1], self.threshold, self.validation, self.test):
+        for last in (self.fit[-1], self.threshold, self.validation, self.test, self.segmentation):
             if last is not None:
                 yield from walk(last)
 
@@ -207,6 +209,8 @@ def inputs(stage: Stage) -> tuple[Stage, ...]:
             return stage.scores
         case EvaluationStage():
             return (stage.scores, stage.truth)
+        case SegmentationStage():
+            return (stage.scores, stage.truth, stage.calibrated)
         case _:
             return ()
 
@@ -313,6 +317,7 @@ class _Builder:
             content_key(shared),
             condition,
             base,
+            self._maker.segmentation(test, validation),
         )
 
     def _by_content(self, values: dict[str, Any], setting: str, repeat: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def preview_sheet(plan: Plan, n_images: int) -> Image:
         chosen = _mix(parts, n_images)
         labels = tuple(f"{s.defect}/{s.name.rsplit('/', 1)[-1]}" for s in chosen)
         clean = tuple(s.source.read() for s in chosen)
-        shifted = tuple(read_in_domain(s, plan.spec.shift.plain()) for s in chosen)
+        shifted = tuple(read_in_domain(s, plan.spec.shift.plain(), plan.spec.image) for s in chosen)
         rows += [
             SheetRow(f"{category}\nclean", clean, labels),
             SheetRow(f"{category}\nshifted", shifted, labels),

@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from adloc.metrics.registry import CHOICES
 from adloc.parts import TrainPart, require
-from adloc.stages import EvaluationStage, FeatureStage, Network, StepStage, TruthStage
+from adloc.stages import EvaluationStage, FeatureStage, Network, SegmentationStage, StepStage, TruthStage
 from adloc.thresholds import GUARANTEED
 
 if TYPE_CHECKING:
@@ -54,14 +55,21 @@ class StageMaker:
 
     def evaluation(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> EvaluationStage:
         """The evaluation of a part, scores and truth before it."""
-        size = self._evaluation.size or variant.image.input_size
-        height, width = (size, size) if isinstance(size, int) else size
-        truth = TruthStage(part, variant.image, (height, width))
-        return EvaluationStage(self.score(variant, fit, part, repeat), truth, self._evaluation.mode)
+        asked = self._evaluation
+        size = asked.size or variant.image.input_size
+        truth = TruthStage(part, variant.image, (size, size) if isinstance(size, int) else size)
+        metrics = CHOICES if asked.metrics is None else asked.metrics
+        return EvaluationStage(self.score(variant, fit, part, repeat), truth, asked.mode, metrics)
+
+    def segmentation(self, test: EvaluationStage, validation: EvaluationStage | None) -> SegmentationStage | None:
+        """What the validation part's pixel threshold finds on the test part; None where it is not asked for."""
+        if validation is None or "pixel_f1" not in test.metrics:
+            return None
+        return SegmentationStage(test.scores, test.truth, validation)
 
     def settings(self) -> dict[str, object]:
         """What of the study file goes into every stage, as plain values."""
-        # Searches made before these keys were there stay valid.
+        # Searches made before these keys were there stay valid; which other metrics are measured changes no trial.
         newer = {"confidence"} if self.thresholds.objective != GUARANTEED else set()
         operating = (
             {"operating": self.operating.model_dump(mode="json", exclude={"parts_per_shift"})} if self.operating else {}
@@ -69,7 +77,7 @@ class StageMaker:
         return {
             "seed": self._seed,
             "features.dtype": self._dtype,
-            "evaluation": self._evaluation.model_dump(mode="json"),
+            "evaluation": self._evaluation.model_dump(mode="json", exclude={"metrics"}),
             "thresholds": self.thresholds.model_dump(mode="json", exclude=newer),
             **operating,
         }

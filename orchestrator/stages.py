@@ -2,6 +2,7 @@
 
     features -> steps of the method (fit, then score) -> threshold
                                                       -> evaluation      <- truth (labels and masks)
+                                                      -> segmentation    <- truth, evaluation of the validation part
 
 A stage is a value: what is to be computed, and a key made of that and of the keys of its inputs; at the leaves
 stand the content hashes of images and weights. Equal keys are one stage, computed once and kept by the store:
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from adloc.keys import content_key
+from adloc.metrics.registry import CHOICES
+from adloc.study_file.evaluating import NATIVE
 from adloc.thresholds import GUARANTEED
 
 if TYPE_CHECKING:
@@ -26,12 +29,16 @@ if TYPE_CHECKING:
     from adloc.datasets.transform import ImageConfig
     from adloc.methods.method import Method, Step
     from adloc.parts import Part, ValidationPart
+    from adloc.study_file.evaluating import EvaluationMode
     from adloc.study_file.operating import OperatingConfig
-    from adloc.study_file.spec import EvaluationMode, FeatureDtype
+    from adloc.study_file.spec import FeatureDtype
     from adloc.thresholds import ThresholdConfig
 
 # Raised when the code behind a kind of stage changes its results: artifacts of older versions are not used.
 FEATURES_VERSION, STEP_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 2, 2, 1, 1, 2
+SEGMENTATION_VERSION = 1
+# Of images that a shift moves: since 2, what it brings in from outside of them is void.
+MOVED_TRUTH_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -184,19 +191,21 @@ class TruthStage:
     Attributes:
         part: the images.
         image: the preprocessing, whose crop the masks follow.
-        size: (height, width) of the evaluation.
+        size: (height, width) of the evaluation; "native" for each image's own.
     """
 
     part: Part
     image: ImageConfig
-    size: tuple[int, int]
+    size: tuple[int, int] | Literal["native"]
     kind = "truth"
 
     @cached_property
     def key(self) -> str:
         """Key of labels and masks."""
         image = self.image.model_dump(mode="json")
-        return content_key(["truth", TRUTH_VERSION, self.part.truth_key, image, list(self.size)])
+        moved = self.part.shift is not None and self.part.shift.moves
+        version, size = MOVED_TRUTH_VERSION if moved else TRUTH_VERSION, self.size
+        return content_key(["truth", version, self.part.truth_key, image, size if size == NATIVE else list(size)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,19 +216,50 @@ class EvaluationStage:
         scores: the last score step on the part.
         truth: of the same part.
         mode: how pixel metrics are computed.
+        metrics: what is asked for, by result column. They are not in the key: a result that holds more serves as well,
+            and one that lacks some is computed again.
     """
 
     scores: StepStage
     truth: TruthStage
     mode: EvaluationMode = "exact"
+    metrics: tuple[str, ...] = CHOICES
     kind = "evaluation"
 
     @cached_property
     def key(self) -> str:
         """Key of the metrics."""
-        values = self.scores.params.model_dump(mode="json")
-        maps = {name: values[name] for name in self.scores.method.map_params}
-        return content_key(["evaluation", EVALUATION_VERSION, self.scores.key, maps, self.truth.key, self.mode])
+        return content_key(
+            ["evaluation", EVALUATION_VERSION, self.scores.key, _maps(self.scores), self.truth.key, self.mode]
+        )
 
 
-Stage = FeatureStage | StepStage | ThresholdStage | TruthStage | EvaluationStage
+@dataclass(frozen=True, eq=False)
+class SegmentationStage:
+    """What the pixel threshold of the validation part finds on the test part.
+
+    Attributes:
+        scores: the last score step on the test part.
+        truth: of the same part.
+        calibrated: the evaluation of the validation part, which holds the threshold.
+    """
+
+    scores: StepStage
+    truth: TruthStage
+    calibrated: EvaluationStage
+    kind = "segmentation"
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the metrics."""
+        inputs = [self.scores.key, _maps(self.scores), self.truth.key, self.calibrated.key]
+        return content_key(["segmentation", SEGMENTATION_VERSION, *inputs])
+
+
+Stage = FeatureStage | StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage
+
+
+def _maps(scores: StepStage) -> dict[str, object]:
+    """The parameters that anomaly maps are made with."""
+    values = scores.params.model_dump(mode="json")
+    return {name: values[name] for name in scores.method.map_params}

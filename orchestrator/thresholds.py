@@ -223,16 +223,9 @@ def largest_f1(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> float
         scores: (N,) finite.
         labels: (N,) at least one True (anomalous).
     """
-    import numpy as np
-
     from adloc.metrics.ranking import rank
 
-    ranking = rank(scores, labels)
-    hits = np.cumsum(ranking.anomalous)
-    flagged = hits + ranking.above + ranking.tied
-    f1 = 2 * hits / (flagged + ranking.n_anomalous)
-    # Equal fractions of such whole numbers are equal floats, so the ties are exact. Scores descend.
-    return float(ranking.scores[np.flatnonzero(f1 == f1.max())[-1]])
+    return rank(scores, labels).largest_f1().threshold
 
 
 def normal_quantile(scores: NDArray[np.floating], fpr: float) -> float:

@@ -11,6 +11,7 @@ import pytest
 from sklearn import metrics as reference
 
 from adloc.metrics.classification import confusion
+from adloc.metrics.pimo import aupimo
 from adloc.metrics.ranking import auroc, average_precision
 from adloc.metrics.regions import aupro, pixel_metrics
 from adloc.metrics.registry import METRICS, Metric
@@ -37,10 +38,12 @@ CONTRACT = [
     "score_ms_per_image",
     "model_mb",
 ]
-BEYOND_THE_CONTRACT = ["image_fpr", "image_fnr", "val_image_fpr", "val_image_fnr", "peak_memory_mb",
-                       "expected_fpr", "upper_fpr"]  # fmt: skip
+BEYOND_THE_CONTRACT = ["image_fpr", "image_fnr", "val_image_fpr", "val_image_fnr", "pixel_auprc", "pixel_f1",
+                       "pixel_threshold", "pixel_aupimo", "val_pixel_auprc", "val_pixel_f1", "val_pixel_aupimo",
+                       "peak_memory_mb", "expected_fpr", "upper_fpr"]  # fmt: skip
 MEASURED = {
     "threshold",
+    "pixel_threshold",
     "fit_s",
     "score_ms_per_image",
     "model_mb",
@@ -64,6 +67,11 @@ def _worst(limit: float) -> float:
 
 
 OUTCOME = confusion(SCORES, LABELS, THRESHOLD)
+PIXELS = pixel_metrics(MAPS, MASKS)
+FLAGGED_PIXELS = MAPS.ravel() >= PIXELS.best_f1.threshold
+# A normal image, and one whose defect alone scores more than it.
+CLEAR = np.zeros((2, 3, 3), np.float32)
+CLEAR[1, 0] = 1
 # name -> (our value, the reference's value)
 CHECKS = {
     "image_auroc": (auroc(SCORES, LABELS), reference.roc_auc_score(LABELS, SCORES)),
@@ -76,6 +84,9 @@ CHECKS = {
     "image_fpr": (OUTCOME.false_positive_rate, 1 - reference.recall_score(~LABELS, ~FLAGGED)),
     "image_fnr": (OUTCOME.false_negative_rate, 1 - reference.recall_score(LABELS, FLAGGED)),
     "pixel_auroc": (pixel_metrics(MAPS, MASKS).auroc, reference.roc_auc_score(MASKS.ravel(), MAPS.ravel())),
+    "pixel_auprc": (PIXELS.auprc, reference.average_precision_score(MASKS.ravel(), MAPS.ravel())),
+    "pixel_f1": (PIXELS.best_f1.f1, reference.f1_score(MASKS.ravel(), FLAGGED_PIXELS)),
+    "pixel_aupimo": (aupimo(CLEAR, CLEAR > 0, np.array([False, True])), 1.0),  # anomalib's in test_pimo.py
     "pixel_aupro": (aupro(0 * MAPS, MASKS), _worst(0.3)),
     "pixel_aupro_005": (aupro(0 * MAPS, MASKS, 0.05), _worst(0.05)),
 }
@@ -116,6 +127,9 @@ def test_direction_and_threshold_are_what_a_perfect_detector_shows(name: str) ->
         "image_fpr": outcome.false_positive_rate,
         "image_fnr": outcome.false_negative_rate,
         "pixel_auroc": found.auroc,
+        "pixel_auprc": found.auprc,
+        "pixel_f1": found.best_f1.f1,
+        "pixel_aupimo": aupimo(CLEAR, CLEAR > 0, np.array([False, True])),
         "pixel_aupro": found.aupro,
         "pixel_aupro_005": found.aupro_005,
     }
@@ -148,6 +162,8 @@ def test_mlflow_names_are_distinct() -> None:
         ("pixel_aupro", "pixel/aupro"),
         ("val_image_auroc", "val/image_auroc"),
         ("threshold", "threshold/image"),
+        ("pixel_threshold", "threshold/pixel"),
+        ("pixel_aupimo", "pixel/aupimo"),
         ("fit_s", "cost/fit_s"),
     ],
 )

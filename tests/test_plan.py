@@ -346,6 +346,40 @@ def test_golden_keys() -> None:
     assert features.image_keys[0] == short_sha256(f'["{source}","{first}"]')
 
 
+def test_keys_from_before_void_pixels_stay_where_nothing_moves() -> None:
+    """Clean records, and those of a shift without geometry, have the keys that they had; moved ones have new ones."""
+    still = {"shift": {"rotation_deg": None, "scale": None, "translation": None}}
+    four = {"regimes": ["clean", "no_adaptation", "threshold_only", "full_adaptation"]}
+    assert [run.key for run in plan_of(("a",), **four, **still).runs] == [
+        "5e739a1c9371b736c5117f484fb00dfb",
+        "3683ce0728df9a74faa36731a9a20bb2",
+        "588ddbfc090d230346d403f75afb2e75",
+        "9f82176f7ae3b45e9803837dd2875211",
+    ]
+    clean, *moved = plan_of(("a",), **four).runs
+    assert (clean.test.key, clean.test.truth.key) == (
+        "45ff58ff23937c3940edfd6c1128b6f8",
+        "66ea1fba586a48faa505bbe56a41a101",
+    )
+    # thresholds are of image scores, which see every pixel
+    assert [run.threshold.key for run in moved if run.threshold] == [
+        "ebd091a95d93a63dedf86b7f8f4f4a2d",
+        "488fa32d325853db35021bd58cbfa2eb",
+        "86ecff145f635e86c575bf8e84e65fde",
+    ]
+    assert {run.test.truth.key for run in moved}.isdisjoint({"30029caf4b4b36c4e122489d2f29d125"})
+
+
+def test_which_metrics_are_asked_for_is_in_no_key() -> None:
+    """A result that holds more serves as well; without pixel F1 nothing is segmented."""
+    asked = plan_of(("a",), evaluation={"metrics": ["image_auroc", "pixel_aupro"]}).runs[0]
+    every = plan_of(("a",)).runs[0]
+    assert (asked.key, asked.test.key) == (every.key, every.test.key)
+    assert every.segmentation is not None
+    assert asked.segmentation is None
+    assert every.segmentation.key in {stage.key for stage in every.stages()}
+
+
 def test_plan_of_a_thousand_runs_is_quick_enough_to_be_pure() -> None:
     """1,000 runs need no more than 40 distinct coresets: planning works on values, not on data."""
     methods = grid(coreset_ratio=[i / 100 for i in range(1, 6)], neighbours=list(range(1, 26)))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from adloc.metrics.curve import Curve
 from adloc.metrics.ranking import auroc
@@ -54,6 +54,31 @@ def test_the_curves_threshold_gives_its_point(case: Mapped) -> None:
     for x, y, threshold in zip(curve.x[1:], curve.y[1:], curve.thresholds[1:], strict=True):
         fpr, overlap = _rates_by_definition(maps, masks, threshold)
         assert (x, y) == (pytest.approx(fpr), pytest.approx(overlap))
+
+
+@settings(max_examples=60)
+@given(mapped(), st.sampled_from([0.1, 0.5]), st.sampled_from([0.05, 0.3, 1.0]))
+def test_void_pixels_count_neither_way(case: Mapped, share: float, limit: float) -> None:
+    """With void pixels the figures are the definitions' over the others; what scores void pixels have is the same."""
+    maps, masks = case
+    void = np.random.default_rng(maps.size).random(maps.shape) < share
+    void[0, 0, 0] = void[-1, -1, -1] = False
+    found = pixel_metrics(maps, masks, void=void)
+    curve = pro_curve(maps, masks, void)
+    assert area_up_to(curve, limit) == pytest.approx(_pro_by_definition(maps, masks, limit, void), abs=1e-9)
+    assert found.auroc == pytest.approx(roc_auc_score(masks[~void], maps[~void]))
+    assert found.auprc == pytest.approx(average_precision_score(masks[~void], maps[~void]))
+    other = pixel_metrics(np.where(void, np.float32(99), maps), masks ^ (void & ~masks), void=void)
+    assert found.auroc == other.auroc
+    assert found.auprc == other.auprc
+
+
+def test_a_region_that_is_all_void_is_none() -> None:
+    """A region's size counts its valid pixels; without any it is no region, and one cut in two by a void is one."""
+    masks = np.array([[[True, False, True, True, True], [False, False, False, False, False]]])
+    void = np.array([[[True, False, False, True, False], [False, False, False, False, False]]])
+    assert pixel_metrics(np.zeros(masks.shape, np.float32), masks).n_regions == 2
+    assert pixel_metrics(np.zeros(masks.shape, np.float32), masks, void=void).n_regions == 1
 
 
 @given(mapped())
@@ -235,18 +260,18 @@ def _within_images() -> Masks:
     return structure
 
 
-def _rates_by_definition(maps: Maps, masks: Masks, threshold: float) -> tuple[float, float]:
+def _rates_by_definition(maps: Maps, masks: Masks, threshold: float, void: Masks | None = None) -> tuple[float, float]:
     """False-positive rate and mean overlap of the regions when score >= threshold is flagged."""
-    flagged = maps >= threshold
+    flagged, valid = maps >= threshold, np.ones_like(masks) if void is None else ~void
     regions, n_regions = ndimage.label(masks, _within_images())
-    overlaps = [flagged[regions == region].mean() for region in range(1, n_regions + 1)]
-    return float(flagged[~masks].mean()), float(np.mean(overlaps))
+    seen = [flagged[(regions == region) & valid] for region in range(1, n_regions + 1)]
+    return float(flagged[~masks & valid].mean()), float(np.mean([each.mean() for each in seen if each.size]))
 
 
-def _pro_by_definition(maps: Maps, masks: Masks, limit: float) -> float:
+def _pro_by_definition(maps: Maps, masks: Masks, limit: float, void: Masks | None = None) -> float:
     """The area of the trapezoids between the points of all thresholds, every distinct score one."""
     points = [(0.0, 0.0)]
-    points += [_rates_by_definition(maps, masks, value) for value in np.unique(maps)[::-1]]
+    points += [_rates_by_definition(maps, masks, value, void) for value in np.unique(maps)[::-1]]
     area = 0.0
     for (x0, y0), (x1, y1) in pairwise(points):
         if x1 == x0 or x0 >= limit:

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from adloc.metrics.classification import confusion
+from adloc.metrics.pimo import aupimo
 from adloc.metrics.regions import pixel_metrics
 from adloc.metrics.streaming import Chunk, StreamedMetrics, ordered, stream_pixel_metrics
 
@@ -21,14 +23,18 @@ Maps = NDArray[np.float32]
 Masks = NDArray[np.bool_]
 
 
-def streamed(maps: Maps, masks: Masks, n_bins: int, chunk: int = 2) -> StreamedMetrics:
+def streamed(
+    maps: Maps, masks: Masks, n_bins: int, chunk: int = 2, void: NDArray[np.bool_] | None = None
+) -> StreamedMetrics:
     """The metrics of maps that come a few images at a time."""
+    anomalous = masks.any(axis=(1, 2))
 
     def read() -> Iterator[Chunk]:
         for start in range(0, len(maps), chunk):
-            yield Chunk(maps[start : start + chunk], masks[start : start + chunk])
+            images = slice(start, start + chunk)
+            yield Chunk(maps[images], masks[images], anomalous[images], None if void is None else void[images])
 
-    return stream_pixel_metrics(read, n_bins=n_bins)
+    return stream_pixel_metrics(read, int((~anomalous).sum()), n_bins=n_bins)
 
 
 @st.composite
@@ -48,11 +54,20 @@ def scored(draw: st.DrawFn) -> tuple[Maps, Masks]:
 
 
 @settings(max_examples=80, deadline=None)
-@given(scored(), st.sampled_from([1, 40, 5000, 1 << 18]), st.integers(1, 3))
-def test_exact_figures_lie_within_the_stated_bounds(case: tuple[Maps, Masks], n_bins: int, chunk: int) -> None:
-    """Whatever the scores and the number of bins, no figure is further from the exact one than it says."""
+@given(scored(), st.sampled_from([1, 40, 5000, 1 << 18]), st.integers(1, 3), st.sampled_from([0, 0.3]))
+def test_exact_figures_lie_within_the_stated_bounds(
+    case: tuple[Maps, Masks], n_bins: int, chunk: int, share: float
+) -> None:
+    """Whatever the scores, the void pixels and the bins, no figure is further from the exact one than it says."""
     maps, masks = case
-    found, exact = streamed(maps, masks, n_bins, chunk), pixel_metrics(maps, masks)
+    void = np.random.default_rng(maps.size).random(maps.shape) < share
+    void[0, 0, 0] = void[-1, -1, -1] = False
+    masks[-1] = masks[-1] & (len(masks) == 1)  # a normal image
+    found, exact = streamed(maps, masks, n_bins, chunk, void), pixel_metrics(maps, masks, void=void)
+    assert abs(found.metrics.auprc - exact.auprc) <= found.auprc_error
+    assert 0 <= exact.best_f1.f1 - found.metrics.best_f1.f1 <= found.f1_error
+    anomalous = masks.any(axis=(1, 2))
+    assert found.aupimo == pytest.approx(aupimo(maps, masks, anomalous, void), nan_ok=True)
     assert abs(found.metrics.auroc - exact.auroc) <= found.auroc_error
     assert abs(found.metrics.aupro - exact.aupro) <= found.aupro_error
     assert abs(found.metrics.aupro_005 - exact.aupro_005) <= found.aupro_005_error
@@ -67,6 +82,8 @@ def test_bounds_of_overlapping_scores_are_small() -> None:
     masks[::2, 20:40, 10:30] = True
     maps[masks] += 1
     found, exact = streamed(maps, masks, 1 << 18), pixel_metrics(maps, masks)
+    bounds = (found.auroc_error, found.auprc_error, found.aupro_error, found.aupro_005_error, found.f1_error)
+    assert max(bounds) < 1e-4
     assert max(found.auroc_error, found.aupro_error, found.aupro_005_error) < 1e-5
     assert found.metrics.aupro == pytest.approx(exact.aupro, abs=1e-5)
 
@@ -101,11 +118,22 @@ def test_codes_keep_the_order_of_scores() -> None:
     assert ordered(np.float32([-0.0]))[0] == ordered(np.float32([0.0]))[0]
 
 
+def test_the_threshold_of_the_largest_f1_gives_that_f1() -> None:
+    """Flagging from the streamed threshold upwards counts to the stated F1 exactly, whatever the bins."""
+    rng = np.random.default_rng(4)
+    masks = rng.random((4, 20, 20)) < 0.2
+    maps = (rng.random(masks.shape) + masks * 0.5).astype(np.float32)
+    best = streamed(maps, masks, 30).metrics.best_f1
+    assert best.f1 == pytest.approx(confusion(maps, masks, best.threshold).f1)
+    assert best.f1 > 0.5
+
+
 def test_one_class_is_undefined() -> None:
     """Without a defect pixel there is no figure and no bound."""
     maps = np.zeros((2, 3, 3), np.float32)
     found = streamed(maps, np.zeros(maps.shape, dtype=bool), 100)
-    figures = (found.metrics.auroc, found.metrics.aupro, found.auroc_error, found.aupro_005_error)
+    figures = (found.metrics.auroc, found.metrics.aupro, found.metrics.best_f1.threshold, found.aupimo,
+               found.auroc_error, found.auprc_error, found.aupro_005_error, found.f1_error)  # fmt: skip
     assert all(math.isnan(figure) for figure in figures)
 
 

@@ -67,6 +67,19 @@ def test_resolved_spec_is_a_study_file_again(write: Callable[[str], Path]) -> No
     assert again == spec
 
 
+def test_native_evaluation_is_streamed(write: Callable[[str], Path]) -> None:
+    """Images of different sizes are compared one by one; the resolved file says so, and reads back."""
+    _, spec = load_study(write(VALID.replace("methods:", "evaluation: {size: native}\nmethods:")))
+    assert (spec.evaluation.size, spec.evaluation.mode) == ("native", "streaming")
+
+
+def test_tuning_needs_the_metric_that_it_seeks(write: Callable[[str], Path]) -> None:
+    """A search cannot improve what is not measured."""
+    tuned = VALID.replace("methods:", "evaluation: {metrics: [image_auroc]}\nmethods:")
+    tuned += "    tune: {space: {neighbours: {choices: [1, 9]}}}\ntuning: {metric: val_image_f1}\n"
+    assert "lacks image_f1, which tuning seeks" in "\n".join(complaints(write(tuned)))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "state", "rule", "remedy"),
     [
@@ -118,6 +131,48 @@ def test_resolved_spec_is_a_study_file_again(write: Callable[[str], Path]) -> No
         ),
         ("methods:", "image: {size: big}\nmethods:", 5, "image.size is big", "", ""),
         ("methods:", "split: {train_fraction: 2}\nmethods:", 5, "split.train_fraction is 2", "", ""),
+        (
+            "methods:",
+            "evaluation: {metrics: [pixel_aupr]}\nmethods:",
+            5,
+            "evaluation.metrics[0] is pixel_aupr",
+            "without val_",
+            "pixel_aupr",
+        ),
+        (
+            "methods:",
+            "evaluation: {metrics: [val_image_f1]}\nmethods:",
+            5,
+            "evaluation.metrics[0] is val_image_f1",
+            "metric of images or pixels",
+            "image_f1?",
+        ),
+        (
+            "methods:",
+            "evaluation: {metrics: []}\nmethods:",
+            5,
+            "evaluation.metrics is []",
+            "list of image",
+            "image_auroc",
+        ),
+        (
+            "methods:",
+            "evaluation: {size: native, mode: exact}\nmethods:",
+            5,
+            "evaluation.mode is exact, and evaluation.size is native",
+            "bounded memory",
+            "streaming",
+        ),
+        ("methods:", "evaluation: {size: nativ}\nmethods:", 5, "evaluation.size is nativ", "native", "224"),
+        (
+            "methods:",
+            "shift: {at: model, drop_vanished: true}\nmethods:",
+            5,
+            "shift.drop_vanished is true",
+            "size",
+            "native",
+        ),
+        ("methods:", "shift: {at: sensor}\nmethods:", 5, "shift.at is sensor", "native", "native"),
         ("methods:", "repeats: 0\nmethods:", 5, "repeats is 0", "1 to 1000", ""),
         ("methods:", "regimes: [clear]\nmethods:", 5, "regimes[0] is clear", "clean", "clean?"),
         (

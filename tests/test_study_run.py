@@ -238,8 +238,8 @@ def test_extended_grid_computes_only_what_is_new(study_file: Path, workspace: Pa
     override = "methods[0].grid.coreset_ratio=[0.1, 0.25, 0.5]"
     result = adloc("study", "run", study_file, "--workspace", workspace, "--set", override, "--json")
     outcome = json.loads(result.stdout)["outcome"]
-    # per category: search, scores and evaluation of validation and test part, and the threshold
-    assert outcome == {"n_done": 6, "n_computed": 2, "n_failed": 0, "n_stages": 2 * 7}
+    # per category: search, scores and evaluation of validation and test part, the threshold, and the segmentation
+    assert outcome == {"n_done": 6, "n_computed": 2, "n_failed": 0, "n_stages": 2 * 8}
 
 
 def test_damaged_artifact_is_computed_again(study_file: Path, workspace: Path) -> None:

@@ -100,6 +100,22 @@ def test_pixel_counts_give_the_pixel_metrics_of_any_resample() -> None:
         assert found["pixel_aupro_005"][row] == pytest.approx(exact.aupro_005, abs=2e-3)
 
 
+def test_void_pixels_are_in_no_pixel_count() -> None:
+    """Counts leave out what the exact metrics leave out: the same figures, and none where all defects are void."""
+    maps, masks = blobs(np.random.default_rng(6), 12)
+    void = np.zeros_like(masks)
+    void[:, :, :20] = True
+    maps[void] += 5  # as a mirrored defect would score
+    counts = count_pixels(maps, masks, void)
+    assert counts is not None
+    found = pixel_replicates(counts, np.ones((1, 12), np.float32))
+    exact = pixel_metrics(maps, masks, void=void)
+    assert found["pixel_auroc"][0] == pytest.approx(exact.auroc, abs=2e-3)
+    assert found["pixel_aupro"][0] == pytest.approx(exact.aupro, abs=2e-3)
+    assert int(counts.regions.sum()) == exact.n_regions
+    assert count_pixels(maps, masks, np.ones_like(masks)) is None
+
+
 def test_maps_without_defects_have_no_pixel_counts() -> None:
     """Where the metrics are not defined nothing is counted."""
     assert count_pixels(np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4), dtype=bool)) is None

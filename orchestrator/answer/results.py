@@ -80,7 +80,7 @@ def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
         row["n_train"] = first["n_train"]
     for name in METRICS:
         values = [float(v) for r in rows if isinstance(v := r[name], int | float)]
-        defined = done and name != "threshold" and len(values) == len(rows)
+        defined = done and name not in ("threshold", "pixel_threshold") and len(values) == len(rows)
         # An average of 95 % bounds is no 95 % bound; one threshold for all has the same in every category.
         if name == "upper_fpr" and first["threshold_scope"] != "global":
             defined = False

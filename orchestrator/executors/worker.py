@@ -136,7 +136,7 @@ def look_around(probe: Path, sources: Sequence[FeatureStage], *, on_gpu: bool) -
 
 def _image_problem(stage: FeatureStage) -> str:
     try:
-        stage.part.read(0)
+        stage.part.read(0, stage.image)
     except Exception as error:  # noqa: BLE001  # whatever a file system or a decoder raises
         return f"{stage.part.samples[0].identity}: {type(error).__name__}: {error}"
     return ""

@@ -34,6 +34,15 @@ class Confusion:
     true_negatives: int
     false_negatives: int
 
+    def __add__(self, other: Confusion) -> Confusion:
+        """The counts of both."""
+        return Confusion(
+            self.true_positives + other.true_positives,
+            self.false_positives + other.false_positives,
+            self.true_negatives + other.true_negatives,
+            self.false_negatives + other.false_negatives,
+        )
+
     @property
     def n_anomalous(self) -> int:
         """Anomalous items."""

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     Labels = NDArray[np.bool_ | np.integer]
 
 
+@dataclass(frozen=True, slots=True)
+class BestF1:
+    """The largest F1 of some items, and where it is reached: an item is flagged when score >= threshold."""
+
+    threshold: float
+    f1: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
     """What ranks say about N scored items, at the M distinct scores of the anomalous ones.
@@ -75,6 +83,20 @@ class Ranking:
         precision = true_positives / (true_positives + self.above + self.tied)
         # Rounding must not lift a perfect ranking above 1.
         return min(1.0, float(np.sum(self.anomalous * precision)) / self.n_anomalous)
+
+    def largest_f1(self) -> BestF1:
+        """The threshold with the largest F1, and that F1; both nan when a class is missing.
+
+        F1 can be largest only at the score of an anomalous item, where one more hit comes in. Among equal F1 the
+        lowest score is taken: in inspection a missed defect costs more than a false alarm.
+        """
+        if self.one_class:
+            return BestF1(math.nan, math.nan)
+        hits = np.cumsum(self.anomalous)
+        f1 = 2 * hits / (hits + self.above + self.tied + self.n_anomalous)
+        # Equal fractions of such whole numbers are equal floats, so the ties are exact. Scores descend.
+        best = int(np.flatnonzero(f1 == f1.max())[-1])
+        return BestF1(float(self.scores[best]), float(f1[best]))
 
     def roc_curve(self) -> Curve:
         """As the function `roc_curve`."""

@@ -21,6 +21,8 @@ from adloc.metrics.ranking import rank
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from adloc.metrics.ranking import BestF1, Ranking
+
 PRO_LIMIT = 0.3
 PRO_STRICT_LIMIT = 0.05
 
@@ -31,58 +33,75 @@ class PixelMetrics:
 
     Attributes:
         auroc: area under the ROC curve over all pixels of all images.
+        auprc: average precision over the same pixels.
         aupro: PRO up to a false-positive rate of 0.3.
         aupro_005: PRO up to a false-positive rate of 0.05.
+        best_f1: the largest F1 over the same pixels and its threshold: for choosing one, never a final figure.
         n_regions: defect regions.
         roc: the ROC curve, thinned for plotting.
         pro: mean per-region overlap (y) over the false-positive rate (x), thinned for plotting.
     """
 
     auroc: float
+    auprc: float
     aupro: float
     aupro_005: float
+    best_f1: BestF1
     n_regions: int
     roc: Curve
     pro: Curve
 
 
-def pixel_metrics(maps: NDArray[np.floating], masks: NDArray[np.bool_], *, curve_points: int = 500) -> PixelMetrics:
-    """Every pixel metric of N anomaly maps, from one sort of their pixels.
+def pixel_metrics(
+    maps: NDArray[np.floating],
+    masks: NDArray[np.bool_],
+    *,
+    void: NDArray[np.bool_] | None = None,
+    curve_points: int = 500,
+) -> PixelMetrics:
+    """Every metric of all pixels together of N anomaly maps, from one sort.
 
     Args:
         maps: (N, height, width), raw scores; from a memory-mapped file as well.
         masks: of the same shape, True on defect pixels.
+        void: of the same shape, True on pixels that count neither way, defect or not; None for none.
         curve_points: the largest number of points kept of each curve.
 
     Returns:
-        The metrics. auroc and aupro are nan when no pixel is defective, or all are.
+        The metrics; nan when no pixel is defective, or all are.
 
     Raises:
         ValueError: a score is nan, the shapes differ, or masks are not boolean.
     """
-    region_of, n_regions = label_regions(masks)
-    ranking = rank(maps, masks, region_weights(region_of, n_regions))
+    return measure(_rank_pixels(maps, masks, void), curve_points)
+
+
+def measure(ranking: Ranking, curve_points: int) -> PixelMetrics:
+    """Every metric of ranked pixels, whose weights are those of `region_weights`."""
     pro = ranking.curve(ranking.weight)
     return PixelMetrics(
         auroc=ranking.auroc(),
+        auprc=ranking.average_precision(),
         aupro=area_up_to(pro, PRO_LIMIT),
         aupro_005=area_up_to(pro, PRO_STRICT_LIMIT),
-        n_regions=n_regions,
+        best_f1=ranking.largest_f1(),
+        n_regions=round(float(ranking.weight.sum())),  # each region's pixels weigh 1 together
         roc=thin(ranking.roc_curve(), curve_points),
         pro=thin(pro, curve_points),
     )
 
 
-def pro_curve(maps: NDArray[np.floating], masks: NDArray[np.bool_]) -> Curve:
+def pro_curve(maps: NDArray[np.floating], masks: NDArray[np.bool_], void: NDArray[np.bool_] | None = None) -> Curve:
     """Mean per-region overlap (y) over the false-positive rate (x), from (0, 0) to (1, 1).
 
     Regions are 8-connected sets of defect pixels within an image; two defects that touch are one region. The
     false-positive rate counts the non-defect pixels of all images, those of images without defects too.
-    Pixels with the same score are flagged together.
+    Pixels with the same score are flagged together. A void pixel counts neither way, nor towards its region's size.
 
     Args:
         maps: (N, height, width), raw scores.
         masks: of the same shape, True on defect pixels.
+        void: of the same shape, True on void pixels; None for none.
 
     Returns:
         The curve; a single point of nan when no pixel is defective, or all are.
@@ -90,8 +109,7 @@ def pro_curve(maps: NDArray[np.floating], masks: NDArray[np.bool_]) -> Curve:
     Raises:
         ValueError: a score is nan, the shapes differ, or masks are not boolean.
     """
-    region_of, n_regions = label_regions(masks)
-    ranking = rank(maps, masks, region_weights(region_of, n_regions))
+    ranking = _rank_pixels(maps, masks, void)
     return ranking.curve(ranking.weight)
 
 
@@ -175,6 +193,30 @@ def label_regions(masks: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
 
 def region_weights(region_of: NDArray[np.int64], n_regions: int) -> NDArray[np.float64]:
     """1 / |region| for every defect pixel; the curve divides by the sum, which is the number of regions."""
-    if n_regions == 0:
+    if region_of.size == 0:
         return np.zeros(0)
-    return (1.0 / np.bincount(region_of, minlength=n_regions))[region_of]
+    return (1.0 / np.maximum(1, np.bincount(region_of, minlength=n_regions)))[region_of]
+
+
+def pixel_weights(masks: NDArray[np.bool_], void: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    """1 / |region| for every defect pixel that is not void, in the order of `masks.nonzero()`.
+
+    Regions are those of the whole mask: void pixels may lie inside of one, and make it smaller but not two.
+
+    Args:
+        masks: bool (N, height, width).
+        void: of the same shape, or None.
+    """
+    region_of, n_regions = label_regions(masks)
+    return region_weights(region_of if void is None else region_of[~void[masks]], n_regions)
+
+
+def _rank_pixels(maps: NDArray[np.floating], masks: NDArray[np.bool_], void: NDArray[np.bool_] | None) -> Ranking:
+    weights = pixel_weights(masks, void)
+    if void is None:
+        return rank(maps, masks, weights)
+    if not maps.shape == masks.shape == void.shape:
+        message = f"maps, masks and void have the shapes {maps.shape}, {masks.shape} and {void.shape}: all the same"
+        raise ValueError(message)
+    valid = ~void
+    return rank(maps[valid], masks[valid], weights)

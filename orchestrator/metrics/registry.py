@@ -201,6 +201,45 @@ _PIXEL_AUROC = _share(
     _FAWCETT,
 )
 
+_PIXEL_AUPRC = _share(
+    "pixel_auprc",
+    "pixel AUPRC",
+    "average precision over all pixels of all images",
+    "comparable between data sets whose defects differ in size: the share of defect pixels is what chance scores",
+    _DAVIS,
+)
+
+_PIXEL_F1 = replace(
+    _share(
+        "pixel_f1",
+        "pixel F1",
+        "harmonic mean of precision and recall of pixels at the pixel threshold that the validation part gave",
+        "the largest F1 that some threshold would reach on these images",
+        _FAWCETT,
+    ),
+    needs_threshold=True,
+)
+
+_PIXEL_AUPIMO = _share(
+    "pixel_aupimo",
+    "AUPIMO",
+    "recall of an image's defect pixels where 1e-5 to 1e-4 of the pixels of normal images are false alarms, averaged "
+    "over the logarithm of that rate and over anomalous images",
+    "comparable with PRO: at such rates most detectors find little, and large and small defects count as one image",
+    "Bertoldo et al., AUPIMO: Redefining Visual Anomaly Detection Benchmarks with High Speed and Low Tolerance, 2024",
+)
+
+_PIXEL_THRESHOLD = replace(
+    _THRESHOLD,
+    name="pixel_threshold",
+    mlflow_name="threshold/pixel",
+    title="pixel threshold",
+    needs_threshold=False,
+    definition="the pixel score with the largest F1 over all pixels of the validation part",
+    is_not="the image threshold, which is on another scale where the image score is no maximum of the map",
+    source="adloc.metrics.regions",
+)
+
 _PRO = (
     _share(
         "pixel_aupro",
@@ -289,6 +328,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             *_COSTS,
             *_ERROR_RATES,
             *(_on_validation(metric) for metric in _ERROR_RATES),
+            _PIXEL_AUPRC,
+            _PIXEL_F1,
+            _PIXEL_THRESHOLD,
+            _PIXEL_AUPIMO,
+            *(_on_validation(metric) for metric in (_PIXEL_AUPRC, _PIXEL_F1, _PIXEL_AUPIMO)),
             _PEAK_MEMORY,
             _EXPECTED_FPR,
             _UPPER_FPR,
@@ -296,3 +340,6 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     }
 )
 """By name, in the order of the result columns."""
+
+CHOICES = tuple(m.name for m in METRICS.values() if m.part == "test" and m.level in ("image", "pixel"))
+"""What `evaluation.metrics` chooses from."""

@@ -14,16 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.metrics.curve import thin
+from adloc.metrics.pimo import ImageRecall, NormalTail
 from adloc.metrics.ranking import Ranking
-from adloc.metrics.regions import (
-    PRO_LIMIT,
-    PRO_STRICT_LIMIT,
-    PixelMetrics,
-    area_up_to,
-    label_regions,
-    region_weights,
-)
+from adloc.metrics.regions import PRO_LIMIT, PRO_STRICT_LIMIT, PixelMetrics, measure, pixel_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,10 +36,14 @@ class Chunk:
     Attributes:
         maps: float32 (n, height, width), raw scores.
         masks: bool (n, height, width), True on defect pixels.
+        anomalous: bool (n,), the labels of the images.
+        void: bool (n, height, width), True on pixels that count neither way; None for none.
     """
 
     maps: NDArray[np.float32]
     masks: NDArray[np.bool_]
+    anomalous: NDArray[np.bool_]
+    void: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,43 +51,53 @@ class StreamedMetrics:
     """Pixel metrics, and how far each may be from the exact figure; nan where that is not defined.
 
     Attributes:
-        metrics: the figures and curves.
+        metrics: the figures and curves; the threshold of the largest F1 is a bin's lower edge.
+        aupimo: exact, see `adloc.metrics.pimo`.
         auroc_error: bound of |auroc - exact|.
+        auprc_error: of the average precision.
         aupro_error: of PRO up to a false-positive rate of 0.3.
         aupro_005_error: of PRO up to 0.05.
+        f1_error: of the largest F1: how much larger it may be at another threshold.
     """
 
     metrics: PixelMetrics
+    aupimo: float
     auroc_error: float
+    auprc_error: float
     aupro_error: float
     aupro_005_error: float
+    f1_error: float
 
 
 def stream_pixel_metrics(
-    read: Callable[[], Iterable[Chunk]], *, n_bins: int = N_BINS, curve_points: int = 500
+    read: Callable[[], Iterable[Chunk]], n_normal: int, *, n_bins: int = N_BINS, curve_points: int = 500
 ) -> StreamedMetrics:
     """Every pixel metric, without holding more than a chunk of maps.
 
     Args:
         read: gives all chunks, the same at each of its two calls.
+        n_normal: how many of the images are normal.
         n_bins: among which the scores are divided, beside 65536 that are always there.
         curve_points: the largest number of points kept of each curve.
 
     Raises:
         ValueError: a score is nan, maps are not float32, or masks do not fit them.
     """
-    counts = _Counts.empty(_COARSE)
+    counts, tail = _Counts.empty(_COARSE), NormalTail(n_normal)
     for chunk in read():
         counts.add(chunk, ordered(chunk.maps) >> _HALF)
+        tail.add(chunk.maps[~chunk.anomalous], None if chunk.void is None else chunk.void[~chunk.anomalous])
     division = _divide(counts, n_bins)
     starts = np.concatenate(([0], np.cumsum(division)[:-1]))
-    counts = _Counts.empty(int(division.sum()))
+    counts, recall = _Counts.empty(int(division.sum())), ImageRecall(tail.levels())
     for chunk in read():
         codes = ordered(chunk.maps)
         coarse = codes >> _HALF
         within = (codes & np.uint32(_COARSE - 1)).astype(np.int64) * division[coarse] >> _HALF
         counts.add(chunk, starts[coarse] + within)
-    return _measure(counts, division, curve_points)
+        defects = chunk.masks if chunk.void is None else chunk.masks & ~chunk.void
+        recall.add(chunk.maps[chunk.anomalous], defects[chunk.anomalous])
+    return _measure(counts, division, curve_points, recall.aupimo())
 
 
 def ordered(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -117,31 +124,30 @@ class _Counts:
         normal: int64 (B,), pixels without a defect.
         anomalous: int64 (B,), defect pixels.
         weight: float64 (B,), the sum of 1 / |region| of defect pixels.
-        n_regions: so far.
     """
 
     normal: NDArray[np.int64]
     anomalous: NDArray[np.int64]
     weight: NDArray[np.float64]
-    n_regions: int
 
     @classmethod
     def empty(cls, n_bins: int) -> _Counts:
-        return cls(np.zeros(n_bins, np.int64), np.zeros(n_bins, np.int64), np.zeros(n_bins), 0)
+        return cls(np.zeros(n_bins, np.int64), np.zeros(n_bins, np.int64), np.zeros(n_bins))
 
     def add(self, chunk: Chunk, bins: NDArray[np.integer]) -> None:
         """Count a chunk whose pixels are in these bins."""
         if chunk.maps.shape != chunk.masks.shape:
             message = f"maps have the shape {chunk.maps.shape} and masks {chunk.masks.shape}; they must be the same"
             raise ValueError(message)
-        region_of, n_regions = label_regions(chunk.masks)
-        defect = bins[chunk.masks]
-        n_bins = len(self.normal)
+        weights, masks = pixel_weights(chunk.masks, chunk.void), chunk.masks
+        if chunk.void is not None:
+            valid = ~chunk.void
+            bins, masks = bins[valid], masks[valid]
+        defect, n_bins = bins[masks], len(self.normal)
         anomalous = np.bincount(defect, minlength=n_bins)
         self.normal += np.bincount(bins.reshape(-1), minlength=n_bins) - anomalous
         self.anomalous += anomalous
-        self.weight += np.bincount(defect, region_weights(region_of, n_regions), minlength=n_bins)
-        self.n_regions += n_regions
+        self.weight += np.bincount(defect, weights, minlength=n_bins)
 
 
 def _divide(counts: _Counts, n_bins: int) -> NDArray[np.int64]:
@@ -155,7 +161,7 @@ def _divide(counts: _Counts, n_bins: int) -> NDArray[np.int64]:
     return np.asarray(np.clip(np.floor(share * n_bins), 1, _COARSE), dtype=np.int64)
 
 
-def _measure(counts: _Counts, division: NDArray[np.int64], curve_points: int) -> StreamedMetrics:
+def _measure(counts: _Counts, division: NDArray[np.int64], curve_points: int, aupimo: float) -> StreamedMetrics:
     """The figures of scores rounded down to the edges of their bins, and how far off that may be."""
     coarse = np.repeat(np.arange(_COARSE), division)
     within = np.arange(len(coarse)) - np.repeat(np.cumsum(division) - division, division)
@@ -176,22 +182,17 @@ def _measure(counts: _Counts, division: NDArray[np.int64], curve_points: int) ->
         n_normal=int(normal.sum()),
         n_anomalous=int(anomalous.sum()),
     )
-    pro = ranking.curve(ranking.weight)
-    metrics = PixelMetrics(
-        auroc=ranking.auroc(),
-        aupro=area_up_to(pro, PRO_LIMIT),
-        aupro_005=area_up_to(pro, PRO_STRICT_LIMIT),
-        n_regions=counts.n_regions,
-        roc=thin(ranking.roc_curve(), curve_points),
-        pro=thin(pro, curve_points),
-    )
+    metrics = measure(ranking, curve_points)
     # A coarse bin with a bin for every float32 has no inside.
     unsure = (division[coarse[seen]] < _COARSE)[hit]
     return StreamedMetrics(
         metrics,
-        _error(ranking, ranking.anomalous * unsure, 1.0),
-        _error(ranking, ranking.weight * unsure, PRO_LIMIT),
-        _error(ranking, ranking.weight * unsure, PRO_STRICT_LIMIT),
+        aupimo,
+        auroc_error=_error(ranking, ranking.anomalous * unsure, 1.0),
+        auprc_error=_precision_error(ranking, unsure),
+        aupro_error=_error(ranking, ranking.weight * unsure, PRO_LIMIT),
+        aupro_005_error=_error(ranking, ranking.weight * unsure, PRO_STRICT_LIMIT),
+        f1_error=_f1_error(ranking, unsure),
     )
 
 
@@ -218,3 +219,28 @@ def _error(ranking: Ranking, gain: NDArray[np.int64] | NDArray[np.float64], limi
     inside = np.clip(limit - left, 0, width)
     half = np.where(left + width <= limit, 0.5, 1.0)  # cut by the limit, the rest of a rectangle may be all or nothing
     return float(np.sum(half * inside * gain)) / float(total) / limit + _ROUNDING
+
+
+def _precision_error(ranking: Ranking, unsure: NDArray[np.bool_]) -> float:
+    """Bound of the error of the average precision.
+
+    The figure takes the precision at the bin's lower edge for each of its defect pixels. Theirs lies between that of
+    one more hit after all the bin's normal pixels, and that of all its hits before any of them.
+    """
+    if ranking.one_class:
+        return math.nan
+    hits = np.cumsum(ranking.anomalous)
+    at_edge = hits / (hits + ranking.above + ranking.tied)
+    first = hits - ranking.anomalous + 1
+    least, most = first / (first + ranking.above + ranking.tied), hits / (hits + ranking.above)
+    lower, higher = ((gap * unsure * ranking.anomalous).sum() for gap in (at_edge - least, most - at_edge))
+    return float(max(lower, higher)) / ranking.n_anomalous + _ROUNDING
+
+
+def _f1_error(ranking: Ranking, unsure: NDArray[np.bool_]) -> float:
+    """How much larger F1 may be inside a bin than at the best edge: were its hits to come before its normal pixels."""
+    if ranking.one_class:
+        return math.nan
+    hits = np.cumsum(ranking.anomalous)
+    most = 2 * hits / (hits + ranking.above + ranking.tied * ~unsure + ranking.n_anomalous)
+    return float(most.max()) - ranking.largest_f1().f1 + _ROUNDING

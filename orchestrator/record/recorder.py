@@ -17,9 +17,11 @@ from adloc.methods.detector import FitFacts
 from adloc.metrics.classification import confusion
 from adloc.record.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
 from adloc.record.located import find_contour
-from adloc.record.records import RunRecord
+from adloc.record.reasons import Content, reasons
+from adloc.record.records import MaskFacts, RunRecord
 from adloc.regimes import is_promised
 from adloc.thresholds import promise_of
+from adloc.truth import truth_of, void_share
 from adloc.uncertainty.pixel_bootstrap import PixelCounts
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from adloc.record.records import Records
     from adloc.stages import EvaluationStage, Stage, StepStage, ThresholdStage
 
-RANKING = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_aupro", "pixel_aupro_005")
+RANKING = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_auprc", "pixel_aupro", "pixel_aupro_005", "pixel_f1",
+           "pixel_aupimo")  # fmt: skip
 THRESHOLDED = {
     "image_f1": "f1",
     "image_accuracy": "accuracy",
@@ -43,11 +46,14 @@ THRESHOLDED = {
     "image_fnr": "false_negative_rate",
 }
 
+HALF = 0.5  # of the pixels of a defect
+
 
 def needed(run: Run) -> tuple[Stage, ...]:
     """The stages whose results a record is written from."""
     scored = run.test.scores
-    found = (*run.fit, run.threshold, run.validation, run.test, *scored.before, scored, run.test.truth)
+    truths = (run.test.truth, run.validation.truth if run.validation else None)
+    found = (*run.fit, run.threshold, run.validation, run.test, *scored.before, scored, *truths, run.segmentation)
     return tuple(stage for stage in found if stage is not None)
 
 
@@ -69,8 +75,12 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
         found = figures(run.validation, validation, threshold)
         metrics |= {f"val_{name}": v for name, v in found.items() if not name.startswith("pixel_aupro")}
         metrics |= promises(run, run.threshold, bench, threshold)
+        if "pixel_f1" in run.validation.metrics:
+            metrics["pixel_threshold"] = _number(validation.facts.get("pixel_threshold"))
     test = bench.result(run.test)
     metrics |= figures(run.test, test, threshold)
+    if run.segmentation is not None:
+        metrics["pixel_f1"] = _number(bench.result(run.segmentation).facts.get("pixel_f1"))
     metrics |= costs(run.fit, run.test, bench)
     draft = records.draft(run.run_id)
     _write_images(draft / "images.csv", run, bench, threshold)
@@ -81,7 +91,19 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     detector = bench.detector(run.variant.method)
     facts = dict(detector.fit_facts(fit, run.variant.params)) if isinstance(detector, FitFacts) else {}
     facts |= {name: float(value) for name, value in test.facts.items() if name.endswith("_error")}
-    return _record(run, bench, started, status="done", threshold=threshold, metrics=metrics, facts=facts)
+    truth = bench.result(run.test.truth)
+    calibrated = Content.of("validation part", bench.result(run.validation.truth)) if run.validation else None
+    return _record(
+        run,
+        bench,
+        started,
+        status="done",
+        threshold=threshold,
+        metrics=metrics,
+        facts=facts,
+        reasons=reasons(run, metrics, Content.of("test part", truth), calibrated),
+        masks=_mask_facts(run.test.truth.part, truth),
+    )
 
 
 def record_failure(run: Run, bench: Workbench, records: Records, started: datetime, error: str) -> RunRecord:
@@ -124,12 +146,13 @@ def _record(run: Run, bench: Workbench, started: datetime, **found: object) -> R
 
 
 def figures(stage: EvaluationStage, result: Result, threshold: float | None) -> dict[str, float | None]:
-    """Metrics by result column, without a prefix; None where not defined."""
+    """Metrics by result column, without a prefix; None where not defined, or not asked for."""
     found = {name: _number(result.facts.get(name)) for name in RANKING}
     scores = result.arrays["image_scores"]
     labels = np.array([s.label for s in stage.truth.part.samples], dtype=bool)
     at = confusion(scores, labels, threshold) if threshold is not None else None
-    return found | {column: _number(getattr(at, name, None)) for column, name in THRESHOLDED.items()}
+    found |= {column: _number(getattr(at, name, None)) for column, name in THRESHOLDED.items()}
+    return {name: value if name in stage.metrics else None for name, value in found.items()}
 
 
 def promises(run: Run, stage: ThresholdStage, bench: Workbench, threshold: float) -> dict[str, float | None]:
@@ -140,6 +163,23 @@ def promises(run: Run, stage: ThresholdStage, bench: Workbench, threshold: float
         return {"expected_fpr": None, "upper_fpr": None}
     made = promise_of(normal.size, int((normal >= threshold).sum()), stage.config)
     return {"expected_fpr": made.expected, "upper_fpr": made.upper}
+
+
+def _mask_facts(part: Part, truth: Result) -> MaskFacts:
+    """What was counted when the masks of a part were read."""
+    labels, known, in_frame = (truth.arrays[name] for name in ("labels", "known", "in_frame"))
+    names = [sample.identity for sample in part.samples]
+    regions, vanished = truth.arrays["regions"], truth.arrays["vanished"]
+    return MaskFacts(
+        n_masks=int(known[labels].sum()),
+        n_unknown=int((~known).sum()),
+        void_share=void_share(truth.arrays),
+        n_regions=int(regions.sum()),
+        n_left=int(regions.sum() - vanished.sum()),
+        vanished={name: int(n) for name, n in zip(names, vanished.tolist(), strict=True) if n},
+        left_frame=tuple(names[index] for index in np.flatnonzero(in_frame == 0)),
+        lost_half=tuple(names[index] for index in np.flatnonzero((in_frame > 0) & (in_frame < HALF))),
+    )
 
 
 def _number(value: object) -> float | None:
@@ -227,10 +267,14 @@ def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, thre
     common = choose_common([s.identity for s in part.samples], [s.defect for s in part.samples], run.heatmaps // 2)
     chosen = choose_images(scores, labels, threshold, run.heatmaps, common)
     indices = [choice.index for choice in chosen]
-    patch_maps = bench.result(run.test.scores).arrays["patch_maps"][indices]
-    masks = np.asarray(bench.result(run.test.truth).arrays["masks"][indices])
+    patch_maps, truth = bench.result(run.test.scores).arrays["patch_maps"], bench.result(run.test.truth).arrays
     detector = bench.detector(run.variant.method)
-    maps = detector.anomaly_maps(patch_maps, run.test.truth.size, run.variant.params)
+    masks = [truth_of(truth, index, index + 1).masks[0] for index in indices]
+    sizes = [(mask.shape[0], mask.shape[1]) for mask in masks]
+    maps = [
+        detector.anomaly_maps(patch_maps[index : index + 1], size, run.variant.params)[0]
+        for index, size in zip(indices, sizes, strict=True)
+    ]
 
     def draw(number: int) -> None:
         choice = chosen[number]
@@ -238,7 +282,7 @@ def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, thre
         anomalous = bool(labels[choice.index])
         contour = find_contour(maps[number], masks[number], threshold, anomalous=anomalous)
         caption = Caption(sample.identity, anomalous, float(scores[choice.index]), threshold, contour)
-        image = resize_and_crop(part.read(choice.index).image, run.variant.image)
+        image = resize_and_crop(part.read(choice.index, run.variant.image).image, run.variant.image)
         strip = render(image, maps[number], masks[number], scale, caption)
         name = sample.name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
         (folder / f"{number:02d}-{choice.why}-{name}.png").write_bytes(png_bytes(strip))

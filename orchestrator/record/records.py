@@ -23,6 +23,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class MaskFacts(BaseModel):
+    """What of a test part's masks pixel metrics are over, and what is lost to them.
+
+    Attributes:
+        n_masks: anomalous images whose defect pixels are known.
+        n_unknown: anomalous images without a mask; pixel metrics are over the others and the normal images.
+        void_share: share of the pixels that count neither way: brought in from outside by the shift, or of images
+            without a mask.
+        n_regions: defect regions at the images' own size.
+        n_left: how many of them have a pixel at the evaluation size.
+        vanished: regions that have none, by image.
+        left_frame: images whose defect the shift has moved out of the frame.
+        lost_half: images of which less than half of the defect's pixels are left in the frame, but some.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_masks: int
+    n_unknown: int
+    void_share: float
+    n_regions: int
+    n_left: int
+    vanished: dict[str, int] = {}
+    left_frame: tuple[str, ...] = ()
+    lost_half: tuple[str, ...] = ()
+
+
 class RunRecord(BaseModel):
     """What one run found, or why it failed.
 
@@ -42,6 +69,8 @@ class RunRecord(BaseModel):
             error of figures that are not exact.
         setting: of a method that is tuned: "default", "tuned", or "tuned_12" for a member of a Pareto set.
         condition: where the run stands on the axes of its study; see `adloc.conditions`.
+        reasons: why a metric is None, by result column.
+        masks: of the test part; None in records of earlier versions.
         error: of a failed run.
     """
 
@@ -73,6 +102,8 @@ class RunRecord(BaseModel):
     facts: dict[str, float] = {}
     setting: str = ""
     condition: dict[str, JsonValue] = {}
+    reasons: dict[str, str] = {}
+    masks: MaskFacts | None = None
     error: str | None = None
 
 

@@ -23,6 +23,13 @@ def check_axes(spec: StudySpec) -> Iterator[MethodProblem]:
             rule="both say how many images a model is fitted on",
             remedy="use train.images: all, or delete learning_curve",
         )
+    if spec.shift.drop_vanished and spec.shift.at == "model":
+        yield MethodProblem(
+            ("shift", "drop_vanished"),
+            state="is true, and shift.at is model",
+            rule="which images are tested must not depend on the size that a model sees them at",
+            remedy="use shift.at: native, or shift.drop_vanished: false",
+        )
     if all(REGIMES[regime].evaluation == "clean" for regime in spec.regimes):
         for key, value in (("severity", spec.shift.severity), ("factors", spec.shift.factors)):
             if isinstance(value, tuple | str):

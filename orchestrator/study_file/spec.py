@@ -11,6 +11,7 @@ from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
 from adloc.study_file.axes import LearningCurve, StudyShift, TrainConfig
 from adloc.study_file.comparing import ComparisonConfig
+from adloc.study_file.evaluating import EvaluationConfig
 from adloc.study_file.explaining import ExplainConfig
 from adloc.study_file.operating import OperatingConfig
 from adloc.study_file.tuning import TuneConfig, TuningConfig
@@ -19,7 +20,6 @@ from adloc.thresholds import ThresholdConfig
 Regime = Literal["clean", "no_adaptation", "threshold_only", "full_adaptation"]
 Scope = Literal["category", "unified"]
 FeatureDtype = Literal["float32", "float16"]
-EvaluationMode = Literal["exact", "streaming"]
 StudyName = Annotated[
     str,
     Field(
@@ -73,32 +73,6 @@ class FeaturesConfig(BaseModel):
         default="float32",
         description="float32, or float16: half the disk, each value rounded by up to 0.05 %",
         json_schema_extra={"rule": "it must be float32 or float16", "remedy": "use float32"},
-    )
-
-
-class EvaluationConfig(BaseModel):
-    """How maps and masks are compared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: int | tuple[int, int] | None = Field(
-        default=None,
-        description="height and width at which maps and masks are compared; null: the model's input size",
-        json_schema_extra={
-            "rule": "it must be a side in pixels, [height, width], or null for the model's input size",
-            "remedy": "use 224, or leave the key out",
-        },
-    )
-    mode: EvaluationMode = Field(
-        default="exact",
-        description=(
-            "exact: pixel metrics from one sort of all pixels; streaming: from a histogram, in bounded memory whatever "
-            "the number of images, with the largest possible error recorded beside each figure"
-        ),
-        json_schema_extra={
-            "rule": "it must be exact or streaming",
-            "remedy": "use exact; streaming is for test sets whose maps do not fit into memory",
-        },
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from adloc.errors import Complaint, UserError, nearest
 from adloc.study_file.axes_checks import check_axes
+from adloc.study_file.evaluation_checks import check_evaluation
 from adloc.study_file.reader import Loc, StudyFile
 from adloc.study_file.spec import StudySpec
 from adloc.study_file.tuning_checks import check_tuning
@@ -35,7 +36,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyFile, St
     except ValidationError as error:
         raise UserError(*_translate(error, StudySpec, file, ())) from None
     complaints: list[Complaint] = []
-    for problem in (*check_methods(spec), *check_tuning(spec), *check_axes(spec)):
+    for problem in (*check_methods(spec), *check_tuning(spec), *check_axes(spec), *check_evaluation(spec)):
         if isinstance(problem.error, ValidationError):
             complaints += _translate(problem.error, problem.model, file, problem.loc, skip=problem.skip)
         else:

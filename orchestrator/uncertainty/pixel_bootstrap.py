@@ -56,7 +56,9 @@ class PixelCounts:
         return cls(*(np.asarray(arrays[name]) for name in NAMES))
 
 
-def count_pixels(maps: NDArray[np.floating], masks: NDArray[np.bool_]) -> PixelCounts | None:
+def count_pixels(
+    maps: NDArray[np.floating], masks: NDArray[np.bool_], void: NDArray[np.bool_] | None = None
+) -> PixelCounts | None:
     """Count the pixels of each image at edges that follow the scores of all.
 
     The edges are quantiles of normal scores, dense at their upper end where PRO is measured, and of defect
@@ -65,13 +67,15 @@ def count_pixels(maps: NDArray[np.floating], masks: NDArray[np.bool_]) -> PixelC
     Args:
         maps: (N, height, width), raw scores.
         masks: of the same shape, True on defect pixels.
+        void: of the same shape, True on pixels that count neither way; None for none.
 
     Returns:
         None where pixel metrics are not defined: no pixel is defective, or all are.
     """
-    if not masks.any() or masks.all():
+    defects, normals = (masks, ~masks) if void is None else (masks & ~void, ~(masks | void))
+    if not defects.any() or not normals.any():
         return None
-    edges = _edges(maps, masks)
+    edges = _edges(maps, normals, defects)
     n, n_edges = len(maps), edges.size + 1
     counts = PixelCounts(
         np.zeros((n, n_edges), np.uint32),
@@ -79,16 +83,17 @@ def count_pixels(maps: NDArray[np.floating], masks: NDArray[np.bool_]) -> PixelC
         np.zeros((n, n_edges), np.float32),
         np.zeros(n, np.uint32),
     )
-    for index, (scores, mask) in enumerate(zip(maps, masks, strict=True)):
-        counts.normal[index] = _reached(np.sort(scores[~mask]), edges)
-        if not mask.any():
+    for index, (scores, mask, normal, defect) in enumerate(zip(maps, masks, normals, defects, strict=True)):
+        counts.normal[index] = _reached(np.sort(scores[normal]), edges)
+        if not defect.any():
             continue
-        counts.defect[index] = _reached(np.sort(scores[mask]), edges)
+        counts.defect[index] = _reached(np.sort(scores[defect]), edges)
         n_labels, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        counts.regions[index] = n_labels - 1
         for label in range(1, n_labels):
-            region = np.sort(scores[labels == label])
-            counts.overlap[index] += _reached(region, edges) / np.float32(region.size)
+            region = np.sort(scores[(labels == label) & defect])
+            if region.size:  # not all of it is void
+                counts.regions[index] += 1
+                counts.overlap[index] += _reached(region, edges) / np.float32(region.size)
     return counts
 
 
@@ -113,11 +118,11 @@ def pixel_replicates(counts: PixelCounts, weights: Weights) -> dict[str, NDArray
     }
 
 
-def _edges(maps: NDArray[np.floating], masks: NDArray[np.bool_]) -> NDArray[np.floating]:
-    flat, truth = maps.reshape(-1), masks.reshape(-1)
-    normal = flat[::_STEP][~truth[::_STEP]]
-    normal = normal if normal.size else flat[~truth]
-    defect = flat[truth][::_STEP]
+def _edges(maps: NDArray[np.floating], normals: NDArray[np.bool_], defects: NDArray[np.bool_]) -> NDArray[np.floating]:
+    flat, is_normal = maps.reshape(-1), normals.reshape(-1)
+    normal = flat[::_STEP][is_normal[::_STEP]]
+    normal = normal if normal.size else flat[is_normal]
+    defect = flat[defects.reshape(-1)][::_STEP]
     rates = np.concatenate((np.geomspace(1e-4, 0.02, 20), np.linspace(0.025, 0.35, 40), np.linspace(0.4, 0.98, 16)))
     edges = np.concatenate((np.quantile(normal, 1 - rates), np.quantile(defect, np.linspace(0, 1, 33))))
     return np.unique(edges.astype(maps.dtype))[::-1]

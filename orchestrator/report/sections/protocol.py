@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.material import Material
     from adloc.report.tables import Cell
+    from adloc.study_file.axes import StudyShift
 
 
 MOST_ROWS = 18  # of the table that are not folded
@@ -66,7 +67,22 @@ def protocol(material: Material, sealed: Sequence[str]) -> Section:
             "images); "
             "full adaptation (fitted on shifted images as well)."
         )
+        text.append(_shifted(spec.shift))
     text.append(" ".join(sealed))
     if (power := study_power(material.plan, material)) is not None:
         text.append(power.sentence())
     return Section("protocol", "Protocol", tuple(text), (table,))
+
+
+def _shifted(shift: StudyShift) -> str:
+    """At which size the shift is applied, and what of its images is left out."""
+    size = (
+        "at each image's own size, as another camera would give it"
+        if shift.at == "native"
+        else "after the resize to the model's size, so that blur and noise are as strong whatever the resolution"
+    )
+    dropped = " Images whose defect it moves out of the frame are left out of the test part." * shift.drop_vanished
+    return (
+        f"The shift is applied {size}. What it brings in from outside of an image is left out of every pixel metric, "
+        f"and seen by the image scores.{dropped}"
+    )

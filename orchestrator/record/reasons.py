@@ -1,0 +1,99 @@
+"""Why a figure of a run is empty: what its part lacks, metric by metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adloc.metrics.registry import CHOICES, METRICS
+from adloc.regimes import is_promised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from adloc.methods.detector import Result
+    from adloc.plan import Run
+    from adloc.stages import EvaluationStage
+
+OF_BOTH_CLASSES = ("image_auroc", "image_auprc")
+OF_DEFECTS = ("image_f1", "image_precision", "image_recall", "image_fnr")
+OF_NORMALS = ("image_fpr",)
+NOT_ASKED = "not among evaluation.metrics"
+NO_VALIDATION = "there is no validation part"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a part holds, as far as metrics depend on it.
+
+    Attributes:
+        title: "test part".
+        n_normal: normal images.
+        n_anomalous: anomalous images.
+        n_masks: anomalous images with a mask.
+        n_defect_pixels: at the evaluation size; void ones are none.
+    """
+
+    title: str
+    n_normal: int
+    n_anomalous: int
+    n_masks: int
+    n_defect_pixels: int
+
+    @classmethod
+    def of(cls, title: str, truth: Result) -> Content:
+        """Count in the arrays of `adloc.truth.read_truth`."""
+        labels, known = truth.arrays["labels"], truth.arrays["known"]
+        n_anomalous = int(labels.sum())
+        # Bits that are packed eight a byte are counted as bytes: whether there are any is all that is asked.
+        n_pixels = int((truth.arrays["masks"] != 0).sum())
+        return cls(title, len(labels) - n_anomalous, n_anomalous, int(known[labels].sum()), n_pixels)
+
+    def lacks_defects(self) -> str | None:
+        """Why no pixel metric is defined here; None where they are."""
+        if not self.n_anomalous:
+            return f"the {self.title} has no anomalous image"
+        if not self.n_masks:
+            return f"no anomalous image of the {self.title} has a mask"
+        if not self.n_defect_pixels:
+            return f"no defect of the {self.title} has a pixel left at the evaluation size"
+        return None
+
+
+def reasons(run: Run, metrics: Mapping[str, float | None], test: Content, validation: Content | None) -> dict[str, str]:
+    """By result column, why it is empty: for every metric of images, pixels and thresholds that is None.
+
+    Args:
+        run: of the plan.
+        metrics: that were found.
+        test: what its test part holds.
+        validation: the same of its validation part; None without one.
+    """
+    names = (m.name for m in METRICS.values() if m.level != "cost" and metrics.get(m.name) is None)
+    return {name: next(_why(name, run, test, validation)) for name in names if name != "threshold" or not validation}
+
+
+def _why(name: str, run: Run, test: Content, validation: Content | None) -> Iterator[str]:
+    """Every reason that holds, the first one first to be mended."""
+    base = name.removeprefix("val_")
+    stage: EvaluationStage = run.test
+    asked = "pixel_f1" if base == "pixel_threshold" else base
+    if asked in CHOICES and asked not in stage.metrics:
+        yield NOT_ASKED
+    calibrated = METRICS[name].part == "validation" or METRICS[name].needs_threshold
+    if calibrated and validation is None:
+        yield NO_VALIDATION
+    if name in ("expected_fpr", "upper_fpr") and not is_promised(run.regime):
+        yield "the threshold is carried over to images of another domain"
+    part = validation if name.startswith("val_") and validation else test
+    if base.startswith("image_"):
+        if not part.n_anomalous and base in (*OF_BOTH_CLASSES, *OF_DEFECTS):
+            yield f"the {part.title} has no anomalous image"
+        if not part.n_normal and base in (*OF_BOTH_CLASSES, *OF_NORMALS):
+            yield f"the {part.title} has no normal image"
+    if base.startswith("pixel_"):
+        needed = (validation, part) if base in ("pixel_f1", "pixel_threshold") else (part,)
+        yield from (why for each in needed if each and (why := each.lacks_defects()))
+        if base == "pixel_aupimo" and not part.n_normal:
+            yield f"the {part.title} has no normal image"
+    yield "not defined on these images"
