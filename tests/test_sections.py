@@ -146,6 +146,7 @@ def test_comparisons_are_counted_by_their_verdict() -> None:
     rows = rows_of(section)
     assert [row[8].tone for row in section.tables[0].rows] == ["", "good", "good", "good", "", ""]
     assert [r["category"] for r in rows] == ["macro", *["brick"] * 5]
+    assert (rows[0]["regime"], section.tables[0].rows[0][5].text) == ("clean", "+0.100")
     assert [r["verdict"] for r in rows][1:4] == ["first better", "second better", "equal within 0.01"]
     assert [section.tables[0].rows[i][7].text for i in (1, 2)] == ["0.0010", "0.040"]
 
