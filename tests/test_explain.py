@@ -309,4 +309,4 @@ def test_defects_among_the_training_images_of_bottle_are_ranked_above_the_normal
     adloc("study", "run", file, "--workspace", tmp_path / "ws", "--set", "explain.missed_defects=0")
     (found,) = json.loads(adloc("study", "explain", file, "--workspace", tmp_path / "ws", "--json").stdout)
     assert found["training"]["n_defects"] == 15
-    assert found["training"]["defects_auroc"] > 0.9
+    assert found["training"]["defects_auroc"] > 0.95  # 0.998 PatchCore, 0.994 PaDiM when this was written
