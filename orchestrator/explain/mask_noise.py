@@ -12,7 +12,7 @@ from skimage.morphology import disk
 from adloc.explain.explanation import MovedMasks
 from adloc.localisation import localise
 from adloc.methods.detector import Result
-from adloc.stages import NATIVE
+from adloc.study_file.evaluating import NATIVE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
