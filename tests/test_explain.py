@@ -196,16 +196,16 @@ def test_masks_as_annotated_give_the_runs_own_figures(study_file: Path, finished
             assert noise[0][name] == pytest.approx(record.metrics[name], rel=1e-6)  # type: ignore[index]
 
 
-def test_a_study_that_is_explained_computes_nothing_and_imports_no_torch(study_file: Path, workspace: Path) -> None:
+def test_a_study_that_is_explained_computes_nothing_and_imports_no_torch(study_file: Path, finished: Path) -> None:
     """Run again, nothing is made anew and nothing heavy is loaded."""
-    before = explained(workspace)
+    before = explained(finished)
     code = (
         "import sys; from click.testing import CliRunner; from adloc.cli import cli;"
-        f"r = CliRunner().invoke(cli, ['study', 'run', {str(study_file)!r}, '--workspace', {str(workspace)!r}]);"
+        f"r = CliRunner().invoke(cli, ['study', 'run', {str(study_file)!r}, '--workspace', {str(finished)!r}]);"
         "assert r.exit_code == 0, r.output; assert 'torch' not in sys.modules and 'mlflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=300)
-    assert explained(workspace) == before  # seconds included
+    assert explained(finished) == before  # seconds included
 
 
 def test_an_explanation_is_made_again_when_what_is_asked_changes(study_file: Path, workspace: Path) -> None:
@@ -309,4 +309,4 @@ def test_defects_among_the_training_images_of_bottle_are_ranked_above_the_normal
     adloc("study", "run", file, "--workspace", tmp_path / "ws", "--set", "explain.missed_defects=0")
     (found,) = json.loads(adloc("study", "explain", file, "--workspace", tmp_path / "ws", "--json").stdout)
     assert found["training"]["n_defects"] == 15
-    assert found["training"]["defects_auroc"] > 0.9
+    assert found["training"]["defects_auroc"] > 0.95  # 0.998 PatchCore, 0.994 PaDiM when this was written

@@ -12,6 +12,7 @@ from skimage.morphology import disk
 from adloc.explain.explanation import MovedMasks
 from adloc.localisation import localise
 from adloc.methods.detector import Result
+from adloc.study_file.evaluating import NATIVE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ def count_lost(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> NDArray[n
 
 
 def measure_mask_noise(run: Run, bench: Workbench, truth: Result, pixels: Sequence[int]) -> tuple[MovedMasks, ...]:
-    """Pixel metrics of the run's test part: as annotated, then against masks eroded and dilated.
+    """Pixel metrics of the run's test part: as annotated, then against masks eroded and dilated; none at native sizes.
 
     Args:
         run: that is recorded.
@@ -64,6 +65,8 @@ def measure_mask_noise(run: Run, bench: Workbench, truth: Result, pixels: Sequen
         truth: labels and masks of its test part.
         pixels: of the erosions and dilations, at the evaluation size.
     """
+    if run.test.truth.size == NATIVE:
+        return ()
     scores, detector = bench.result(run.test.scores), bench.detector(run.variant.method)
     masks = np.asarray(truth.arrays["masks"])
     samples = run.test.truth.part.samples
@@ -71,6 +74,8 @@ def measure_mask_noise(run: Run, bench: Workbench, truth: Result, pixels: Sequen
     for by in (0, *(sign * p for p in sorted(set(pixels)) for sign in (-1, 1))):
         moved = move_masks(masks, by)
         metrics = localise(run.test, scores, Result({**truth.arrays, "masks": moved}), detector).metrics
+        if metrics is None:
+            return ()
         lost = count_lost(masks, moved)
         found.append(
             MovedMasks(

@@ -10,6 +10,7 @@ from adloc.explain.explanation import Missed, MissedDefect
 from adloc.explain.strips import Place, draw_missed
 from adloc.methods.detector import NearestTraining, Patches, StepContext
 from adloc.record.panels import touched
+from adloc.truth import truth_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,13 +49,15 @@ def explain_missed(run: Run, bench: Workbench, truth: Result, threshold: float |
         return Missed(reason="no threshold was calibrated")
     scored = bench.result(run.test.scores)
     scores, patch_maps = np.asarray(scored.arrays["image_scores"]), scored.arrays["patch_maps"]
-    labels, masks = np.asarray(truth.arrays["labels"], dtype=bool), truth.arrays["masks"]
+    labels = np.asarray(truth.arrays["labels"], dtype=bool)
     missed = np.flatnonzero(labels & (scores < np.float64(threshold)))
     if not missed.size:
         return Missed(reason="no defect was missed")
     if not isinstance(bench.detector(run.variant.method), NearestTraining):
         return Missed(reason=f"{run.variant.method.name} does not say which training patch a patch is nearest to")
-    shown = [int(i) for i in missed[np.argsort(scores[missed], kind="stable")] if masks[i].any()][:n]
+    ordered = [int(i) for i in missed[np.argsort(scores[missed], kind="stable")]]
+    masks = {i: truth_of(truth.arrays, i, i + 1).masks[0] for i in ordered}
+    shown = [i for i in ordered if masks[i].any()][:n]
     if not shown:
         return Missed(reason="no missed defect has a mask at the evaluation size")
     places = np.array([highest_patch(patch_maps[i], masks[i]) for i in shown], dtype=np.int64)
@@ -73,8 +76,10 @@ def explain_missed(run: Run, bench: Workbench, truth: Result, threshold: float |
             f"{test.samples[index].identity}   score {score:.4g} below threshold {threshold:.4g}   "
             f"nearest: {like}, at {distance:.4g}"
         )
-        at, beside = Place(test.read(index).image, *places[number]), Place(train.read(image).image, row, column)
-        (folder / name).write_bytes(draw_missed(title, at, masks[index], beside, grid, run.variant.image))
+        config = run.variant.image
+        at = Place(test.read(index, config).image, *places[number])
+        beside = Place(train.read(image, config).image, row, column)
+        (folder / name).write_bytes(draw_missed(title, at, masks[index], beside, grid, config))
         defects.append(
             MissedDefect(
                 name=test.samples[index].identity,

@@ -16,7 +16,8 @@ from adloc.report.tables import Table, count, figure, significant, words
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from adloc.answer.material import Material, Setting
+    from adloc.answer.finding import Setting
+    from adloc.answer.material import Material
     from adloc.explain.explanation import Explanation, Explanations
     from adloc.explain.recall import Property
     from adloc.report.tables import Cell
