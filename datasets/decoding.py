@@ -127,17 +127,17 @@ def to_mask(image: Image) -> NDArray[np.bool_]:
     """
     import numpy as np
 
-    levels, half = mask_levels(image)
+    levels, half = _mask_levels(image)
     return np.asarray(levels >= half if levels.size and levels.max() >= half else levels != 0)
 
 
 def is_soft(image: Image) -> bool:
     """Say whether binarising a decoded mask at half of its range drops values that are not zero."""
-    levels, half = mask_levels(image)
+    levels, half = _mask_levels(image)
     return bool(levels.size and levels.max() >= half and ((levels > 0) & (levels < half)).any())
 
 
-def mask_levels(image: Image) -> tuple[NDArray[np.float32], float]:
+def _mask_levels(image: Image) -> tuple[NDArray[np.float32], float]:
     """Return the values of a mask (height, width), and half of the range that they are stored in."""
     import numpy as np
 

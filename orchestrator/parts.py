@@ -137,10 +137,9 @@ def make_parts(
 
 @cache
 def leaves_frame(sample: Sample, shift: ShiftConfig) -> bool:
-    """Whether the shift moves all of an image's defect out of the frame; False for an image without any."""
-    if not sample.label:
-        return False
-    return share_in_frame(sample.source.read().mask, draw_parameters(shift, sample.identity)) == 0
+    """Whether the shift moves all of an image's defect out of the frame; False where there is none, or no mask."""
+    mask = sample.source.read().mask if sample.label else None
+    return mask is not None and share_in_frame(mask, draw_parameters(shift, sample.identity)) == 0
 
 
 def pool(parts: Sequence[AnyPart]) -> AnyPart:

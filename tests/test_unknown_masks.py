@@ -1,78 +1,64 @@
-"""Anomalous images without a mask: image metrics see them, pixel metrics are over the others."""
+"""Anomalous images without a mask, from the folder to the truth of a part: known to be anomalous, not where."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from adloc.compute import read_truth
 from adloc.datasets.fingerprint import fingerprints
 from adloc.datasets.readers.mvtec_layout import list_category
 from adloc.datasets.shift import ShiftConfig, apply_shift, draw_parameters
 from adloc.datasets.split import SplitConfig
-from adloc.datasets.transform import ImageConfig
-from adloc.localisation import localise
-from adloc.methods.detector import Result
-from adloc.parts import make_parts
+from adloc.datasets.transform import ImageConfig, resize_picture
+from adloc.parts import leaves_frame, make_parts
 from adloc.stages import TruthStage
+from adloc.truth import read_truth
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from adloc.datasets.sample import Sample
     from adloc.parts import TestPart
 
 SIZE = (16, 20)
 
 
-@pytest.fixture
-def part(mvtec_copy: Path) -> TestPart:
-    """The test part of "gear", whose glares have no mask."""
+@pytest.fixture(params=[None, ShiftConfig(), ShiftConfig(at="model")], ids=["clean", "native", "model"])
+def part(mvtec_copy: Path, request: pytest.FixtureRequest) -> TestPart:
+    """The test part of "gear", whose glares have no mask; clean, and shifted in both ways."""
     for mask in (mvtec_copy / "gear/ground_truth/glare").iterdir():
         mask.unlink()
     samples = list_category(mvtec_copy / "gear", masks="optional").samples
-    return make_parts(samples, fingerprints(samples), SplitConfig(), None).test
+    return make_parts(samples, fingerprints(samples), SplitConfig(), request.param).test
 
 
-def measure(part: TestPart, maps: NDArray[np.float32], truth: dict[str, NDArray[Any]], mode: str) -> dict[str, float]:
-    """Pixel metrics of given maps, by a detector whose patch maps are its anomaly maps."""
-    detector = SimpleNamespace(anomaly_maps=lambda patch_maps, _size, _params: np.asarray(patch_maps))
-    stage = SimpleNamespace(
-        mode=mode, truth=SimpleNamespace(part=part, size=SIZE), scores=SimpleNamespace(params=None, key="")
-    )
-    found = localise(stage, Result({"patch_maps": maps}), Result(truth), detector).metrics
-    return {"auroc": found.auroc, "aupro": found.aupro, "aupro_005": found.aupro_005}
+@pytest.fixture
+def glare(part: TestPart) -> Sample:
+    """An image without a mask."""
+    return next(sample for sample in part.samples if sample.defect == "glare")
 
 
-@pytest.mark.parametrize("mode", ["exact", "streaming"])
-def test_pixel_metrics_are_over_the_images_whose_masks_are_known(part: TestPart, mode: str) -> None:
-    """Whatever the maps of images without a mask say, the figures are those of the other images alone."""
+def test_an_image_without_a_mask_is_anomalous_and_void(part: TestPart) -> None:
+    """Its label stays, all its pixels count neither way; the other images have their masks."""
     truth = read_truth(TruthStage(part, ImageConfig(size=SIZE), SIZE)).arrays
     known = np.array([sample.defect != "glare" for sample in part.samples])
     assert np.array_equal(truth["known"], known)
-    assert truth["labels"].sum() == 6
-    maps = np.random.default_rng(0).random((len(part), *SIZE), dtype=np.float32)
-    maps[~known] += 10  # would be false alarms everywhere, were their masks taken for empty
-    alone = {name: truth[name][known] for name in ("labels", "masks")}
-    expected = measure(part, maps[known], alone, mode)
-    assert measure(part, maps, truth, mode) == expected
-    assert measure(part, maps, {name: truth[name] for name in alone}, mode) != expected
+    assert truth["labels"].tolist() == [sample.label == 1 for sample in part.samples]
+    assert truth["void"][~known].all()
+    assert not truth["masks"][~known].any()
+    assert all(truth["masks"][i].any() for i, sample in enumerate(part.samples) if sample.defect == "hole")
 
 
-def test_a_part_with_all_masks_keeps_its_truth_as_it_was(mvtec_tree: Path) -> None:
-    """Nothing is stored beside labels and masks, so what an earlier version kept is the same."""
-    samples = list_category(mvtec_tree / "gear").samples
-    part = make_parts(samples, fingerprints(samples), SplitConfig(), None).test
-    assert set(read_truth(TruthStage(part, ImageConfig(size=SIZE), SIZE)).arrays) == {"labels", "masks"}
+def test_no_shift_and_no_resize_makes_a_mask(glare: Sample) -> None:
+    """What was not known before is not known after."""
+    picture = glare.source.read()
+    assert picture.mask is None
+    assert apply_shift(picture, draw_parameters(ShiftConfig(), glare.identity)).mask is None
+    assert resize_picture(picture, ImageConfig(size=SIZE)).mask is None
 
 
-def test_the_shift_leaves_an_unknown_mask_unknown(part: TestPart) -> None:
-    """Moved and lit as any other image; what was not known before is not known after."""
-    sample = next(sample for sample in part.samples if not sample.mask_known)
-    shifted = apply_shift(sample.source.read(), draw_parameters(ShiftConfig(), sample.identity))
-    assert shifted.mask is None
-    assert shifted.image.shape == sample.source.read().image.shape
+def test_what_is_not_known_does_not_leave_the_frame(glare: Sample) -> None:
+    """Dropping defects that a shift moves out keeps an image of which nobody knows where its defect is."""
+    assert not leaves_frame(glare, ShiftConfig())

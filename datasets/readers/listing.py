@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from adloc.datasets.decoding import FORMATS_IN_WORDS, IMAGE_SUFFIXES
@@ -142,11 +142,6 @@ def stray_warnings(strays: Iterable[Path], layout: str) -> list[Problem]:
             rule, remedy = layout, "leave it if it is not meant to be read"
         warnings.append(Problem(found, rule, remedy))
     return warnings
-
-
-def with_domain(sample: Sample, domain: str | None) -> Sample:
-    """The sample, taken in a domain."""
-    return replace(sample, domain=domain)
 
 
 def _what(path: Path) -> str:
