@@ -99,7 +99,8 @@ def resize_and_crop(image: NDArray[np.uint8], config: ImageConfig) -> NDArray[np
 def resize_picture(picture: Picture, config: ImageConfig) -> Picture:
     """Return image and mask after the resize and before the crop: bilinear, and nearest neighbour."""
     whole = config.model_copy(update={"crop": None})
-    return Picture(resize_and_crop(picture.image, whole), prepare_mask(picture.mask, whole))
+    mask = None if picture.mask is None else prepare_mask(picture.mask, whole)
+    return Picture(resize_and_crop(picture.image, whole), mask)
 
 
 def prepare_mask(

@@ -149,9 +149,9 @@ def _read(
     if not sample.label:
         return None, void, _Counted()
     read = sample.source.read()
-    if _is_unknown(read.mask):
-        return None, np.ones(size, dtype=np.bool_), _Counted(known=False)
     mask = in_domain(read, sample, part.shift, stage.image).mask
+    if mask is None:
+        return None, np.ones(size, dtype=np.bool_), _Counted(known=False)
     in_frame = 1.0 if mask.any() else math.nan
     if drawn is not None and part.shift is not None:
         before = resize_picture(read, stage.image) if part.shift.at == "model" else read
@@ -161,8 +161,3 @@ def _read(
     n_regions = n_labels - 1
     counts = _Counted(n_regions, n_regions - int(np.count_nonzero(kept)), in_frame)
     return prepare_mask(mask, stage.image, size), void, counts
-
-
-def _is_unknown(mask: NDArray[np.bool_] | None) -> bool:
-    """Whether nobody marked the defect, which is not the same as a mask without a defect pixel."""
-    return mask is None
