@@ -13,6 +13,7 @@ from adloc.environment import environment
 from adloc.explain.explanation import Defect
 from adloc.explain.mask_noise import move_masks
 from adloc.record.panels import resized
+from adloc.truth import truth_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,10 +58,11 @@ def measure_defects(
         threshold: None when none was calibrated.
     """
     part, config = run.test.truth.part, run.variant.image
-    height, width = run.test.truth.size
 
     def measure(index: int) -> Defect:
-        sample, picture, mask = part.samples[index], part.read(index), np.asarray(truth.arrays["masks"][index])
+        sample, picture = part.samples[index], part.read(index, config)
+        mask = truth_of(truth.arrays, index, index + 1).masks[0]
+        height, width = mask.shape
         seen = np.asarray(resized(resize_and_crop(picture.image, config), width, height), dtype=np.uint8)
         grey = cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY).astype(np.float64)
         return Defect(
@@ -69,7 +71,7 @@ def measure_defects(
             missed=None if threshold is None else bool(scores[index] < np.float64(threshold)),
             size=float(mask.mean()) if mask.any() else None,
             contrast=contrast(grey, mask),
-            vanished=bool(picture.mask.any() and not mask.any()),
+            vanished=picture.mask is not None and bool(picture.mask.any()) and not mask.any(),
         )
 
     # Decoding lets go of the interpreter.

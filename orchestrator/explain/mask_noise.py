@@ -71,6 +71,8 @@ def measure_mask_noise(run: Run, bench: Workbench, truth: Result, pixels: Sequen
     for by in (0, *(sign * p for p in sorted(set(pixels)) for sign in (-1, 1))):
         moved = move_masks(masks, by)
         metrics = localise(run.test, scores, Result({**truth.arrays, "masks": moved}), detector).metrics
+        if metrics is None:  # no pixel metric was asked for
+            return ()
         lost = count_lost(masks, moved)
         found.append(
             MovedMasks(

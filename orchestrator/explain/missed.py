@@ -73,7 +73,8 @@ def explain_missed(run: Run, bench: Workbench, truth: Result, threshold: float |
             f"{test.samples[index].identity}   score {score:.4g} below threshold {threshold:.4g}   "
             f"nearest: {like}, at {distance:.4g}"
         )
-        at, beside = Place(test.read(index).image, *places[number]), Place(train.read(image).image, row, column)
+        seen, known = (part.read(each, run.variant.image).image for part, each in ((test, index), (train, image)))
+        at, beside = Place(seen, *places[number]), Place(known, row, column)
         (folder / name).write_bytes(draw_missed(title, at, masks[index], beside, grid, run.variant.image))
         defects.append(
             MissedDefect(

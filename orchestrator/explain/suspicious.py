@@ -147,7 +147,7 @@ def _draw(
         z = "" if ranked.robust_z is None else f"   robust z {ranked.robust_z:.1f}"
         title = f"{number + 1}. {run.train_part.samples[index].identity}   leave-one-out score {ranked.score:.4g}{z}"
         name = f"suspicious-{number + 1:02d}.png"
-        picture = run.train_part.read(index).image
+        picture = run.train_part.read(index, image).image
         (folder / name).write_bytes(draw_suspicious(title, picture, each, scale, image))
         names.append(name)
     return names
