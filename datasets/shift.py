@@ -177,16 +177,16 @@ def find_void(parameters: ShiftParameters, height: int, width: int) -> NDArray[n
     return void_pixels(parameters, height, width)
 
 
-def share_in_frame(mask: NDArray[np.bool_], parameters: ShiftParameters) -> float:
+def share_in_frame(mask: NDArray[np.bool_] | None, parameters: ShiftParameters) -> float:
     """The share of a mask's defect pixels whose centres a shift leaves inside the image; nan without any.
 
     Args:
-        mask: bool (height, width), of the image before the shift.
+        mask: bool (height, width), of the image before the shift; None where nobody drew one.
         parameters: from `draw_parameters`.
     """
     from adloc.datasets.shift_pixels import share_inside
 
-    return share_inside(mask, parameters)
+    return math.nan if mask is None else share_inside(mask, parameters)
 
 
 def _choose(options: Sequence[_Option], generator: np.random.Generator) -> _Option:

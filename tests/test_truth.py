@@ -36,7 +36,7 @@ class Drawn:
         for top, bottom, left, right in self.boxes or ():
             mask[top:bottom, left:right] = True
         image = np.full((*self.size, 3), 127, np.uint8)
-        return Picture(image, mask if self.boxes is not None else None)  # type: ignore[arg-type]  # readers may come
+        return Picture(image, mask if self.boxes is not None else None)
 
     def fingerprint(self) -> Fingerprint:
         """Different for different images."""
