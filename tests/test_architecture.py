@@ -67,7 +67,7 @@ def test_imports_flow_one_way() -> None:
             "click",
             {
                 f"orchestrator/cli/{name}.py"
-                for name in ("__init__", "options", "study", "data", "store", "tables", "seal", "explain")
+                for name in ("__init__", "options", "study", "data", "init", "store", "tables", "seal", "explain")
             },
         ),
         ("ray", {"orchestrator/executors/cluster.py"}),

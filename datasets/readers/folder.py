@@ -17,7 +17,7 @@ from adloc.datasets.readers.several import join_categories
 from adloc.datasets.sample import GOOD, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from adloc.datasets.sample import Origin
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Key = Literal["normal", "test_normal", "anomalous"]
 KEYS: tuple[Key, ...] = ("normal", "test_normal", "anomalous")
 _MASK_SUFFIX = "_mask"
+_GLOB_RULE = "a glob is relative to root, or to root/<category>, and finds images or folders of images"
 _MASK_RULE = "a mask has its image's name, with or without _mask, in masks/<defect> or in masks"
 _GLOBS = "it must be a list of globs relative to root, as in [good/*]"
 
@@ -81,7 +82,9 @@ class FolderConfig(ReaderConfig):
         try:
             root = existing_root(self, rule, "write the path of your images' folder")
             if self.categories is None:
-                return join_categories(self, "", {}, {"": _list(root, root.resolve().name, self)})
+                listing = _list(root, root.resolve().name, self)
+                _check_found([root], self, listing)
+                return join_categories(self, "", {}, {"": listing})
             available = [entry.name for entry in sorted(root.iterdir(), key=lambda path: natural_key(path.name))]
             folders = [name for name in available if (root / name).is_dir() and not name.startswith(".")]
             if self.categories == "all":  # a folder without a normal image is no category
@@ -94,7 +97,9 @@ class FolderConfig(ReaderConfig):
             found = f"{root}: no subfolder with images that {', '.join(self.normal)} finds"
             listing.error(found, rule, "mend the globs, or leave categories out", ("normal",))
             return listing
-        return join_categories(self, "", {}, {name: _list(root / name, name, self) for name in names})
+        listings = {name: _list(root / name, name, self) for name in names}
+        _check_found([root / name for name in names], self, listings[names[0]])
+        return join_categories(self, "", {}, listings)
 
 
 @dataclass(slots=True)
@@ -107,6 +112,7 @@ class _Category:
         config: the globs.
         masks: by defect type ("" for those of no type) and the stem of their image.
         listing: what is found.
+        divided: whether it has normal test images of its own.
         owners: the image that a mask went to.
     """
 
@@ -115,6 +121,7 @@ class _Category:
     config: FolderConfig
     masks: dict[tuple[str, str], Path]
     listing: Listing
+    divided: bool
     owners: dict[Path, Path] = field(default_factory=dict)
 
     def add(self, path: Path, key: Key) -> None:
@@ -123,7 +130,7 @@ class _Category:
         if key == "anomalous":
             self._add_anomalous(path, name)
             return
-        divided: Origin = "train" if self.config.test_normal else "undivided"
+        divided: Origin = "train" if self.divided else "undivided"
         origin: Origin = "test" if key == "test_normal" else divided
         self.listing.samples.append(Sample(self.name, name, origin, GOOD, FileImage(path)))
 
@@ -148,7 +155,6 @@ class _Category:
 
 def _list(folder: Path, category: str, config: FolderConfig) -> Listing:
     listing = Listing(layout="normal, anomalous and test_normal name the images that are read")
-    _check_found(folder, config, listing)
     images: dict[Path, Key] = {}
     for key in KEYS:
         for path in dict.fromkeys(_found(folder, getattr(config, key))):
@@ -160,7 +166,8 @@ def _list(folder: Path, category: str, config: FolderConfig) -> Listing:
                 listing.error(found, rule, "make the globs exclude each other")
                 continue
             images[path] = key
-    survey = _Category(folder, category, config, _masks(folder, config, images), listing)
+    masks, divided = _masks(folder, config, images), "test_normal" in images.values()
+    survey = _Category(folder, category, config, masks, listing, divided)
     for path, key in images.items():
         survey.add(path, key)
     _judge_masks(survey, images)
@@ -188,21 +195,25 @@ def _judge_masks(survey: _Category, images: dict[Path, Key]) -> None:
         )
 
 
-def _check_found(folder: Path, config: FolderConfig, listing: Listing) -> None:
+def _check_found(folders: Sequence[Path], config: FolderConfig, listing: Listing) -> None:
+    """Add an error for each glob, and for a folder of masks, that no category has; and for one without normals."""
+    where = folders[0] if len(folders) == 1 else folders[0].parent / "<category>"
     for key in KEYS:
         globs: tuple[str, ...] = getattr(config, key)
         for glob in globs:
-            if not any(_found(folder, (glob,))):
-                parent = folder / glob.rstrip("*").rstrip("/")
-                there = what_is_there(parent)
-                rule = "a glob is relative to root, or to root/<category>, and finds images or folders of images"
-                listing.error(f"{folder / glob}: no images{there}", rule, "mend the glob, or leave it out", (key,))
+            if not any(any(_found(folder, (glob,))) for folder in folders):
+                there = what_is_there(folders[0] / glob.rstrip("*").rstrip("/"))
+                listing.error(f"{where / glob}: no images{there}", _GLOB_RULE, "mend the glob, or leave it out", (key,))
+    without = [folder for folder in folders if not any(_found(folder, config.normal))]
+    if not listing.errors and without:
+        remedy = "put some there, or leave the category out"
+        listing.error(f"{without[0]}: no images that {', '.join(config.normal)} finds", _GLOB_RULE, remedy, ("normal",))
     if not config.anomalous:
         rule = "ranking metrics (AUROC, AUPRC) need normal and anomalous test images"
-        listing.warn(f"{folder}: no anomalous images", rule, "name some, or expect false alarms alone")
-    if config.masks is not None and not (folder / config.masks).is_dir():
+        listing.warn(f"{where}: no anomalous images", rule, "name some, or expect false alarms alone")
+    if config.masks is not None and not any((folder / config.masks).is_dir() for folder in folders):
         rule = "masks is a folder relative to root, or to root/<category>"
-        listing.error(f"{folder / config.masks}: no such folder", rule, "mend the path, or leave masks out", ("masks",))
+        listing.error(f"{where / config.masks}: no such folder", rule, "mend the path, or leave masks out", ("masks",))
 
 
 def _found(folder: Path, globs: Iterable[str]) -> Iterator[Path]:

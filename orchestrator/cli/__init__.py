@@ -10,6 +10,7 @@ import click
 import adloc
 from adloc.cli.data import data
 from adloc.cli.explain import explain
+from adloc.cli.init import init
 from adloc.cli.options import AS_JSON, OK, STORAGE, WORKSPACE, WRONG, fields, find_workspace, user_errors
 from adloc.cli.seal import seal
 from adloc.cli.store import store
@@ -23,6 +24,7 @@ def cli() -> None:
 
     \b
     adloc study run studies/quickstart.yaml     a first study, in minutes
+    adloc init FOLDER                           a study file for your own images
     adloc ui                                    its runs and trials, side by side
     """
 
@@ -30,6 +32,7 @@ def cli() -> None:
 study.add_command(seal)
 study.add_command(explain)
 cli.add_command(study)
+cli.add_command(init)
 cli.add_command(data)
 cli.add_command(store)
 

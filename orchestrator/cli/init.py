@@ -1,0 +1,49 @@
+"""`adloc init`: a first study file for a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from adloc.cli.options import user_errors
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="The study file; default: FOLDER's name with .yaml, here."
+)
+@click.option("--print", "only_print", is_flag=True, help="Print the file instead of writing it.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@user_errors
+def init(folder: Path, output: Path | None, only_print: bool, force: bool) -> None:  # noqa: FBT001
+    r"""Look at a folder of images and write a study file that runs at once.
+
+    \b
+    It knows the layouts of MVTec AD, MVTec AD 2, MVTec LOCO AD, VisA, BTAD, MPDD, KolektorSDD, KolektorSDD2,
+    Real-IAD and AeBAD-S, tables with the columns path and label, and any folders that are called what they hold:
+    good and bad, ok and ng, normal and abnormal, train and test, masks; one category or a folder for each.
+    One folder of good images is enough.
+    """
+    from adloc.errors import Complaint, UserError
+    from adloc.init.first import first_study
+
+    found = first_study(folder)
+    path = output or Path(f"{found.name}.yaml")
+    if path.exists() and not only_print and not force:
+        raise UserError(
+            Complaint(f"{path}: exists", "a file that is there is not written over", "use --force, or --output FILE")
+        )
+    for line in found.seen:
+        click.echo(line, err=True)
+    for note in found.notes:
+        click.echo(f"NOT SURE: {note}", err=True)
+    if only_print:
+        click.echo(found.text, nl=False)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(found.text, encoding="utf-8")
+    click.echo(f"Written: {path}")
+    click.echo(f"Look:    adloc data check {path}")
+    click.echo(f"Run:     adloc study run {path}")
