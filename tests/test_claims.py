@@ -19,7 +19,7 @@ from adloc.workspace import Workspace
 from handmade import gathered, write_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from adloc.answer.material import Material
@@ -45,7 +45,7 @@ SCORES = {"clean": (1, 2), "no_adaptation": (1, 2), "threshold_only": (3, 4), "f
 THRESHOLDS = {"clean": 1.5, "no_adaptation": 1.5, "threshold_only": 3.5, "full_adaptation": 1.5}
 
 
-def write(study: Study, validated: dict[float, float], tested: dict[float, float]) -> None:
+def write(study: Study, validated: Mapping[float, float | None], tested: Mapping[float, float | None]) -> None:
     """A record a run; a regime's validation images score as `SCORES` says."""
 
     def values(run: Run) -> dict[str, Any]:
@@ -64,7 +64,11 @@ def write(study: Study, validated: dict[float, float], tested: dict[float, float
 def make(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Study]:
     """A study with hand-made records."""
 
-    def made(*overrides: str, validated: dict[float, float] = VALIDATED, tested: dict[float, float] = TESTED) -> Study:
+    def made(
+        *overrides: str,
+        validated: Mapping[float, float | None] = VALIDATED,
+        tested: Mapping[float, float | None] = TESTED,
+    ) -> Study:
         folder = tmp_path_factory.mktemp("claims")
         path = folder / "claimed.yaml"
         path.write_text(STUDY.format(root=mvtec_tree))
@@ -197,6 +201,24 @@ def test_repeats_are_averaged_wherever_a_figure_is_claimed(make: Callable[..., S
     assert found.values(found.chosen, "clean", "image_auroc") == pytest.approx([0.81, 0.81])
     between = found.interval(found.chosen, "clean", "image_auroc")
     assert (between.low, between.high) == pytest.approx((0.81, 0.81))
+
+
+def test_without_anomalous_images_nothing_is_said_of_figures_that_need_them(
+    make: Callable[..., Study], mvtec_tree: Path
+) -> None:
+    """That misses are not known comes first; the verdict has false alarms and no misses."""
+    material = gathered(
+        make(
+            f"dataset={{kind: folder, root: {mvtec_tree / 'gear'}, normal: [train/good/*]}}",
+            "thresholds={objective: normal_max}",
+            validated=dict.fromkeys(VALIDATED),
+            tested=dict.fromkeys(TESTED),
+        )
+    )
+    first = find_claims(material, ())[0]
+    assert first.text.startswith("There are no anomalous test images of gear: what a method misses is not known")
+    assert "AUROC" not in first.text
+    assert find_verdicts(material)[0].clean == "not judged"
 
 
 def test_words_for_the_shift_name_only_what_is_on() -> None:
