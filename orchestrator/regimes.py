@@ -37,3 +37,13 @@ REGIMES: dict[Regime, Domains] = {
 def is_promised(regime: str) -> bool:
     """Whether what validation images promise holds for the test images: they are of one domain, so exchangeable."""
     return any(d.threshold == d.evaluation for name, d in REGIMES.items() if name == regime)
+
+
+def evaluated_in(regime: str) -> Side:
+    """Which side a regime's test images are of.
+
+    Example:
+        >>> evaluated_in("threshold_only")
+        'shift'
+    """
+    return next((d.evaluation for name, d in REGIMES.items() if name == regime), CLEAN)

@@ -37,7 +37,13 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyFile, St
     except ValidationError as error:
         raise UserError(*_translate(error, StudySpec, file, ())) from None
     complaints: list[Complaint] = []
-    found = (*check_methods(spec), *check_tuning(spec), *check_axes(spec), *check_domains(spec), *check_evaluation(spec))
+    found = (
+        *check_methods(spec),
+        *check_tuning(spec),
+        *check_axes(spec),
+        *check_domains(spec),
+        *check_evaluation(spec),
+    )
     for problem in found:
         if isinstance(problem.error, ValidationError):
             complaints += _translate(problem.error, problem.model, file, problem.loc, skip=problem.skip)
