@@ -22,7 +22,7 @@ from adloc.answer.finding import Finding, Setting
 from adloc.answer.results import over_categories, varying
 from adloc.conditions import AXES, is_base
 from adloc.metrics.registry import METRICS
-from adloc.regimes import SHIFT
+from adloc.regimes import CLEAN, SHIFT, evaluated_in
 from adloc.uncertainty.resampling import N_RESAMPLES, Interval, percentile_interval
 
 if TYPE_CHECKING:
@@ -274,6 +274,17 @@ def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRe
         plan, answer, tuple(current), tuple(findings), settled, tuple(conditioned), rows, drops,
         plan.spec.shift.domains[0],
     )  # fmt: skip
+
+
+def regime_title(regime: str, domain: str) -> str:
+    """The regime, and the real domain that it is evaluated in.
+
+    Example:
+        >>> regime_title("no_adaptation", "new_camera"), regime_title("no_adaptation", "shift")
+        ('no adaptation, new_camera', 'no adaptation')
+    """
+    title = REGIME_TITLES[regime]
+    return title if evaluated_in(regime) == CLEAN or domain == SHIFT else f"{title}, {domain}"
 
 
 def title_of(metric: str) -> str:
