@@ -152,7 +152,7 @@ def blades(folder: Path, shift: str, more: str = "") -> Path:
     path.write_text(
         f"study: blades\ndataset: {{kind: aebad_s, root: {folder / 'AeBAD_S'}}}\nshift: {shift}\n{more}"
         "image: {size: 48}\nregimes: [clean, no_adaptation, threshold_only, full_adaptation]\nmethods:\n"
-        "  - method: patchcore\n    params: {backbone: efficientnet_lite0, neighbours: 1, coreset_ratio: 0.5}\n"
+        "  - method: patchcore\n    params: {backbone: efficientnet_lite0, neighbours: 2, coreset_ratio: 0.5}\n"
         "heatmaps: 0\n"
     )
     return path
