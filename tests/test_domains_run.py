@@ -212,7 +212,7 @@ def test_a_target_that_is_not_there_is_named(tmp_path: Path, shift: str, expecte
 def test_a_root_that_tests_on_the_sources_training_images_is_refused(tmp_path: Path) -> None:
     """The same picture under another name and in another format."""
     write_blades(tmp_path / "AeBAD_S")
-    write_blades(tmp_path / "new")
+    write_blades(tmp_path / "new", ("view",))
     for path in (tmp_path / "AeBAD_S/train/good/same").iterdir():
         with Image.open(path) as image:
             image.save(tmp_path / "new/test/good/same" / f"copy_{path.stem}.bmp")
