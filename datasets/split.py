@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -162,8 +163,9 @@ def split(samples: Iterable[Sample], config: SplitConfig) -> Split:
 def split_target(samples: Iterable[Sample], config: SplitConfig, source: Split) -> Split:
     """Return the three parts of one category in another domain; a part may be empty.
 
-    Drawn: an image or group that the source's split has by the same name stands in the same part as there, so that
-    no object is fitted on in one domain and tested on in the other; the others are divided as `split` does.
+    Drawn: an image or group that the source's split has by the same name (but for the file's suffix) stands in the
+    same part as there, so that no object is fitted on in one domain and tested on in the other; the others are divided
+    as `split` does.
     Official: the published parts as they are.
 
     Raises:
@@ -173,26 +175,31 @@ def split_target(samples: Iterable[Sample], config: SplitConfig, source: Split) 
     if config.kind == "official":
         train, validation, test = _official(grouped)
         return Split(_in_order(train), _in_order(validation), _in_order(test))
-    known = {_unit(sample): part for part, members in source.parts() for sample in members}
+    known = {_twin(sample): part for part, members in source.parts() for sample in members}
     found: dict[Part, list[Sample]] = {"train": [], "validation": [], "test": []}
     for sample in grouped:
-        part = known.get(_unit(sample))
+        part = known.get(_twin(sample))
         if part == "train" and sample.label:
             raise DatasetError(
                 Problem(
-                    f"{sample.source.location}: anomalous, and {_unit(sample)} is fitted on in the source domain",
+                    f"{sample.source.location}: anomalous, and {_twin(sample)} is fitted on in the source domain",
                     "an image or group that is fitted on in one domain is normal in the others",
                     "leave the image out, or mend split.group",
                 )
             )
         if part is not None:
             found[part].append(sample)
-    train, validation, test = _drawn([sample for sample in grouped if _unit(sample) not in known], config)
+    train, validation, test = _drawn([sample for sample in grouped if _twin(sample) not in known], config)
     return Split(
         _in_order([*found["train"], *train]),
         _in_order([*found["validation"], *validation]),
         _in_order([*found["test"], *test]),
     )
+
+
+def _twin(sample: Sample) -> str:
+    """What an image or a group is called in every domain, whatever the format of the file there."""
+    return _unit(sample) if sample.group is not None else str(PurePosixPath(sample.identity).with_suffix(""))
 
 
 def _unit(sample: Sample) -> str:

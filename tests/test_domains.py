@@ -139,6 +139,16 @@ def test_an_image_stands_in_the_same_part_in_every_domain() -> None:
     assert sum("new_" in s.name for s in day.train.samples) == 8  # 80 % of ten
 
 
+def test_the_format_of_a_file_is_no_part_of_its_name() -> None:
+    """A camera that writes another format: the same objects on the same sides."""
+    other = [replace(s, name=s.name.replace(".png", ".bmp")) for s in images()]
+    plan = plan_of(images(), {"day": other})
+    clean, day = plan.parts["a"], plan.targets["day"]["a"]
+    for name in ("train", "validation", "test"):
+        stems = [[s.name[:-4] for s in getattr(parts, name).samples] for parts in (clean, day)]
+        assert stems[0] == stems[1]
+
+
 def test_a_group_stays_on_one_side_in_all_domains() -> None:
     """Boards photographed by two cameras: no board is fitted on in one and tested or calibrated on in the other."""
     source = [replace(s, name=f"{s.name[:-4]}_old_board{i % 7}.png") for i, s in enumerate(images(counts=COUNTS[:1]))]
