@@ -175,21 +175,21 @@ def split_target(samples: Iterable[Sample], config: SplitConfig, source: Split) 
     if config.kind == "official":
         train, validation, test = _official(grouped)
         return Split(_in_order(train), _in_order(validation), _in_order(test))
-    known = {_twin(sample): part for part, members in source.parts() for sample in members}
+    known = {_side_name(sample): part for part, members in source.parts() for sample in members}
     found: dict[Part, list[Sample]] = {"train": [], "validation": [], "test": []}
     for sample in grouped:
-        part = known.get(_twin(sample))
+        part = known.get(_side_name(sample))
         if part == "train" and sample.label:
             raise DatasetError(
                 Problem(
-                    f"{sample.source.location}: anomalous, and {_twin(sample)} is fitted on in the source domain",
+                    f"{sample.source.location}: anomalous, and {_side_name(sample)} is fitted on in the source domain",
                     "an image or group that is fitted on in one domain is normal in the others",
                     "leave the image out, or mend split.group",
                 )
             )
         if part is not None:
             found[part].append(sample)
-    train, validation, test = _drawn([sample for sample in grouped if _twin(sample) not in known], config)
+    train, validation, test = _drawn([sample for sample in grouped if _side_name(sample) not in known], config)
     return Split(
         _in_order([*found["train"], *train]),
         _in_order([*found["validation"], *validation]),
@@ -197,9 +197,14 @@ def split_target(samples: Iterable[Sample], config: SplitConfig, source: Split) 
     )
 
 
-def _twin(sample: Sample) -> str:
-    """What an image or a group is called in every domain, whatever the format of the file there."""
-    return _unit(sample) if sample.group is not None else str(PurePosixPath(sample.identity).with_suffix(""))
+def twin_name(sample: Sample) -> str:
+    """What an image is called in every domain, whatever the format of its file there."""
+    return str(PurePosixPath(sample.identity).with_suffix(""))
+
+
+def _side_name(sample: Sample) -> str:
+    """By what an image of one domain is known in another: its group, else its own name."""
+    return twin_name(sample) if sample.group is None else _unit(sample)
 
 
 def _unit(sample: Sample) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adloc.datasets.sheet import SheetRow, contact_sheet
+from adloc.datasets.split import twin_name
 from adloc.parts import read_in_domain
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def _row(label: str, samples: Sequence[Sample], pictures: Sequence[Picture]) -> 
 
 def _twins(samples: Sequence[Sample], parts: Parts) -> list[Sample]:
     """The images of the same names, where the domain has them."""
-    there = {s.identity: s for part in (parts.train, parts.validation, parts.test) for s in part.samples}
-    return [there[s.identity] for s in samples if s.identity in there]
+    there = {twin_name(s): s for part in (parts.train, parts.validation, parts.test) for s in part.samples}
+    return [there[twin_name(s)] for s in samples if twin_name(s) in there]
 
 
 def _mix(parts: Parts, n_images: int) -> list[Sample]:
