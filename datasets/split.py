@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -159,10 +160,62 @@ def split(samples: Iterable[Sample], config: SplitConfig) -> Split:
     return Split(_in_order(train), _in_order(validation), _in_order(test))
 
 
+def split_target(samples: Iterable[Sample], config: SplitConfig, source: Split) -> Split:
+    """Return the three parts of one category in another domain; a part may be empty.
+
+    Drawn: an image or group that the source's split has by the same name (but for the file's suffix) stands in the
+    same part as there, so that no object is fitted on in one domain and tested on in the other; the others are divided
+    as `split` does.
+    Official: the published parts as they are.
+
+    Raises:
+        DatasetError: as `split`; or a group that is fitted on in the source is anomalous here.
+    """
+    grouped = _with_groups(list(samples), config)
+    if config.kind == "official":
+        train, validation, test = _official(grouped)
+        return Split(_in_order(train), _in_order(validation), _in_order(test))
+    known = {_side_name(sample): part for part, members in source.parts() for sample in members}
+    found: dict[Part, list[Sample]] = {"train": [], "validation": [], "test": []}
+    for sample in grouped:
+        part = known.get(_side_name(sample))
+        if part == "train" and sample.label:
+            raise DatasetError(
+                Problem(
+                    f"{sample.source.location}: anomalous, and {_side_name(sample)} is fitted on in the source domain",
+                    "an image or group that is fitted on in one domain is normal in the others",
+                    "leave the image out, or mend split.group",
+                )
+            )
+        if part is not None:
+            found[part].append(sample)
+    train, validation, test = _drawn([sample for sample in grouped if _side_name(sample) not in known], config)
+    return Split(
+        _in_order([*found["train"], *train]),
+        _in_order([*found["validation"], *validation]),
+        _in_order([*found["test"], *test]),
+    )
+
+
+def twin_name(sample: Sample) -> str:
+    """What an image is called in every domain, whatever the format of its file there."""
+    return str(PurePosixPath(sample.identity).with_suffix(""))
+
+
+def _side_name(sample: Sample) -> str:
+    """By what an image of one domain is known in another: its group, else its own name."""
+    return twin_name(sample) if sample.group is None else _unit(sample)
+
+
+def _unit(sample: Sample) -> str:
+    """What is drawn: an image, or all images of a group."""
+    return sample.identity if sample.group is None else f"{sample.category}/{sample.group}"
+
+
 def _drawn(samples: list[Sample], config: SplitConfig) -> tuple[list[Sample], list[Sample], list[Sample]]:
     units: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
-        units[sample.identity if sample.group is None else f"{sample.category}/{sample.group}"].append(sample)
+        units[_unit(sample)].append(sample)
     strata: dict[str, dict[str, list[Sample]]] = defaultdict(dict)
     for name, unit in units.items():
         strata[_stratum(unit)][name] = unit
@@ -256,14 +309,52 @@ def check_disjoint(split: Split, fingerprints: Mapping[str, Fingerprint]) -> Non
     holders: dict[str, list[tuple[Part, str]]] = defaultdict(list)
     for part, samples in split.parts():
         for sample in samples:
-            known = fingerprints[sample.identity]
-            holders[known.pixels or known.sha256].append((part, sample.source.location))
+            holders[_content(fingerprints[sample.identity])].append((part, sample.source.location))
     overlaps = [held for held in holders.values() if len({part for part, _ in held}) > 1]
     if overlaps:
         rule = "train, validation and test may not share an image: figures on a seen image say nothing"
         remedy = "keep it in one part, and leave it out of the others"
         found = [" = ".join(f"{location} ({part})" for part, location in held) for held in overlaps]
         raise DatasetError(*(Problem(f"{same}: the same content", rule, remedy) for same in found))
+
+
+def check_unseen(
+    source: Split, known: Mapping[str, Fingerprint], target: Split, fingerprints: Mapping[str, Fingerprint]
+) -> None:
+    """Do nothing when a target domain tests and validates on no content that the source's earlier parts have.
+
+    Args:
+        source: the parts that models of the source are fitted and calibrated on.
+        known: fingerprints of the source's images.
+        target: the parts of another domain.
+        fingerprints: of the target's images.
+
+    Raises:
+        DatasetError: naming each image of the target, and its twin in the source.
+    """
+    earlier: dict[str, list[tuple[Part, str]]] = defaultdict(list)
+    problems = []
+    for (part, samples), (_, seen) in zip(target.parts(), source.parts(), strict=True):
+        for sample in samples:
+            for other, location in earlier[_content(fingerprints[sample.identity])]:
+                found = f"{sample.source.location} ({part}) = {location} ({other} of the source): the same content"
+                problems.append(
+                    Problem(
+                        found,
+                        "models of the source are run on the target's images, so none of these may be fitted or"
+                        " calibrated on",
+                        "keep the image in one domain",
+                    )
+                )
+        for sample in seen:
+            earlier[_content(known[sample.identity])].append((part, sample.source.location))
+    if problems:
+        raise DatasetError(*problems)
+
+
+def _content(known: Fingerprint) -> str:
+    """What the pixels are, whatever the file's format, where they were decoded."""
+    return known.pixels or known.sha256
 
 
 def _take(units: dict[str, list[Sample]], fraction: float, seed: int) -> tuple[list[Sample], dict[str, list[Sample]]]:

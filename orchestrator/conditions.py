@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from adloc.regimes import REGIMES
+from adloc.regimes import CLEAN, REGIMES, SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from adloc.study_file.spec import Regime, StudySpec
 
-AXES = ("train_images", "draw", "contamination", "severity", "factors")
-OF_THE_SHIFT = ("severity", "factors")  # runs of the clean domain have none
+AXES = ("domain", "train_images", "draw", "contamination", "severity", "factors")
+OF_THE_SHIFT = ("domain", "severity", "factors")  # runs of the clean domain have none
 ALL: Literal["all"] = "all"
 
 
@@ -28,6 +28,7 @@ class Condition:
     """Under what a run is made; None where the study has no such axis, or it does not touch the run.
 
     Attributes:
+        domain: what the regime reads "shift" as, where the study has real domains: a target, or "shift" when simulated.
         train_images: normal images of each category that are fitted on.
         draw: which choice of them.
         contamination: share of the images fitted on that are defects.
@@ -35,6 +36,7 @@ class Condition:
         factors: "geometry", "geometry+blur", "all".
     """
 
+    domain: str | None = None
     train_images: int | Literal["all"] | None = None
     draw: int | None = None
     contamination: float | None = None
@@ -46,22 +48,36 @@ class Condition:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def of_the_shift(self) -> Condition:
-        """Severity and factors alone."""
-        return Condition(severity=self.severity, factors=self.factors)
+        """Domain, severity and factors alone."""
+        return Condition(domain=self.domain, severity=self.severity, factors=self.factors)
 
 
-def base_condition(spec: StudySpec, regime: Regime) -> Condition:
-    """What the main tables compare: severity 1, all factors and images, the least contamination, where declared."""
-    train, shifted = spec.train, REGIMES[regime].evaluation == "shift"
+def base_condition(spec: StudySpec, regime: Regime, domain: str | None = None) -> Condition:
+    """What the main tables compare: severity 1, all factors and images, the least contamination, where declared.
+
+    Args:
+        spec: the study.
+        regime: whose runs are meant.
+        domain: what it reads "shift" as; None for the study's first.
+    """
+    train, shifted = spec.train, REGIMES[regime].evaluation == SHIFT
+    domain = spec.shift.domains[0] if domain is None else domain
+    transforms = spec.shift.transforms if shifted and domain == SHIFT else None
     counts = train.image_counts
     many: int | Literal["all"] = ALL if ALL in counts else max(n for n in counts if n != ALL)
     return Condition(
+        domain=domain if shifted and has_real_domains(spec) else None,
         train_images=many if isinstance(train.images, tuple) or spec.learning_curve else None,
         draw=0 if spec.learning_curve else None,
         contamination=min(train.contaminations) if isinstance(train.contamination, tuple) else None,
-        severity=spec.shift.base_severity if shifted and isinstance(spec.shift.severity, tuple) else None,
-        factors=ALL if shifted and spec.shift.factors else None,
+        severity=transforms.base_severity if transforms and isinstance(transforms.severity, tuple) else None,
+        factors=ALL if transforms and transforms.factors else None,
     )
+
+
+def has_real_domains(spec: StudySpec) -> bool:
+    """Whether runs of the study are told apart by the domain that they are evaluated in."""
+    return spec.shift.domains != (SHIFT,)
 
 
 def conditions(spec: StudySpec, regime: Regime, n_train: int) -> tuple[Condition, ...]:
@@ -82,21 +98,25 @@ def conditions(spec: StudySpec, regime: Regime, n_train: int) -> tuple[Condition
         found += [replace(base, train_images=n) for n in spec.train.image_counts]
     if base.contamination is not None:
         found += [replace(base, contamination=c) for c in spec.train.contaminations]
-    if base.severity is not None:
-        found += [replace(base, severity=s) for s in spec.shift.severities]
-    if base.factors is not None:
-        found += [replace(base, factors=f) for f in spec.shift.combinations]
+    found += [base_condition(spec, regime, domain) for domain in spec.shift.domains]
+    if (transforms := spec.shift.transforms) is not None:
+        simulated = base_condition(spec, regime, SHIFT)
+        if simulated.severity is not None:
+            found += [replace(simulated, severity=s) for s in transforms.severities]
+        if simulated.factors is not None:
+            found += [replace(simulated, factors=f) for f in transforms.combinations]
     return tuple(dict.fromkeys(found))
 
 
-def is_base(values: Mapping[str, object], spec: StudySpec, regime: Regime) -> bool:
-    """Whether a row or a record is of the base condition; one without a condition is."""
-    return all(values.get(name) in (None, value) for name, value in base_condition(spec, regime).values().items())
+def is_base(values: Mapping[str, object], spec: StudySpec, regime: Regime, domain: str | None = None) -> bool:
+    """Whether a row or a record is of the base condition (see `base_condition`); one without a condition is."""
+    base = base_condition(spec, regime, domain).values()
+    return all(values.get(name) in (None, value) for name, value in base.items())
 
 
 def described(values: Mapping[str, object]) -> Iterator[str]:
-    """ "severity 0.5", for the name of a run."""
+    """ "severity 0.5", for the name of a run; of the source's images, clean or simulated, the regime says enough."""
     for name in AXES:
         value = values.get(name)
-        if value is not None:
+        if value is not None and not (name == "domain" and value in (CLEAN, SHIFT)):
             yield f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from adloc.datasets.shift import apply_shift, draw_parameters, share_in_frame
-from adloc.datasets.split import check_disjoint, split
+from adloc.datasets.split import Split, check_disjoint, check_unseen, split, split_target
 from adloc.datasets.transform import resize_picture
 from adloc.errors import StageMismatchError
 from adloc.keys import content_key
+from adloc.regimes import CLEAN, SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from adloc.datasets.split import SplitConfig
     from adloc.datasets.transform import ImageConfig
 
-Domain = Literal["clean", "shift"]
-
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -34,14 +33,14 @@ class Part:
 
     Attributes:
         category: "bottle"; "all" when pooled.
-        domain: "clean", or "shift" when `shift` is applied to every image and mask.
+        domain: "clean", or "shift" when `shift` is applied to every image and mask; or the name of a real domain.
         samples: the images.
         fingerprints: of the samples' files, in the same order.
         shift: None in the clean domain.
     """
 
     category: str
-    domain: Domain
+    domain: str
     samples: tuple[Sample, ...]
     fingerprints: tuple[Fingerprint, ...]
     shift: ShiftConfig | None
@@ -124,10 +123,45 @@ def make_parts(
     """
     drawn = split(samples, config)
     check_disjoint(drawn, fingerprints)
+    return _parts_of(drawn, samples[0].category, CLEAN if shift is None else SHIFT, fingerprints, shift)
 
+
+def make_target_parts(
+    domain: str,
+    samples: Sequence[Sample],
+    fingerprints: Mapping[str, Fingerprint],
+    config: SplitConfig,
+    source: Parts,
+) -> Parts:
+    """Split a category's samples of a real domain as the source's are; any part may be empty.
+
+    Args:
+        domain: its name.
+        samples: of the category in the domain; none where it has none.
+        fingerprints: of the domain's samples.
+        config: of the study.
+        source: the clean parts, the whole of them.
+
+    Raises:
+        DatasetError: two parts share an image, or the domain is tested on one that the source is fitted on.
+    """
+    known = Split(source.train.samples, source.validation.samples, source.test.samples)
+    drawn = split_target(samples, config, known)
+    check_disjoint(drawn, fingerprints)
+    of_source = {
+        sample.identity: known
+        for part in (source.train, source.validation, source.test)
+        for sample, known in zip(part.samples, part.fingerprints, strict=True)
+    }
+    check_unseen(known, of_source, drawn, fingerprints)
+    return _parts_of(drawn, source.train.category, domain, fingerprints, None)
+
+
+def _parts_of(
+    drawn: Split, category: str, domain: str, fingerprints: Mapping[str, Fingerprint], shift: ShiftConfig | None
+) -> Parts:
     def part(kind: type[AnyPart], chosen: Sequence[Sample]) -> AnyPart:
-        prints = tuple(fingerprints[s.identity] for s in chosen)
-        return kind(samples[0].category, "clean" if shift is None else "shift", tuple(chosen), prints, shift)
+        return kind(category, domain, tuple(chosen), tuple(fingerprints[s.identity] for s in chosen), shift)
 
     test = drawn.test
     if shift is not None and shift.drop_vanished:

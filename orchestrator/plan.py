@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from itertools import pairwise
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
-from adloc.conditions import Condition, conditions
+from adloc.absent import Absent, calibration_complaint
+from adloc.conditions import Condition, base_condition
 from adloc.errors import Complaint, UserError
 from adloc.keys import content_key
-from adloc.parts import Parts, TrainPart, make_parts, pool
-from adloc.regimes import REGIMES
+from adloc.parts import Parts, TrainPart, pool
+from adloc.regimes import CLEAN, REGIMES
 from adloc.stage_maker import StageMaker
 from adloc.stages import EvaluationStage, FeatureStage, SegmentationStage, Stage, StepStage, ThresholdStage
 from adloc.study_file.variants import SETTING, Variant, Winner, variants
-from adloc.thresholds import GUARANTEED, NEEDS_DEFECTS, too_few
-from adloc.training_images import TrainingImages, set_aside, train_part
-from adloc.uncertainty.order_statistics import largest_rank
+from adloc.study_parts import StudyParts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from adloc.datasets.sample import Fingerprint, Sample
-    from adloc.parts import Domain, Part
+    from adloc.parts import Part
+    from adloc.regimes import Side
     from adloc.study_file.spec import Regime, Scope, StudySpec
+    from adloc.targets import Target
 
 
 RECORD_VERSION = 2  # raised when a record looks different for the same stages: it is written anew
@@ -36,14 +37,16 @@ class Inventory:
     """What the plan needs to know of the world.
 
     Attributes:
-        samples: of every category of the study.
+        samples: of every category of the study; in a study with real domains, those of the source.
         fingerprints: of each sample, by its identity.
         weights: sha256 by (backbone, weights, seed); a plan made to look at data alone may lack them.
+        targets: by name of a real domain that the study shifts to.
     """
 
     samples: Sequence[Sample]
     fingerprints: Mapping[str, Fingerprint]
     weights: Mapping[tuple[str, str, int], str]
+    targets: Mapping[str, Target] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,11 @@ class Run:
         """The images that the model was fitted on: normal ones, unless the study contaminates them."""
         return self.fit[0].features.part
 
+    @property
+    def domain(self) -> str:
+        """What it is evaluated in: "clean", "shift", or the name of a real domain."""
+        return self.test.truth.part.domain
+
     @cached_property
     def key(self) -> str:
         """Identity of the run's result: a record with another key is of other data, weights or code."""
@@ -117,11 +125,15 @@ class Plan:
         spec: the study.
         runs: in the order in which they run: category by category, so that a category's data stays at hand.
         parts: of each category, clean, of the first repeat.
+        targets: by name of a real domain: the same of its images.
+        absent: what the study asks for, and a target has no images for.
     """
 
     spec: StudySpec
     runs: tuple[Run, ...]
     parts: Mapping[str, Parts]
+    targets: Mapping[str, Mapping[str, Parts]] = field(default_factory=dict)
+    absent: tuple[Absent, ...] = ()
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -231,18 +243,29 @@ def make_plan(spec: StudySpec, inventory: Inventory, winners: Sequence[Winner] =
         UserError: a category's parts cannot give the threshold that is asked for.
         DatasetError: parts overlap by content.
     """
-    builder = _Builder(spec, inventory)
-    runs = [
-        builder.run(category, variant, regime, scope, threshold_scope, repeat, condition)
-        for repeat in range(spec.repeats)
-        for scope in dict.fromkeys(spec.scopes)
-        for category in builder.categories
-        for variant in variants(spec, winners, repeat, category)
-        for regime in dict.fromkeys(spec.regimes)
-        for threshold_scope in _threshold_scopes(spec, scope)
-        for condition in builder.conditions(regime, repeat)
-    ]
-    return Plan(spec, tuple(runs), {c: builder.parts(c, "clean", 0) for c in builder.categories})
+    parts = StudyParts(spec, inventory)
+    builder = _Builder(spec, parts, inventory)
+    runs: list[Run] = []
+    absent: dict[Absent, None] = {}
+    for repeat, scope, category in product(range(spec.repeats), dict.fromkeys(spec.scopes), parts.categories):
+        for variant in variants(spec, winners, repeat, category):
+            for regime, threshold_scope in product(dict.fromkeys(spec.regimes), _threshold_scopes(spec, scope)):
+                for condition in parts.conditions(regime, repeat):
+                    lack = parts.lack(category, regime, scope, threshold_scope, repeat, condition)
+                    if lack is None:
+                        runs.append(builder.run(category, variant, regime, scope, threshold_scope, repeat, condition))
+                    else:
+                        absent[lack] = None
+    if absent and not runs:
+        raise UserError(
+            *(
+                Complaint(str(each), "a study needs one run that can be made", "add such images, or add regimes")
+                for each in absent
+            )
+        )
+    clean = {c: parts.of(c, CLEAN, 0) for c in parts.categories}
+    targets = {name: {c: parts.whole(c, name, 0) for c in parts.categories} for name in inventory.targets}
+    return Plan(spec, tuple(runs), clean, targets, tuple(absent))
 
 
 def _threshold_scopes(spec: StudySpec, scope: Scope) -> tuple[str, ...]:
@@ -253,19 +276,11 @@ def _threshold_scopes(spec: StudySpec, scope: Scope) -> tuple[str, ...]:
 
 
 class _Builder:
-    """Makes each part and stage once, so that keys are computed once."""
+    """Makes each stage once, so that keys are computed once."""
 
-    def __init__(self, spec: StudySpec, inventory: Inventory) -> None:
+    def __init__(self, spec: StudySpec, parts: StudyParts, inventory: Inventory) -> None:
         self._spec = spec
-        self._inventory = inventory
-        self._by_category: dict[str, list[Sample]] = {}
-        for sample in inventory.samples:
-            self._by_category.setdefault(sample.category, []).append(sample)
-        self.categories = tuple(self._by_category)
-        self._whole = cache(self._make_parts)
-        self._judged = cache(self._set_aside)
-        self._train = cache(self._fitted_on)
-        self.conditions = cache(self._conditions)
+        self._parts = parts
         self._maker = StageMaker(spec, inventory.weights)
 
     def run(
@@ -280,20 +295,22 @@ class _Builder:
     ) -> Run:
         domains = REGIMES[regime]
         fit = self._fit(variant, category, scope, domains.fit, repeat, condition)
-        calibrated = self.parts(category, domains.threshold, repeat, condition).validation
+        calibrated = self._parts.of(category, domains.threshold, repeat, condition).validation
         threshold = validation = None
         if len(calibrated):
-            pooled = self.categories if threshold_scope == "global" else (category,)
-            parts = [self.parts(c, domains.threshold, repeat, condition).validation for c in pooled]
+            pooled = self._parts.categories if threshold_scope == "global" else (category,)
+            parts = [self._parts.of(c, domains.threshold, repeat, condition).validation for c in pooled]
             scores = tuple(self._maker.score(variant, fit, part, repeat) for part in parts)
             threshold = ThresholdStage(scores, tuple(parts), self._spec.thresholds, self._maker.operating)
-            self._check_calibration(threshold)
+            if (complaint := calibration_complaint(parts, self._spec.thresholds, self._spec.split.kind)) is not None:
+                raise UserError(complaint)
             validation = self._maker.evaluation(variant, fit, calibrated, repeat)
-        tested = self.parts(category, domains.evaluation, repeat, condition).test
+        tested = self._parts.tested(category, domains.evaluation, repeat, condition)
         test = self._maker.evaluation(variant, fit, tested, repeat)
         # Runs without axes keep the identity, and so the records, that they had before there were any.
         where = (regime, scope, threshold_scope, repeat, *([condition.values()] if condition.values() else []))
-        base = condition == self.conditions(regime, repeat)[0]
+        base = condition == self._parts.conditions(regime, repeat)[0]
+        pictured = condition == base_condition(self._spec, regime, condition.domain)
         values = variant.hyperparameters()
         own, shared = (
             [variant.method.name, self._by_content(each, variant.setting, repeat), *where]
@@ -313,7 +330,7 @@ class _Builder:
             threshold,
             validation,
             test,
-            self._spec.heatmaps if base else 0,
+            self._spec.heatmaps if pictured else 0,
             content_key(shared),
             condition,
             base,
@@ -325,51 +342,11 @@ class _Builder:
         named = {SETTING: setting} if setting else {}
         return values | {"weights": self._maker.weights_hash(values, repeat)} | named
 
-    def parts(self, category: str, domain: Domain, repeat: int, condition: Condition | None = None) -> Parts:
-        """The parts of a category; without a condition, those of the base.
-
-        Kept by what they depend on, so that runs which share images share stages.
-        """
-        condition = condition or self.conditions(self._spec.regimes[0], repeat)[0]
-        shift = condition.of_the_shift() if domain == "shift" else Condition()
-        wanted = TrainingImages.of(condition, self._spec.train)
-        return replace(
-            self._judged(category, domain, repeat, shift), train=self._train(category, domain, repeat, shift, wanted)
-        )
-
-    def _conditions(self, regime: Regime, repeat: int) -> tuple[Condition, ...]:
-        fewest = min(len(self._whole(c, "clean", repeat, Condition()).train) for c in self.categories)
-        return conditions(self._spec, regime, fewest)
-
-    def _split_seed(self, repeat: int) -> int:
-        return self._spec.split.seed + repeat
-
-    def _make_parts(self, category: str, domain: Domain, repeat: int, condition: Condition) -> Parts:
-        split = self._spec.split.model_copy(update={"seed": self._split_seed(repeat)})
-        shift = self._spec.shift.plain(condition.severity, condition.factors)
-        return make_parts(
-            self._by_category[category],
-            self._inventory.fingerprints,
-            split,
-            shift.model_copy(update={"seed": shift.seed + repeat}) if domain == "shift" else None,
-        )
-
-    def _set_aside(self, category: str, domain: Domain, repeat: int, shift: Condition) -> Parts:
-        whole = self._whole(category, domain, repeat, shift)
-        return set_aside(whole, self._spec.train, self._spec.thresholds, self._split_seed(repeat))
-
-    def _fitted_on(
-        self, category: str, domain: Domain, repeat: int, shift: Condition, wanted: TrainingImages
-    ) -> TrainPart:
-        return train_part(
-            self._whole(category, domain, repeat, shift), self._spec.train, wanted, self._split_seed(repeat)
-        )
-
     def _fit(
-        self, variant: Variant, category: str, scope: Scope, domain: Domain, repeat: int, condition: Condition
+        self, variant: Variant, category: str, scope: Scope, side: Side, repeat: int, condition: Condition
     ) -> tuple[StepStage, ...]:
-        pooled = self.categories if scope == "unified" else (category,)
-        parts = [self.parts(c, domain, repeat, condition).train for c in sorted(pooled)]
+        pooled = self._parts.categories if scope == "unified" else (category,)
+        parts = [self._parts.of(c, side, repeat, condition).train for c in sorted(pooled)]
         return self._maker.fit(variant, self._pooled(tuple(parts)) if scope == "unified" else parts[0], repeat)
 
     def _pooled(self, parts: tuple[TrainPart, ...]) -> TrainPart:
@@ -381,29 +358,3 @@ class _Builder:
     @cached_property
     def _pools(self) -> dict[str, TrainPart]:
         return {}
-
-    def _check_calibration(self, threshold: ThresholdStage) -> None:
-        labels = Counter(sample.label for part in threshold.parts for sample in part.samples)
-        categories = ", ".join(part.category for part in threshold.parts)
-        missing = (
-            "anomalous"
-            if threshold.config.objective in NEEDS_DEFECTS and 1 not in labels
-            else "normal"
-            if 0 not in labels
-            else ""
-        )
-        if missing:
-            official = self._spec.split.kind == "official"
-            more = {"anomalous": "raise split.validation_defects", "normal": "lower split.train_fraction"}[missing]
-            remedy = "use split.kind: drawn" if official else more
-            instead = ", or use thresholds.objective: normal_quantile" if missing == "anomalous" else ""
-            raise UserError(
-                Complaint(
-                    f"{categories}: the validation part has no {missing} image",
-                    f"a threshold by {threshold.config.objective} needs one",
-                    f"{remedy}{instead}",
-                )
-            )
-        config = threshold.config
-        if config.objective == GUARANTEED and largest_rank(labels[0], config.fpr, config.confidence) is None:
-            raise UserError(too_few(f"{categories}: the validation part", labels[0], config))

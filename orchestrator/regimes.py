@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from adloc.parts import Domain
     from adloc.study_file.spec import Regime
+
+Side = Literal["clean", "shift"]
+CLEAN: Side = "clean"
+SHIFT: Side = "shift"
 
 
 @dataclass(frozen=True, slots=True)
 class Domains:
-    """The domain of the train, the validation and the test part."""
+    """The domain of the train, the validation and the test part.
 
-    fit: Domain
-    threshold: Domain
-    evaluation: Domain
+    "clean" are the images of the source as they are; "shift" the same images changed or, where a study has real
+    domains, the images of one of its targets.
+    """
+
+    fit: Side
+    threshold: Side
+    evaluation: Side
 
 
 REGIMES: dict[Regime, Domains] = {
@@ -30,3 +37,13 @@ REGIMES: dict[Regime, Domains] = {
 def is_promised(regime: str) -> bool:
     """Whether what validation images promise holds for the test images: they are of one domain, so exchangeable."""
     return any(d.threshold == d.evaluation for name, d in REGIMES.items() if name == regime)
+
+
+def evaluated_in(regime: str) -> Side:
+    """Which side a regime's test images are of.
+
+    Example:
+        >>> evaluated_in("threshold_only")
+        'shift'
+    """
+    return next((d.evaluation for name, d in REGIMES.items() if name == regime), CLEAN)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from adloc.errors import Complaint, UserError
 from adloc.record.records import write_json
+from adloc.study_file.domains import DomainShift
 from adloc.study_file.variants import TUNED
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def plan_content(plan: Plan) -> Content:
     """
     spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude={"description", "heatmaps", "explain"})
     spec["dataset"] = {k: v for k, v in spec["dataset"].items() if k != "root"}
+    if isinstance(plan.spec.shift, DomainShift):
+        spec["shift"] |= {"kind": plan.spec.shift.kind, "targets": list(plan.spec.shift.targets)}
     runs: list[JsonValue] = [
         *sorted(run.run_id for run in plan.runs if not run.variant.setting.startswith(TUNED)),
     ]

@@ -6,7 +6,7 @@ study.yaml -> StudySpec -> Plan (runs and stages) -> executor -> RunRecord -> ML
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from adloc.record.records import Records
 from adloc.stage_maker import StageMaker
 from adloc.study_file.validation import load_study
 from adloc.study_file.variants import variants
+from adloc.targets import load_targets, source_samples, target_datasets
 from adloc.tuning.search import possible
 from adloc.tuning.state import progress, search_states
 
@@ -84,7 +85,7 @@ def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, downl
     file, spec = load_study(path, overrides)
     with located(file):
         hashes, places = _weights(spec, download=download)
-        inventory = _inventory(spec, workspace, hashes)
+        inventory = _inventory(file, spec, workspace, hashes)
         plan = make_plan(spec, inventory)
         return with_winners(Study(file, spec, plan, workspace, places, inventory))
 
@@ -126,15 +127,19 @@ def check_data(path: Path, overrides: Sequence[str], workspace: Workspace) -> Da
     """
     file, spec = load_study(path, overrides)
     report = check(spec.dataset)
+    for dataset in target_datasets(spec).values():
+        report += check(dataset)
     errors = [Complaint(p.found, p.rule, p.remedy) for p in report.errors]
     warnings = [Complaint(p.found, p.rule, p.remedy) for p in report.warnings]
     plan = None
     if not errors:
         try:
             with located(file):
-                inventory = _inventory(spec, workspace, {})
+                inventory = _inventory(file, spec, workspace, {})
                 plan = make_plan(spec, inventory)
             warnings += part_warnings(plan.parts, inventory.fingerprints, spec.split)
+            for name, target in inventory.targets.items():
+                warnings += part_warnings(plan.targets[name], target.fingerprints, spec.split)
         except UserError as error:
             errors += error.complaints
     return DataCheck(spec, tuple(errors), tuple(warnings), plan)
@@ -170,6 +175,7 @@ def plan_json(plan: Plan) -> dict[str, object]:
                 "threshold_scope": run.threshold_scope,
                 "repeat": run.repeat,
                 "setting": run.variant.setting,
+                "domain": run.domain,
                 **({"condition": run.condition.values()} if run.condition.values() else {}),
                 "params": run.variant.hyperparameters(),
                 "n_train": len(run.train_part),
@@ -178,6 +184,7 @@ def plan_json(plan: Plan) -> dict[str, object]:
             }
             for run in plan.runs
         ],
+        **({"absent": [asdict(each) for each in plan.absent]} if plan.absent else {}),
     }
 
 
@@ -192,10 +199,14 @@ def is_current(record: RunRecord | None, run: Run) -> bool:
     return record is not None and record.key == run.key and record.status == "done"
 
 
-def _inventory(spec: StudySpec, workspace: Workspace, weights: dict[tuple[str, str, int], str]) -> Inventory:
+def _inventory(
+    file: StudyFile, spec: StudySpec, workspace: Workspace, weights: dict[tuple[str, str, int], str]
+) -> Inventory:
     """Every image by content. Those read before and unchanged since are not read again."""
-    samples = load_samples(spec.dataset)
-    return Inventory(samples, fingerprints(samples, FingerprintCache(workspace.fingerprints_path)), weights)
+    samples, cache = load_samples(spec.dataset), FingerprintCache(workspace.fingerprints_path)
+    source = source_samples(file, spec, samples)
+    known = fingerprints(source, cache)
+    return Inventory(source, known, weights, load_targets(file, spec, samples, source, cache))
 
 
 def _weights(spec: StudySpec, *, download: bool) -> tuple[dict[tuple[str, str, int], str], dict[tuple[str, str], str]]:

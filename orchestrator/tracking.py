@@ -95,13 +95,19 @@ class Tracking:
         started = int(datetime.fromisoformat(record.started).timestamp() * 1000)
         tags = self._tags("run", record.run_id, record.category, record.method, record.regime, record.scope)
         tags |= {"adloc.threshold_scope": record.threshold_scope, "adloc.repeat": str(record.repeat)}
+        tags["adloc.domain"] = record.domain
         tags |= {"adloc.setting": record.setting} if record.setting else {}
         if record.error:
             tags["adloc.error"] = record.error[-LONGEST_PARAM:]
         metrics = {METRICS[name].mlflow_name: value for name, value in record.metrics.items() if value is not None}
         if record.threshold is not None:
             metrics[METRICS["threshold"].mlflow_name] = record.threshold
-        params: dict[str, object] = {**record.params, **record.condition, SETTING: record.setting or "n/a"}
+        params: dict[str, object] = {
+            **record.params,
+            "domain": record.domain,
+            **record.condition,
+            SETTING: record.setting or "n/a",
+        }
         sizes = {"n_train": record.n_train, "n_val": record.n_val, "n_test": record.n_test}
         run_id = self._create(self._name(record.category, record.params, tags, record.condition), tags, started)
         self._client.log_inputs(run_id, self._datasets(record))
@@ -120,6 +126,7 @@ class Tracking:
         now = int(time.time() * 1000)
         tags = self._tags("macro", name, "macro", *(str(row[k]) for k in ("method", "regime", "scope")))
         tags |= {"adloc.threshold_scope": str(row["threshold_scope"]), "adloc.repeat": str(row["repeat"])}
+        tags["adloc.domain"] = str(row["domain"])
         tags |= {"adloc.setting": str(row[SETTING])} if row[SETTING] else {}
         # What was tuned for each category by itself is nobody's in the average.
         own = {k: "per category" if v is not None and row.get(f"params.{k}") is None else v for k, v in params.items()}

@@ -291,7 +291,7 @@ def shipped(path: Path, root: Path, folder: Path) -> Study:
     """A shipped study on two made-up categories, its searches won by the largest values of their spaces."""
     data = f"dataset={{kind: mvtec_ad, root: {root}, categories: [gear, strip]}}"
     file, spec = load_study(path, [data])
-    inventory = _inventory(spec, Workspace(folder), {})
+    inventory = _inventory(file, spec, Workspace(folder), {})
     winners = [
         Winner(i, 0, 0, None, "tuned", {"neighbours": 15} if entry.method == "patchcore" else {"n_features": 50})
         for i, entry in enumerate(spec.methods) if entry.tune

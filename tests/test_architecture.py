@@ -89,6 +89,8 @@ PURE = [
     "study_file/variants",
     "conditions",
     "training_images",
+    "study_parts",
+    "absent",
     "answer/axes",
     "plan",
     "stages",

@@ -346,7 +346,7 @@ def test_one_category_has_no_average_of_one(make: Callable[..., Study], material
     """Leaderboard, robustness and the paper's tables show it once; with two, the average stands first."""
     one = gathered(make("dataset.categories=[gear]", "scopes=[category]", "thresholds.scope=category"))
     for found, expected in ((one, {"gear"}), (material, {"macro", "gear", "strip"})):
-        for section in (leaderboard(found), robustness(found)):
+        for section in (leaderboard(found), *robustness(found)):
             assert section is not None
             assert {row[0].text for row in section.tables[0].rows} == expected
     assert {row["category"] for row in rows_of(one, "paper_recovered")} == {"gear"}

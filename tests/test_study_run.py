@@ -95,7 +95,7 @@ def test_results_have_the_columns_of_the_contract(study_file: Path, finished: Pa
         params.projection_dim params.neighbours params.metric params.reweight params.image_score
         params.smoothing_sigma params.image.size params.image.crop"""
     for row in rows:
-        assert set(row) >= {*WHO, *SIZES, *contract.split()}
+        assert set(row) >= {*WHO, "domain", *SIZES, *contract.split()}
         assert row["status"] == "done"
         assert list(row) == list(rows[0])
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
-from adloc.conditions import ALL, AXES, base_condition, is_base
+from adloc.conditions import ALL, AXES, OF_THE_SHIFT, base_condition, is_base
+from adloc.regimes import SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -105,11 +106,17 @@ class Interaction:
         return self.together - sum(self.alone.values())
 
 
-def at_base(answer: Answer, spec: StudySpec) -> Answer:
-    """The tables of the base conditions alone, without the axes' columns: as if the study had no axes."""
+def at_base(answer: Answer, spec: StudySpec, domain: str | None = None) -> Answer:
+    """The tables of the base conditions alone, without the axes' columns: as if the study had no axes.
+
+    Args:
+        answer: all tables.
+        spec: the study.
+        domain: which target the shifted regimes are of; None for the first.
+    """
 
     def kept(rows: Iterable[Row]) -> list[Row]:
-        at = (row for row in rows if is_base(row, spec, _regime(row)))
+        at = (row for row in rows if is_base(row, spec, _regime(row), domain))
         return [{k: v for k, v in row.items() if k not in AXES} for row in at]
 
     return replace(
@@ -205,12 +212,13 @@ def plateau(points: Sequence[Point], margin: float = PLATEAU_MARGIN) -> Point:
 def _is_on(axis: str, row: Row, spec: StudySpec) -> bool:
     """Whether a row stands at the base of every other axis."""
     ignored = TIED if axis in TIED else (axis,)
-    base = base_condition(spec, _regime(row)).values()
+    domain = SHIFT if axis in OF_THE_SHIFT else None
+    base = base_condition(spec, _regime(row), domain).values()
     return all(row.get(name) in (None, value) for name, value in base.items() if name not in ignored)
 
 
 def _order(spec: StudySpec) -> Callable[[Point], tuple[float, int]]:
-    factors = list(spec.shift.combinations)
+    factors = list(spec.shift.transforms.combinations) if spec.shift.transforms else []
 
     def place(point: Point) -> tuple[float, int]:
         if isinstance(point.at, str):

@@ -17,6 +17,7 @@ from adloc.answer.results import MACRO
 from adloc.answer.selection import chosen_interval, kind_of
 from adloc.answer.varied import pivots
 from adloc.answer.verdicts import judge
+from adloc.regimes import SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -127,14 +128,25 @@ def _verdict(material: Material, verdict: Verdict) -> Claim:
             text += _promised(material, setting, clean)
         else:
             text += ": no threshold was calibrated, for lack of a validation part"
-    if verdict.shifted is not None:
-        moved = [s for s in verdict.states if s.name != "clean" and s.thresholds]
-        told = ", ".join(f"{_errors(material, setting, s, brief=True)} {s.name}" for s in moved)
-        head = "; when " if clean is not None else "when "
-        action = "use it as it is" if verdict.shifted == "use it" else verdict.shifted
-        text += f"{head}{shift_words(material.plan.spec.shift)} change: {action}"
-        text += f" ({told})" if told else ""
+    told = [_moved(material.at(each.domain), each) for each in (verdict, *verdict.elsewhere) if each.shifted]
+    text += ("; " if clean is not None and told else "") + "; ".join(told)
     return Claim("verdict", (setting.label,), text + ".")
+
+
+def _moved(material: Material, verdict: Verdict) -> str:
+    """What to do under the simulated shift, or on images of a real domain, and what each state errs there."""
+    moved = [s for s in verdict.states if s.name != "clean" and s.thresholds]
+    told = ", ".join(f"{_errors(material, verdict.setting, s, brief=True)} {s.name}" for s in moved)
+    action = "use it as it is" if verdict.shifted == "use it" else verdict.shifted
+    return f"{_where(material)}: {action}" + (f" ({told})" if told else "")
+
+
+def _where(material: Material) -> str:
+    """When light, pose and sensor change; on images of new_camera."""
+    transforms = material.plan.spec.shift.transforms
+    if material.domain == SHIFT and transforms is not None:
+        return f"when {shift_words(transforms)} change"
+    return f"on images of {material.domain}"
 
 
 def _thresholds(state: State) -> str:

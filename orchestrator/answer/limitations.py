@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from adloc.answer.varied import as_words, varied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from adloc.answer.material import Material
-    from adloc.parts import Part
+    from adloc.parts import Part, Parts
+    from adloc.study_file.axes import StudyShift
 
 TRANSFORMS = (
     "rotation_deg", "scale", "translation", "crop", "brightness", "contrast", "saturation", "blur", "noise",
@@ -101,7 +102,23 @@ def _thresholds(material: Material) -> str:
 def _shift(material: Material) -> str:
     if not any(regime != "clean" for regime in material.plan.spec.regimes):
         return "None was tested."
-    shift = material.plan.spec.shift
+    told = [_real(name, parts) for name, parts in material.plan.targets.items()]
+    transforms = material.plan.spec.shift.transforms
+    if transforms is not None:
+        told.append(_simulated(transforms))
+    told += [f"Not run: {each}." for each in material.plan.absent]
+    return " ".join(told)
+
+
+def _real(name: str, parts: Mapping[str, Parts]) -> str:
+    counts = [_counts(kind, [getattr(p, kind) for p in parts.values()]) for kind in ("train", "validation", "test")]
+    return (
+        f"Real images of {name}, a category: {'; '.join(counts)}. What else differs from the source's images than what "
+        "the domain is named for, no figure tells."
+    )
+
+
+def _simulated(shift: StudyShift) -> str:
     on = [name for name in TRANSFORMS if getattr(shift, name) is not None]
     off = [name for name in TRANSFORMS if name not in on]
     return (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,9 @@ from adloc.answer.axes import at_base
 from adloc.answer.comparisons import mean_interval
 from adloc.answer.finding import Finding, Setting
 from adloc.answer.results import over_categories, varying
-from adloc.conditions import AXES
+from adloc.conditions import AXES, is_base
 from adloc.metrics.registry import METRICS
+from adloc.regimes import CLEAN, SHIFT, evaluated_in
 from adloc.uncertainty.resampling import N_RESAMPLES, Interval, percentile_interval
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from adloc.answer.results import Row
     from adloc.plan import Plan
     from adloc.record.records import Records, RunRecord
+    from adloc.study_file.spec import Regime
 
 REGIME_ORDER = ("clean", "no_adaptation", "threshold_only", "full_adaptation")
 REGIME_TITLES = {
@@ -59,6 +61,7 @@ class Material:
         conditioned: runs that are done and stand elsewhere than the base on some axis of the study.
         rows: the results of all conditions; `answer` has those of the base alone.
         axis_drops: what each condition of a shifted regime loses against clean.
+        domain: what the shifted regimes are of here: "shift" when simulated, else a target of the study.
     """
 
     plan: Plan
@@ -69,6 +72,39 @@ class Material:
     conditioned: tuple[Finding, ...] = ()
     rows: tuple[Row, ...] = ()
     axis_drops: tuple[Row, ...] = ()
+    domain: str = SHIFT
+
+    @property
+    def shifted(self) -> str:
+        """The domain in words: "shifted" when it is simulated, else its name."""
+        return "shifted" if self.domain == SHIFT else self.domain
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Every domain that the study shifts to, the base first."""
+        return self.plan.spec.shift.domains
+
+    def at(self, domain: str) -> Material:
+        """The same material with the shifted regimes in another domain of the study; clean runs are those of all."""
+        if domain == self.domain:
+            return self
+        spec = self.plan.spec
+        findings: list[Finding] = []
+        others: list[Finding] = []
+        for finding in (*self.findings, *self.conditioned):
+            regime: Regime = finding.record.regime  # type: ignore[assignment]  # a record may be of any version
+            there = is_base(finding.record.condition, spec, regime, domain)
+            (findings if there else others).append(finding)
+        tables = at_base(replace(self.answer, rows=list(self.rows), regime_drops=list(self.axis_drops)), spec, domain)
+        return replace(self, findings=tuple(findings), conditioned=tuple(others), answer=tables, domain=domain)
+
+    def each_domain(self) -> Iterator[Material]:
+        """The material of this domain, then of every other that the study shifts to and has runs in."""
+        yield self
+        for domain in self.domains:
+            there = self.at(domain)
+            if domain != self.domain and any(f.record.domain == domain for f in there.findings):
+                yield there
 
     @cached_property
     def _index(self) -> dict[tuple[str, str, str, int], Finding]:
@@ -234,7 +270,21 @@ def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRe
         found = Finding(record, settings[key], path, n_resamples, plan.spec.seed, draws)
         (findings if record.run_id in base else conditioned).append(found)
     settled = tuple(settings.values())
-    return Material(plan, answer, tuple(current), tuple(findings), settled, tuple(conditioned), rows, drops)
+    return Material(
+        plan, answer, tuple(current), tuple(findings), settled, tuple(conditioned), rows, drops,
+        plan.spec.shift.domains[0],
+    )  # fmt: skip
+
+
+def regime_title(regime: str, domain: str) -> str:
+    """The regime, and the real domain that it is evaluated in.
+
+    Example:
+        >>> regime_title("no_adaptation", "new_camera"), regime_title("no_adaptation", "shift")
+        ('no adaptation, new_camera', 'no adaptation')
+    """
+    title = REGIME_TITLES[regime]
+    return title if evaluated_in(regime) == CLEAN or domain == SHIFT else f"{title}, {domain}"
 
 
 def title_of(metric: str) -> str:

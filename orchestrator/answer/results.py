@@ -11,6 +11,7 @@ import numpy as np
 
 from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
+from adloc.regimes import CLEAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +44,7 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
         records: of its runs, as many as there are.
     """
     names = list(dict.fromkeys(name for record in records for name in record.params))
-    axes = [name for name in AXES if any(name in run.condition.values() for run in plan.runs)]
+    axes = [name for name in AXES if name != "domain" and any(name in run.condition.values() for run in plan.runs)]
     rows = {record.run_id: _row(record, names, axes) for record in records}
     groups: dict[str, list[str]] = {}
     for run in plan.runs:
@@ -57,7 +58,7 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
 
 
 def _row(record: RunRecord, param_names: Sequence[str], axes: Sequence[str]) -> Row:
-    row: Row = {name: getattr(record, name) for name in WHO}
+    row: Row = {name: getattr(record, name) for name in (*WHO, "domain")}
     row |= {name: _plain(record.condition.get(name)) for name in axes}
     row |= {f"params.{name}": _plain(record.params.get(name)) for name in param_names}
     row |= {name: getattr(record, name) for name in SIZES}
@@ -159,7 +160,12 @@ def varying(rows: Sequence[Row]) -> list[str]:
 
 
 def _varies(rows: Sequence[Row], name: str) -> bool:
-    """Whether a column tells rows of one method apart (a parameter that only one method has does not)."""
+    """Whether a column tells rows of one method apart (a parameter that only one method has does not).
+
+    That shifted rows are of another domain than clean ones, their regime says.
+    """
+    if name == "domain":
+        return len({row[name] for row in rows} - {CLEAN}) > 1
     if not name.startswith("params."):
         return len({row[name] for row in rows}) > 1
     by_method: dict[Cell, set[Cell]] = {}

@@ -9,12 +9,13 @@ clean model gives shifted validation images, which `threshold_only` has recorded
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from adloc.metrics.classification import confusion
+from adloc.regimes import SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,14 +62,18 @@ class Verdict:
     Attributes:
         setting: chosen on the validation part.
         clean: on images like those that it was fitted on: "use it", "do not use it" or "not judged".
-        shifted: when light, pose or sensor change; None in a study without shift.
+        shifted: when light, pose or sensor change, or on images of the domain; None in a study without shift.
         states: those that the study has runs of.
+        domain: what the shifted states are of: "shift" when simulated, else a target of the study.
+        elsewhere: verdicts in the study's other domains.
     """
 
     setting: Setting
     clean: Action
     shifted: Action | None
     states: tuple[State, ...]
+    domain: str = SHIFT
+    elsewhere: tuple[Verdict, ...] = ()
 
     def state(self, name: StateName) -> State | None:
         """The state of that name, if the study has it."""
@@ -76,12 +81,17 @@ class Verdict:
 
 
 def judge(material: Material, setting: Setting) -> Verdict:
-    """What to do with a setting, decided on the validation images of its regimes."""
+    """What to do with a setting in every domain, decided on the validation images of its regimes there."""
+    here, *others = (_judge(each, setting) for each in material.each_domain())
+    return replace(here, elsewhere=tuple(others))
+
+
+def _judge(material: Material, setting: Setting) -> Verdict:
     states = tuple(s for name in REGIME_OF if (s := _state(material, setting, name)) is not None)
     there = {state.name: state.avoided for state in states}
     clean = there.get("clean", math.nan)
     moved = [(name, there[name]) for name in ACTIONS if name in there]
-    return Verdict(setting, _usable(clean), decide(moved) if moved else None, states)
+    return Verdict(setting, _usable(clean), decide(moved) if moved else None, states, material.domain)
 
 
 def decide(moved: Sequence[tuple[StateName, float]]) -> Action:

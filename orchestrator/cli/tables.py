@@ -15,6 +15,7 @@ from adloc.answer.material import gather
 from adloc.answer.promises import promise_lines
 from adloc.answer.results import MACRO, brief, current, varying
 from adloc.datasets.split import counts
+from adloc.regimes import CLEAN
 from adloc.tuning.state import progress
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from adloc.answer.answer import Answer
     from adloc.answer.claim import Claim
     from adloc.answer.results import Cell, Row
+    from adloc.datasets.sample import Sample
     from adloc.driver import Outcome
     from adloc.explain.explanation import Explanation
     from adloc.plan import Plan
     from adloc.study import DataCheck, Study
 
 
+WORDS = ("category", "method", "regime", "domain", "scope", "status", "layers")
 SHORTCUT = ("images_of", "threshold_of", "flagged", "n_images")
 
 
@@ -41,7 +44,9 @@ def print_results(rows: Sequence[Row]) -> None:
     heads, cells = brief(rows)
     table = Table(*heads, box=None, pad_edge=False, header_style="bold")
     for column, head in zip(table.columns, heads, strict=True):
-        column.justify = "left" if head in ("category", "method", "regime", "scope", "status", "layers") else "right"
+        column.justify = (
+            "left" if head in ("category", "method", "regime", "domain", "scope", "status", "layers") else "right"
+        )
     for row, line in zip(rows, cells, strict=True):
         if row["category"] == MACRO and table.rows and not table.rows[-1].style:
             table.add_section()
@@ -203,6 +208,8 @@ def print_plan(study: Study, todo: Sequence[str]) -> None:
         )
         table.add_row(method, scope, regime, str(n_variants), str(n_runs))
     _console().print(table)
+    for each in plan.absent:
+        click.echo(f"not run: {each}")
     click.echo()
     steps = Counter(stage.kind for run in plan.runs for stage in {s.key: s for s in run.stages()}.values())
     table = Table("stage", "distinct", "without sharing", box=None, pad_edge=False)
@@ -228,32 +235,42 @@ def print_check(check: DataCheck, *, as_json: bool) -> None:
         click.echo(f"error: {complaint}")
     if check.plan is None:
         return
-    table = Table("category", "part", "images", "normal", "anomalous", "defect types", box=None, pad_edge=False)
-    more = [name for name in ("without mask", "groups", "domains") if any(row[name] for row in rows)]
+    domain = ("domain",) if check.plan.targets else ()
+    columns = ("category", *domain, "part", "images", "normal", "anomalous")
+    table = Table(*columns, "defect types", box=None, pad_edge=False)
+    told = ("without mask", "groups") if domain else ("without mask", "groups", "domains")
+    more = [name for name in told if any(row[name] for row in rows)]
     for name in more:
         table.add_column(name)
     for row in rows:
-        cells = [row[k] for k in ("category", "part", "images", "normal", "anomalous", "defects", *more)]
-        table.add_row(*(_cell(cell) for cell in cells))
+        table.add_row(*(_cell(row[k]) for k in (*columns, "defects", *more)))
     _console().print(table)
+    for each in check.plan.absent:
+        click.echo(f"not run: {each}")
     click.echo(f"{len(check.warnings)} warnings, every image read; no image is in two parts")
 
 
 def _part_counts(plan: Plan) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    for category, parts in plan.parts.items():
-        for name in ("train", "validation", "test"):
-            part = getattr(parts, name)
-            by_type = counts(part.samples)
-            n_normal = by_type.pop("good", 0)
-            rows.append(
-                {"category": category, "part": name, "images": len(part), "normal": n_normal,
-                 "anomalous": len(part) - n_normal, "defects": by_type,
-                 "without mask": sum(not sample.mask_known for sample in part.samples),
-                 "groups": len({sample.group for sample in part.samples} - {None}),
-                 "domains": dict(Counter(sample.domain for sample in part.samples if sample.domain))}
-            )  # fmt: skip
+    for category, clean in plan.parts.items():
+        domains = {CLEAN: clean, **{name: parts[category] for name, parts in plan.targets.items()}}
+        for domain, parts in domains.items():
+            rows += [
+                {"category": category, "domain": domain, "part": name, **_part_count(getattr(parts, name).samples)}
+                for name in ("train", "validation", "test")
+            ]
     return rows
+
+
+def _part_count(samples: Sequence[Sample]) -> dict[str, object]:
+    by_type = counts(samples)
+    n_normal = by_type.pop("good", 0)
+    return {
+        "images": len(samples), "normal": n_normal, "anomalous": len(samples) - n_normal, "defects": by_type,
+        "without mask": sum(not sample.mask_known for sample in samples),
+        "groups": len({sample.group for sample in samples} - {None}),
+        "domains": dict(Counter(sample.domain for sample in samples if sample.domain)),
+    }  # fmt: skip
 
 
 def _cell(value: object) -> str:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from adloc.regimes import CLEAN, SHIFT, evaluated_in
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -105,6 +107,11 @@ class RunRecord(BaseModel):
     reasons: dict[str, str] = {}
     masks: MaskFacts | None = None
     error: str | None = None
+
+    @property
+    def domain(self) -> str:
+        """What it was evaluated in: "clean", "shift", or a real domain, which its condition names."""
+        return CLEAN if evaluated_in(self.regime) == CLEAN else str(self.condition.get("domain", SHIFT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from adloc.datasets.shift_config import ShiftConfig, ShiftTransforms
+from adloc.regimes import SHIFT
 
 ALL: Literal["all"] = "all"
 FACTORS: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +28,7 @@ Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 class StudyShift(ShiftTransforms):
     """The shift of a study, whose severity and factors may be axes: one run each, all else alike."""
 
+    kind: Literal["synthetic"] = Field(default="synthetic", description="the images themselves, changed")
     # Declared last, as in `ShiftConfig`: what it is checked against has been validated by then.
     severity: Severity | tuple[Severity, ...] = Field(
         default=1.0,
@@ -58,6 +60,16 @@ class StudyShift(ShiftTransforms):
                 for item in wrong:  # another key's mistake is said at that key
                     raise ValueError(str(item["ctx"]["error"])) from None
         return severity
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """What regimes are run with in place of "shift": itself."""
+        return (SHIFT,)
+
+    @property
+    def transforms(self) -> StudyShift | None:
+        """Itself: the simulated shift of the study."""
+        return self
 
     @property
     def severities(self) -> tuple[float, ...]:

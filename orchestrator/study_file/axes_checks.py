@@ -23,18 +23,22 @@ def check_axes(spec: StudySpec) -> Iterator[MethodProblem]:
             rule="both say how many images a model is fitted on",
             remedy="use train.images: all, or delete learning_curve",
         )
-    if spec.shift.drop_vanished and spec.shift.at == "model":
+    shift = spec.shift.transforms
+    if shift is None:
+        return
+    at = ("shift",) if shift is spec.shift else ("shift", "synthetic")
+    if shift.drop_vanished and shift.at == "model":
         yield MethodProblem(
-            ("shift", "drop_vanished"),
+            (*at, "drop_vanished"),
             state="is true, and shift.at is model",
             rule="which images are tested must not depend on the size that a model sees them at",
             remedy="use shift.at: native, or shift.drop_vanished: false",
         )
     if all(REGIMES[regime].evaluation == "clean" for regime in spec.regimes):
-        for key, value in (("severity", spec.shift.severity), ("factors", spec.shift.factors)):
+        for key, value in (("severity", shift.severity), ("factors", shift.factors)):
             if isinstance(value, tuple | str):
                 yield MethodProblem(
-                    ("shift", key),
+                    (*at, key),
                     state=f"is {_shown(value)}, and no regime tests on shifted images",
                     rule="an axis of the shift needs a regime that has one",
                     remedy=f"add no_adaptation to regimes, or delete shift.{key}",

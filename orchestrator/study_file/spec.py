@@ -11,6 +11,7 @@ from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
 from adloc.study_file.axes import LearningCurve, StudyShift, TrainConfig
 from adloc.study_file.comparing import ComparisonConfig
+from adloc.study_file.domains import AnyShift
 from adloc.study_file.evaluating import EvaluationConfig
 from adloc.study_file.explaining import ExplainConfig
 from adloc.study_file.operating import OperatingConfig
@@ -85,7 +86,7 @@ class StudySpec(BaseModel):
     description: str = Field(default="", description="the question that the study answers")
     dataset: DatasetConfig
     split: SplitConfig = Field(default_factory=SplitConfig)
-    shift: StudyShift = Field(default_factory=StudyShift)
+    shift: AnyShift = Field(default_factory=StudyShift)
     train: TrainConfig = Field(default_factory=TrainConfig)
     learning_curve: LearningCurve | None = Field(
         default=None, description="fits on ever more images, in the first regime: how many are enough"

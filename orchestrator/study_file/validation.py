@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from adloc.errors import Complaint, UserError, nearest
 from adloc.study_file.axes_checks import check_axes
+from adloc.study_file.domains_checks import check_domains
 from adloc.study_file.evaluation_checks import check_evaluation
 from adloc.study_file.reader import Loc, StudyFile
 from adloc.study_file.spec import StudySpec
@@ -36,7 +37,14 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyFile, St
     except ValidationError as error:
         raise UserError(*_translate(error, StudySpec, file, ())) from None
     complaints: list[Complaint] = []
-    for problem in (*check_methods(spec), *check_tuning(spec), *check_axes(spec), *check_evaluation(spec)):
+    found = (
+        *check_methods(spec),
+        *check_tuning(spec),
+        *check_axes(spec),
+        *check_domains(spec),
+        *check_evaluation(spec),
+    )
+    for problem in found:
         if isinstance(problem.error, ValidationError):
             complaints += _translate(problem.error, problem.model, file, problem.loc, skip=problem.skip)
         else:
@@ -122,10 +130,11 @@ def _follow(
     for index, part in enumerate(item_loc):
         inside = _holds(data, part)
         named = next((m for m in candidates if part in m.model_fields), None)
-        if named is not None and isinstance(part, str):
+        is_tag = not inside and len(candidates) > 1 and any(part in _tags(m) for m in candidates)
+        if named is not None and isinstance(part, str) and not is_tag:
             field, owner = named.model_fields[part], named
             candidates = _models(field.annotation)
-        elif not inside and (index < len(item_loc) - 1 or not isinstance(part, str) or _is_branch(part)):
+        elif is_tag or (not inside and (index < len(item_loc) - 1 or not isinstance(part, str) or _is_branch(part))):
             candidates = [m for m in candidates if part in _tags(m)] or candidates  # a union's tag
             continue
         elif isinstance(part, str) and candidates:  # not so in a plain mapping, which its own field describes

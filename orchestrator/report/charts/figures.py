@@ -121,7 +121,7 @@ def curves(material: Material) -> Iterator[Figure]:
         for kind, title, x_axis, y_axis in kinds:
             lines = [
                 Series(
-                    f"{f.setting.label}, {_test_title(f.record.regime)}",
+                    f"{f.setting.label}, {_test_title(f.record.regime, material.shifted)}",
                     *_thinned(*_up_to(x_axis.high or 1.0, f.curves[kind]["x"], f.curves[kind]["y"])),
                     colour=f.setting.index,
                     dash=material.regimes.index(f.record.regime),
@@ -200,14 +200,14 @@ def _score_rows(material: Material, setting: Setting, category: str) -> Iterator
         yield _scores(clean, "test", "test, clean")
     if moved is not None:
         if "validation" in moved.images:
-            yield _scores(moved, "validation", "validation, shifted")
+            yield _scores(moved, "validation", f"validation, {material.shifted}")
         old = carried or clean
         second = ("clean", old.record.threshold) if old is not None and old.record.threshold is not None else None
-        yield _scores(moved, "test", "test, shifted", second)
+        yield _scores(moved, "test", f"test, {material.shifted}", second)
     elif carried is not None:
-        yield _scores(carried, "test", "test, shifted")
+        yield _scores(carried, "test", f"test, {material.shifted}")
     if adapted is not None:
-        yield _scores(adapted, "test", "test, shifted, fitted on shifted images")
+        yield _scores(adapted, "test", f"test, {material.shifted}, fitted on such images")
 
 
 def _scores(finding: Finding, part: str, label: str, second: tuple[str, float] | None = None) -> Scores:
@@ -286,8 +286,8 @@ def _repeats_test(finding: Finding, findings: list[Finding]) -> bool:
     )
 
 
-def _test_title(regime: str) -> str:
-    return {"clean": "clean", "full_adaptation": "shifted, adapted"}.get(regime, "shifted")
+def _test_title(regime: str, shifted: str) -> str:
+    return {"clean": "clean", "full_adaptation": f"{shifted}, adapted"}.get(regime, shifted)
 
 
 def _up_to(limit: float, x: list[float], y: list[float]) -> tuple[list[float], list[float]]:

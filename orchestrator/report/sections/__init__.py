@@ -43,7 +43,7 @@ def make_sections(
         operating(material),
         leaderboard(material),
         compared(material, found.comparisons),
-        robustness(material),
+        *robustness(material),
         which_part_hurts(material),
         how_many_images(material),
         how_clean(material),

@@ -33,7 +33,13 @@ def answer(material: Material, claims: Sequence[Claim], verdicts: Sequence[Verdi
         f"for when it avoids {WORTH:.0%} more. A threshold was fitted to the validation images that judge it, so the "
         "verdict is a little kind to it; the test figures are not.",
     )
-    rows = [_row(material, verdict, state) for verdict in verdicts for state in verdict.states]
+    rows = [
+        _row(material.at(each.domain), each, state)
+        for verdict in verdicts
+        for each in (verdict, *verdict.elsewhere)
+        for state in each.states
+        if each is verdict or state.name != "clean"
+    ]
     heads = ("setting", "images", "verdict", "threshold", *(NAMES.get(n, title_of(n)) for n in SHOWN))
     caption = "What to do with each method, and what to expect of it on test images (95 % intervals)"
     table = Table("verdicts", caption, heads, tuple(rows))
@@ -53,7 +59,7 @@ def _row(material: Material, verdict: Verdict, state: State) -> tuple[Cell, ...]
     asked = {"use it": "as it is", "recalibrate it": "recalibrated", "refit it": "refitted"}.get(action)
     shown = action if state.name in {"clean", asked} or asked is None else ""
     tone = {"use it": "good", "recalibrate it": "good", "refit it": "good", "do not use it": "bad"}.get(shown, "")
-    where = "clean" if state.name == "clean" else f"shifted, {state.name}"
+    where = "clean" if state.name == "clean" else f"{material.shifted}, {state.name}"
     cells = (figure(material.macro(setting, state.regime, n), 3, material.interval(setting, state.regime, n))
              for n in SHOWN)  # fmt: skip
     return words(setting.label), words(where), words(shown, tone), words(_thresholds(state)), *cells

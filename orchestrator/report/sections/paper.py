@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adloc.answer.calibrated import find_costs, find_thresholds, separate_twin
-from adloc.answer.material import REGIME_TITLES, title_of
+from adloc.answer.material import regime_title, title_of
 from adloc.answer.recovered import find_recoveries
 from adloc.answer.results import MACRO
+from adloc.conditions import has_real_domains
+from adloc.regimes import SHIFT, evaluated_in
+from adloc.report.charts.figure import safe
 from adloc.report.section import Section
 from adloc.report.sections.paper_setup import caption, hyperparameters, limitations, pivot_tables, shortcut_tables
 from adloc.report.tables import Table, count, figure, significant, words
@@ -59,11 +62,13 @@ def thresholds(material: Material) -> Table | None:
     """The value of every threshold, what it was calibrated on, and its errors there and on the test part."""
     objective = material.plan.spec.thresholds.words
     rows: list[tuple[Cell, ...]] = []
-    for found in find_thresholds(material):
+    of_domains = [found for each in material.each_domain() for found in find_thresholds(each)]
+    for found in {found.finding.record.run_id: found for found in of_domains}.values():
         record, setting = found.finding.record, found.finding.setting
+        regime = words(regime_title(record.regime, record.domain))
         rates = (record.metrics.get(n) for n in ("val_image_fpr", "val_image_fnr", "image_fpr", "image_fnr"))
         rows.append(
-            (words(record.category), words(setting.label), words(REGIME_TITLES[record.regime]), count(record.repeat),
+            (words(record.category), words(setting.label), regime, count(record.repeat),
              figure(record.threshold, 4), words(objective), count(found.n_normal), count(found.n_anomalous),
              *(figure(rate) for rate in rates))
         )  # fmt: skip
@@ -81,45 +86,56 @@ def thresholds(material: Material) -> Table | None:
 
 def metrics(material: Material) -> Iterator[Table]:
     """Every metric of the leads, averages first: two tables a regime, of images and of pixels."""
+    for each in material.each_domain():
+        is_base = each.domain == material.domain
+        for regime in each.regimes:
+            if is_base or evaluated_in(regime) == SHIFT:
+                yield from _metrics(each, regime, "" if is_base else f"_{safe(each.domain)}")
+
+
+def _metrics(material: Material, regime: str, suffix: str) -> Iterator[Table]:
     several = len(material.plan.parts) > 1
-    for regime in material.regimes:
-        for level, names in (("image", IMAGE_METRICS), ("pixel", PIXEL_METRICS)):
-            rows: list[tuple[Cell, ...]] = []
-            for category in (*([None] if several else []), *material.categories):
-                for setting in material.leads:
-                    cells = [
-                        figure(
-                            material.value(setting, regime, n, category),
-                            3,
-                            material.interval(setting, regime, n, category) if level == "pixel" else None,
-                        )
-                        for n in names
-                    ]
-                    if any(c.value is not None for c in cells):
-                        rows.append((words(category or MACRO), words(setting.label), *cells))
-            if rows:
-                shown = f"All {level} metrics, {REGIME_TITLES[regime]}" + (", the average first" if several else "")
-                shown += ", with 95 % intervals" if level == "pixel" else ""
-                heads = ("category", "setting", *(SHORT_TITLES.get(n, title_of(n)) for n in names))
-                bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
-                name = f"paper_metrics_{level}_{regime}"
-                yield Table(name, caption(material, shown), heads, tuple(rows), ("category",), long=True, bold=bold)
+    for level, names in (("image", IMAGE_METRICS), ("pixel", PIXEL_METRICS)):
+        rows: list[tuple[Cell, ...]] = []
+        for category in (*([None] if several else []), *material.categories):
+            for setting in material.leads:
+                cells = [
+                    figure(
+                        material.value(setting, regime, n, category),
+                        3,
+                        material.interval(setting, regime, n, category) if level == "pixel" else None,
+                    )
+                    for n in names
+                ]
+                if any(c.value is not None for c in cells):
+                    rows.append((words(category or MACRO), words(setting.label), *cells))
+        if rows:
+            shown = f"All {level} metrics, {regime_title(regime, material.domain)}"
+            shown += ", the average first" if several else ""
+            shown += ", with 95 % intervals" if level == "pixel" else ""
+            heads = ("category", "setting", *(SHORT_TITLES.get(n, title_of(n)) for n in names))
+            bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
+            name = f"paper_metrics_{level}_{regime}{suffix}"
+            yield Table(name, caption(material, shown), heads, tuple(rows), ("category",), long=True, bold=bold)
 
 
 def recovered(material: Material) -> Table | None:
     """What recalibrating and refitting win back of what the shift took, false alarms and misses first."""
+    real = has_real_domains(material.plan.spec)
     rows = tuple(
-        (words(r.category or MACRO), words(r.setting.label), words(SHORT_TITLES.get(r.metric, title_of(r.metric))),
-         figure(r.clean), figure(r.shifted), figure(r.lost, 3, signed=True), figure(r.recalibrated, 2, signed=True),
-         figure(r.refitted, 2, signed=True))
-        for r in find_recoveries(material)
+        (*([words(each.shifted)] if real else []), words(r.category or MACRO), words(r.setting.label),
+         words(SHORT_TITLES.get(r.metric, title_of(r.metric))), figure(r.clean), figure(r.shifted),
+         figure(r.lost, 3, signed=True), figure(r.recalibrated, 2, signed=True), figure(r.refitted, 2, signed=True))
+        for each in material.each_domain()
+        for r in find_recoveries(each)
     )  # fmt: skip
     if not rows:
         return None
-    heads = ("category", "setting", "metric", "clean", "no adaptation", "lost", "recalibrated", "refitted")
+    where = ("domain",) if real else ()
+    heads = (*where, "category", "setting", "metric", "clean", "no adaptation", "lost", "recalibrated", "refitted")
     shown = "Share of what the shift took that recalibration and refitting win back; empty where nothing was lost"
-    bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
-    filters = ("category", "setting", "metric")
+    bold = frozenset(i for i, row in enumerate(rows) if row[len(where)].text == MACRO)
+    filters = (*where, "category", "setting", "metric")
     return Table("paper_recovered", caption(material, shown), heads, rows, filters, long=True, bold=bold)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from typing import TYPE_CHECKING
 
 from adloc.answer.power import study_power
+from adloc.regimes import CLEAN
 from adloc.report.section import OBJECTIVES, Section
 from adloc.report.tables import Table, count, words
 
@@ -24,19 +26,23 @@ def protocol(material: Material, sealed: Sequence[str]) -> Section:
     """Counts of the parts, what each is used for, and what is `sealed` (sentences)."""
     spec = material.plan.spec
     rows: list[tuple[Cell, ...]] = []
-    for category, parts in material.plan.parts.items():
+    domains = {CLEAN: material.plan.parts, **material.plan.targets}
+    several = len(domains) > 1
+    for category, domain in product(material.plan.parts, domains):
+        parts = domains[domain][category]
         for title, part in (("train", parts.train), ("validation", parts.validation), ("test", parts.test)):
             kinds = Counter(s.defect for s in part.samples if s.label)
             n_anomalous = sum(kinds.values())
             listed = ", ".join(f"{name} {n}" for name, n in sorted(kinds.items()))
+            where = (words(category), words(domain)) if several else (words(category),)
             rows.append(
-                (words(category), words(title), count(len(part)), count(len(part) - n_anomalous), count(n_anomalous),
+                (*where, words(title), count(len(part)), count(len(part) - n_anomalous), count(n_anomalous),
                  words(listed))
             )  # fmt: skip
-    heads = ("category", "part", "images", "normal", "anomalous", "defect types")
-    table = Table(
-        "protocol", "Images of each part; no image is in two parts", heads, tuple(rows), long=len(rows) > MOST_ROWS
-    )
+    where_heads = ("category", "domain") if several else ("category",)
+    heads = (*where_heads, "part", "images", "normal", "anomalous", "defect types")
+    caption = f"Images of each part; no image is in two parts{' of a domain' if several else ''}"
+    table = Table("protocol", caption, heads, tuple(rows), long=len(rows) > MOST_ROWS)
     split = spec.split
     text = [
         f"Models are fitted on normal images only: {split.train_fraction:.0%} of each category's training images. "
@@ -56,25 +62,37 @@ def protocol(material: Material, sealed: Sequence[str]) -> Section:
             "The published parts, as they are: fitted on the training part, settings and thresholds chosen on the "
             "validation part where there is one, every figure below of the test part, which chose nothing."
         ]
-    shifted = [r for r in material.regimes if r != "clean"]
-    if shifted:
-        text.append(
-            f"The shifted domain ({spec.shift.preset}, severity {spec.shift.base_severity:g}, seed "
-            f"{spec.shift.seed}) changes "
-            "every image once, the same way in every run. Regimes: clean; no adaptation (model and threshold "
-            "from clean "
-            "images, tested on shifted ones); threshold only (threshold calibrated again on shifted validation "
-            "images); "
-            "full adaptation (fitted on shifted images as well)."
-        )
-        text.append(_shifted(spec.shift))
+    if any(r != "clean" for r in material.regimes):
+        text.append(_shifted(material))
     text.append(" ".join(sealed))
     if (power := study_power(material.plan, material)) is not None:
         text.append(power.sentence())
     return Section("protocol", "Protocol", tuple(text), (table,))
 
 
-def _shifted(shift: StudyShift) -> str:
+def _shifted(material: Material) -> str:
+    """What the regimes are run in, and what each of them is."""
+    real, transforms = ", ".join(material.plan.targets), material.plan.spec.shift.transforms
+    told = [f"Domains of real images: {real}; their parts are divided as the source's."] if real else []
+    if transforms is not None:
+        told.append(
+            f"The shifted domain ({transforms.preset}, severity {transforms.base_severity:g}, seed {transforms.seed}) "
+            f"changes every image once, the same way in every run. {_applied(transforms)}"
+        )
+    of = "a domain's" if real else "shifted"
+    told.append(
+        f"Regimes: clean; no adaptation (model and threshold from clean images, tested on {of} ones); threshold only "
+        f"(threshold calibrated again on {of} validation images); full adaptation (fitted on {of} images as well)."
+    )
+    if len(material.domains) > 1:
+        told.append(
+            f"Verdicts, robustness and the tables for a paper are of every domain; all other sections show the shifted "
+            f"regimes of {material.shifted} alone."
+        )
+    return " ".join(told)
+
+
+def _applied(shift: StudyShift) -> str:
     """At which size the shift is applied, and what of its images is left out."""
     size = (
         "at each image's own size, as another camera would give it"

@@ -8,6 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from adloc.answer.material import REGIME_TITLES
+from adloc.conditions import has_real_domains
+from adloc.regimes import CLEAN, SHIFT
 from adloc.report.section import Section
 from adloc.report.tables import Table, words
 from adloc.study import spec_yaml
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 def provenance(material: Material) -> Section:
     """Versions, commit, device, seeds, digests, and how to repeat it."""
     spec = material.plan.spec
+    shift = f"shift {spec.shift.transforms.seed}, " if spec.shift.transforms else ""
     facts: list[tuple[str, str]] = [
-        ("seeds", f"split {spec.split.seed}, shift {spec.shift.seed}, methods {spec.seed}; repeat i adds i"),
+        ("seeds", f"split {spec.split.seed}, {shift}methods {spec.seed}; repeat i adds i"),
         ("runs", f"{len(material.findings) + len(material.conditioned)} done of {len(material.plan.runs)}"),
     ]
     started = sorted(r.started for r in material.records)
@@ -39,8 +42,9 @@ def provenance(material: Material) -> Section:
         tuple((words(name), words(value)) for name, value in facts), long=True,
     )  # fmt: skip
     dataset = json.dumps(spec.dataset.model_dump(mode="json"))
+    domains = f"Shift: {spec.shift.model_dump_json()}. " if has_real_domains(spec) else ""
     text = (
-        f"Dataset: {dataset}. Results repeat to the last digit with the same images, weights, versions and "
+        f"Dataset: {dataset}. {domains}Results repeat to the last digit with the same images, weights, versions and "
         "seeds, except "
         "for times and memory. The study file below is complete, every default written out.",
     )
@@ -64,7 +68,8 @@ def _digests(material: Material) -> list[tuple[str, str, str]]:
     for record in material.records:
         if record.repeat == 0:
             for part, digest in record.datasets.items():
-                found.setdefault((record.category, f"{part} ({record.regime})"), digest)
+                where = record.regime if record.domain in (CLEAN, SHIFT) else f"{record.regime}, {record.domain}"
+                found.setdefault((record.category, f"{part} ({where})"), digest)
     distinct: dict[tuple[str, str, str], str] = {}
     for (category, part), digest in found.items():
         distinct.setdefault((category, part.split(" ")[0], digest), part)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from adloc.answer.claims import shift_words
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
+from adloc.regimes import SHIFT
 from adloc.report.charts import figures as charts
+from adloc.report.charts.figure import safe
 from adloc.report.section import NOISE, SHOWN, Section, who
 from adloc.report.tables import Table, figure, words
 
@@ -16,10 +19,21 @@ if TYPE_CHECKING:
     from adloc.report.tables import Cell
 
 
-def robustness(material: Material) -> Section | None:
-    """Metrics across the regimes; none with a single one."""
-    if len(material.regimes) < 2:  # noqa: PLR2004  nothing to compare
-        return None
+def robustness(material: Material) -> list[Section]:
+    """Metrics across the regimes, a section for each domain that the study shifts to; none with a single regime."""
+    blocks = (_block(material.at(domain)) for domain in material.domains)
+    return [block for block in blocks if block is not None]
+
+
+def _block(material: Material) -> Section | None:
+    """The regimes in one domain; what of it could not be run."""
+    absent = tuple(f"Not run: {each}." for each in material.plan.absent if each.domain == material.domain)
+    compared = len(material.regimes) > 1 and any(f.record.domain == material.domain for f in material.findings)
+    several = len(material.domains) > 1
+    suffix = "" if material.domain == material.domains[0] else f"_{safe(material.domain)}"
+    name, title = f"robustness{suffix}", f"Robustness: {material.shifted}" if several else "Robustness"
+    if not compared:
+        return Section(name, title, absent) if absent else None
     metrics = (*SHOWN, "image_fpr", "image_fnr")
     names = {"image_fpr": "false alarms", "image_fnr": "misses"}
     heads = ("category", "setting", "regime", *(names.get(n, title_of(n)) for n in metrics), "relative drop, %")
@@ -44,15 +58,9 @@ def robustness(material: Material) -> Section | None:
             share = figure(100 * float(drop), 1, signed=True) if isinstance(drop, int | float) else words("")
             rows.append((words(category), words(setting.label), words(REGIME_TITLES[regime]), *cells, share))
     bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
-    table = Table("robustness", "Metrics across the regimes, with what is lost against clean", heads, tuple(rows),
-                  ("category", "setting"), bold=bold)  # fmt: skip
-    shift = material.plan.spec.shift
-    text = f"The shift changes {shift_words(shift)}."
-    if shift.fill == "reflect" and "pose" in shift_words(shift):
-        text += (
-            " What comes into the picture from outside is mirrored, so a second part or defect may appear at its "
-            "edge; shift.fill: constant shows how much of the loss that is."
-        )
+    caption = "Metrics across the regimes, with what is lost against clean"
+    caption += "" if material.domain == SHIFT else f"; shifted to {material.domain}"
+    table = Table(name, caption, heads, tuple(rows), ("category", "setting"), bold=bold)
     notes = (
         "The relative drop averages (clean - regime) / clean over the metrics where higher is better. Under no "
         "adaptation, "
@@ -61,4 +69,21 @@ def robustness(material: Material) -> Section | None:
         "flagged; misses: share of anomalous images that are not.",
         NOISE,
     )
-    return Section("robustness", "Robustness", (text,), (table,), tuple(charts.robustness(material)), notes)
+    figures = tuple(replace(each, name=each.name + suffix) for each in charts.robustness(material))
+    return Section(name, title, (_what_changes(material), *absent), (table,), figures, notes)
+
+
+def _what_changes(material: Material) -> str:
+    transforms = material.plan.spec.shift.transforms
+    if material.domain != SHIFT or transforms is None:
+        return (
+            f"In the regimes other than clean, shifted images are real ones, of {material.domain}: its normals are "
+            "fitted on, its validation images calibrate thresholds, and its test images are tested on."
+        )
+    text = f"The shift changes {shift_words(transforms)}."
+    if transforms.fill == "reflect" and "pose" in shift_words(transforms):
+        text += (
+            " What comes into the picture from outside is mirrored, so a second part or defect may appear at its "
+            "edge; shift.fill: constant shows how much of the loss that is."
+        )
+    return text
