@@ -67,8 +67,7 @@ def _chosen(material: Material, comparisons: Sequence[Comparison]) -> Iterator[C
     chosen = material.chosen
     if chosen is None:
         leads = material.leads[:MOST_RIVALS]
-        samples = [sample for parts in material.plan.parts.values() for sample in parts.test.samples]
-        if any(sample.label for sample in samples):
+        if any(finding.test.labels.any() for finding in material.findings):
             figures = "; ".join(_figures(material, s, material.first_regime(s)) for s in leads)
             text = f"Nothing was validated, so nothing was chosen. On test images of {where}: {figures}."
         else:
