@@ -25,7 +25,7 @@ DEFECTS = ("blur", "cut", "foreign", "missing", "stain", "thread")
 
 
 class TexturesConfig(BaseModel):
-    """Which textures to make, how many and how large; an image depends on none of the counts."""
+    """Textures made on the spot from photographs inside scikit-image; an image depends on none of the counts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from adloc.cli import cli
 from adloc.cli.data import check_command
 from adloc.datasets import AnyDataset, DatasetConfig, check, load_samples
 from adloc.datasets.errors import DatasetError
@@ -297,7 +300,9 @@ def test_counts_other_than_published_are_a_warning(mvtec_tree: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("counts", "train", "validation", "test", "anomalous"),
     [
-        (mvtec_loco.COUNTS, 1772, 304, 575, 432 + 561),  # IJCV 130, table 1: structural and logical
+        # 3,651 images in the archive; IJCV 130, table 1 has 7 fewer of splicing_connectors
+        (mvtec_loco.COUNTS, 1778, 305, 575, 432 + 561),
+        (mvtec_ad_2.COUNTS, 2528, 302, 379, 705),  # the public parts of 8,004 images; 2 x 2,045 are private
         (visa.COUNTS, 8659, 0, 962, 1200),  # 9,621 normal images
         (btad.COUNTS, 1799, 0, 451, 290),  # 2,540 images
         (mpdd.COUNTS, 888, 0, 176, 282),
@@ -327,6 +332,24 @@ def test_the_readme_and_the_help_name_every_kind() -> None:
     for facts in (*(module.PUBLISHED for module in published), kolektor.SDD, kolektor.SDD2):
         assert f"[{facts.name}]({facts.page})" in readme
         assert facts.licence.partition(",")[0] in readme
+
+
+def test_the_command_line_lists_every_kind() -> None:
+    """`adloc datasets` names each kind with what it is; a published one with its licence and page."""
+    listed = {row["kind"]: row for row in json.loads(CliRunner().invoke(cli, ["datasets", "--json"]).output)}
+    assert listed.keys() == {config.model_fields["kind"].default for config in get_args(AnyDataset)}
+    assert all(row["what"] for row in listed.values())
+    assert listed["visa"] == {
+        "kind": "visa",
+        "what": "VisA as it is published",
+        "name": "VisA",
+        "licence": "CC BY 4.0",
+        "page": "https://github.com/amazon-science/spot-diff",
+    }
+    own = {kind for kind, row in listed.items() if row["page"] is None}
+    assert own == {"folder", "table", "textures"}
+    text = CliRunner().invoke(cli, ["datasets"]).output
+    assert all(row["kind"] in text and (row["page"] or "") in text for row in listed.values())
 
 
 # anomalib's own readers

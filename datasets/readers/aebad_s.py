@@ -26,7 +26,7 @@ PUBLISHED = Published(
     "AeBAD-S",
     "Zhang et al., Industrial anomaly detection with domain shift, Computers in Industry 2023",
     "https://github.com/zhangzilongc/MMR",
-    "see that page",
+    "CC BY 4.0",
     LAYOUT,
 )
 _PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
@@ -35,6 +35,8 @@ _RULE = f"root is the folder AeBAD_S: {LAYOUT}"
 
 class AebadSConfig(LayoutConfig):
     """AeBAD-S as it is published; an image's domain is the folder that holds it."""
+
+    published = PUBLISHED
 
     kind: Literal["aebad_s"] = "aebad_s"
 

@@ -31,6 +31,8 @@ COUNTS: Mapping[str, Counts] = MappingProxyType(
 class BtadConfig(CategoriesConfig):
     """BTAD as it is published; its categories must be quoted: ["01", "02", "03"]."""
 
+    published = PUBLISHED
+
     kind: Literal["btad"] = "btad"
 
     def listing(self) -> Listing:

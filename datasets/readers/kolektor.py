@@ -47,6 +47,8 @@ SDD2_COUNTS = Counts(2085, 894, 246 + 110)
 class KolektorSddConfig(LayoutConfig):
     """KolektorSDD as it is published; to keep the views of a commutator together, split.group: "^(kos[0-9]+)/"."""
 
+    published = SDD
+
     kind: Literal["kolektor_sdd"] = "kolektor_sdd"
 
     def listing(self) -> Listing:
@@ -60,6 +62,8 @@ class KolektorSdd2Config(LayoutConfig):
     The defective images of its train part are for supervised methods; here they are never fitted on nor tested
     on, and go to the validation part.
     """
+
+    published = SDD2
 
     kind: Literal["kolektor_sdd2"] = "kolektor_sdd2"
 

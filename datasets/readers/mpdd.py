@@ -37,6 +37,8 @@ COUNTS: Mapping[str, Counts] = MappingProxyType(
 class MpddConfig(CategoriesConfig):
     """MPDD as it is published."""
 
+    published = PUBLISHED
+
     kind: Literal["mpdd"] = "mpdd"
 
     def listing(self) -> Listing:

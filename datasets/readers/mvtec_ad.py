@@ -60,6 +60,8 @@ _WHERE_FROM = (
 class MvtecAdConfig(CategoriesConfig):
     """A folder of the MVTec AD layout; its categories need not be those of MVTec AD."""
 
+    published = PUBLISHED
+
     kind: Literal["mvtec_ad"] = "mvtec_ad"
 
     def listing(self) -> Listing:

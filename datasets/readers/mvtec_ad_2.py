@@ -6,16 +6,19 @@ validation have the regular one alone. The private test parts have no labels and
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from adloc.datasets.readers.mvtec_layout import Tree, list_category
 from adloc.datasets.readers.options import CategoriesConfig, Pattern
-from adloc.datasets.readers.published import Published
+from adloc.datasets.readers.published import Counts, Published
 from adloc.datasets.readers.several import list_published
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from adloc.datasets.readers.listing import Listing
 
 TREE = Tree(
@@ -31,11 +34,25 @@ PUBLISHED = Published(
     "CC BY-NC-SA 4.0",
     TREE.layout,
 )
+COUNTS: Mapping[str, Counts] = MappingProxyType(
+    {
+        "can": Counts(412, 72, 90, 46, 1),
+        "fabric": Counts(387, 66, 90, 43, 1),
+        "fruit_jelly": Counts(263, 20, 60, 37, 1),
+        "rice": Counts(313, 42, 90, 35, 1),
+        "sheet_metal": Counts(137, 24, 90, 19, 1),
+        "vial": Counts(291, 35, 105, 41, 1),
+        "wallplugs": Counts(293, 60, 90, 33, 1),
+        "walnuts": Counts(432, 60, 90, 48, 1),
+    }
+)
 LIGHTS = r"\d+_([a-z]+(?:_\d+)?)\.[a-z]+$"
 
 
 class MvtecAd2Config(CategoriesConfig):
     """MVTec AD 2 as it is published; an image's domain is the light in its name."""
+
+    published = PUBLISHED
 
     kind: Literal["mvtec_ad_2"] = "mvtec_ad_2"
     domain: Pattern | None = Field(
@@ -44,4 +61,4 @@ class MvtecAd2Config(CategoriesConfig):
 
     def listing(self) -> Listing:
         """List the chosen categories in the order asked for."""
-        return list_published(self, PUBLISHED, {}, "train", lambda folder: list_category(folder, TREE, self.masks))
+        return list_published(self, PUBLISHED, COUNTS, "train", lambda folder: list_category(folder, TREE, self.masks))

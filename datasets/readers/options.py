@@ -7,12 +7,13 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from adloc.datasets.errors import DatasetError, Problem
 from adloc.datasets.natural_order import natural_key
+from adloc.datasets.readers.published import Published
 
 if TYPE_CHECKING:
     from adloc.datasets.readers.listing import Listing
@@ -61,6 +62,7 @@ class ReaderConfig(BaseModel):
     """What every reader of files is told."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    published: ClassVar[Published | None] = None  # where the data is to be had; None for one's own
 
     kind: str
     root: Path = Field(

@@ -40,6 +40,8 @@ _RULE = f"root is the folder of Real-IAD: {LAYOUT}"
 class RealIadConfig(CategoriesConfig):
     """Real-IAD as it is published."""
 
+    published = PUBLISHED
+
     kind: Literal["real_iad"] = "real_iad"
     resolution: Literal["256", "512", "1024", "raw"] = Field(
         default="1024",

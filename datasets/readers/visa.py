@@ -51,6 +51,8 @@ _RULE = f"root is the folder of VisA: {LAYOUT}"
 class VisaConfig(CategoriesConfig):
     """VisA as it is published."""
 
+    published = PUBLISHED
+
     kind: Literal["visa"] = "visa"
 
     def listing(self) -> Listing:
