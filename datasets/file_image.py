@@ -18,6 +18,7 @@ from adloc.datasets.decoding import (
 )
 from adloc.datasets.errors import DatasetError, Problem
 from adloc.datasets.look import look_of, pixels_hash
+from adloc.datasets.polygons import SUFFIX, read_labelme
 from adloc.datasets.sample import Fingerprint, Picture
 
 if TYPE_CHECKING:
@@ -27,8 +28,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from adloc.datasets.defect_kinds import DefectKind
+    from adloc.datasets.polygons import Outline
+
 _SIZE_RULE = "a mask must have its image's height and width"
 _DARK_BITS = 12  # a 16-bit image whose values all fit into as many comes out as good as black
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Defect:
+    """What one mask of an image marks.
+
+    Attributes:
+        mask: bool (height, width), True on the defect; at least one pixel.
+        kind: what the dataset says of it.
+    """
+
+    mask: NDArray[np.bool_]
+    kind: DefectKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +54,19 @@ class FileImage:
 
     Attributes:
         image_path: of a format that `decoding` reads.
-        mask_path: the mask; None for a normal image, and for an anomalous one that has none.
+        mask_path: the mask, an image or a labelme file; None for a normal image, and for an anomalous one without any.
         further_masks: of the same image, where each defect has a file of its own (MVTec LOCO).
         mask_known: False for an anomalous image without a mask.
+        kinds: of the defects that the masks mark, by their pixel values; empty where the dataset says nothing of them.
+        outline: what is drawn on the image in a file for many, which is then `mask_path`.
     """
 
     image_path: Path
     mask_path: Path | None = None
     further_masks: tuple[Path, ...] = ()
     mask_known: bool = True
+    kinds: tuple[DefectKind, ...] = ()
+    outline: Outline | None = None
 
     @property
     def location(self) -> str:
@@ -70,18 +91,24 @@ class FileImage:
             return Picture(pixels, None)
         mask = np.zeros(pixels.shape[:2], dtype=np.bool_)
         for path in self.mask_paths:
-            mask |= to_mask(self._fitting(decode(read_bytes(path), path), path, image, pixels))
+            mask |= self._drawn(path, image, pixels).mask
         return Picture(pixels, mask)
 
-    def read_masks(self) -> tuple[NDArray[np.bool_], ...]:
-        """Decode every mask by itself, bool (height, width) each: sPRO saturates each defect by its own area.
+    def read_defects(self) -> tuple[Defect, ...]:
+        """Decode every mask by itself: sPRO saturates each defect by its own area; one that marks nothing is left out.
 
         Raises:
-            DatasetError: a file is gone or does not decode, or mask and image differ in size.
+            DatasetError: a file is gone or does not decode, mask and image differ in size, or a mask's value is of
+                none of `kinds`.
         """
         image, pixels = self._decoded(read_bytes(self.image_path))
-        masks = [(decode(read_bytes(path), path), path) for path in self.mask_paths]
-        return tuple(to_mask(self._fitting(mask, path, image, pixels)) for mask, path in masks)
+        found = []
+        for path in self.mask_paths:
+            mask = self._fitting(decode(read_bytes(path), path), path, image, pixels)
+            kind = self._kind_of(mask, path)
+            if kind is not None:
+                found.append(Defect(to_mask(mask), kind))
+        return tuple(found)
 
     def fingerprint(self) -> Fingerprint:
         """Hash image and masks, bytes and pixels; all are decoded, so that damage is found here.
@@ -95,12 +122,8 @@ class FileImage:
         data = read_bytes(self.image_path)
         image, pixels = self._decoded(data)
         turned = b"upright\0" if orientation(image) != UPRIGHT else b""
-        hashes = []
-        for path in self.mask_paths:
-            mask_data = read_bytes(path)
-            mask = self._fitting(decode(mask_data, path), path, image, pixels)
-            halved = b"half\0" if is_soft(mask) else b""
-            hashes.append(hashlib.sha256(turned + halved + mask_data).hexdigest())
+        drawn = [self._drawn(path, image, pixels) for path in self.mask_paths]
+        hashes = [hashlib.sha256(turned + each.identity).hexdigest() for each in drawn]
         mask_sha256 = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
         return Fingerprint(
             hashlib.sha256(turned + data).hexdigest(),
@@ -123,11 +146,9 @@ class FileImage:
         shares = []
         for path in self.mask_paths:
             try:
-                mask = decode(read_bytes(path), path)
-                if decoded is not None:
-                    mask = self._fitting(mask, path, *decoded)
-                found.is_soft |= is_soft(mask)
-                shares.append(float(to_mask(mask).mean()))
+                drawn = self._drawn(path, *(decoded or (None, None)))
+                found.is_soft |= drawn.is_soft
+                shares.append(float(drawn.mask.mean()))
             except DatasetError as error:
                 found.errors += error.problems
         found.marks_nothing = bool(shares) and max(shares) == 0
@@ -147,6 +168,37 @@ class FileImage:
         image = decode(data, self.image_path)
         return image, to_rgb(image, self.image_path)
 
+    def _drawn(self, path: Path, image: Image | None, pixels: NDArray[np.uint8] | None) -> _Drawn:
+        """What a mask file marks on the image; its size is not looked at where the image does not decode."""
+        if self.outline is None and path.suffix.lower() != SUFFIX:
+            data = read_bytes(path)
+            mask = decode(data, path)
+            if image is not None and pixels is not None:
+                mask = self._fitting(mask, path, image, pixels)
+            if self.kinds:
+                self._kind_of(mask, path)
+            soft = is_soft(mask)
+            return _Drawn(to_mask(mask), (b"half\0" if soft else b"") + data, is_soft=soft)
+        outline = self.outline or read_labelme(path)
+        if pixels is not None and (outline.height, outline.width) != pixels.shape[:2]:
+            found = f"{path}: drawn on {outline.height} x {outline.width}, {self.image_path} is"
+            found = f"{found} {pixels.shape[0]} x {pixels.shape[1]}"
+            raise DatasetError(Problem(found, _SIZE_RULE, "draw the polygons anew on the image as it is"))
+        return _Drawn(outline.mask(), outline.identity)
+
+    def _kind_of(self, mask: Image, path: Path) -> DefectKind | None:
+        """The kind of defect that a mask marks; None when it marks nothing."""
+        import numpy as np
+
+        values = [value for value in np.unique(np.asarray(mask.convert("L"))).tolist() if value]
+        kinds = [kind for kind in self.kinds if values == [kind.pixel_value]]
+        if values and not kinds:
+            known = ", ".join(str(kind.pixel_value) for kind in self.kinds)
+            found = f"{path}: marks with the values {', '.join(str(value) for value in values)}"
+            rule = f"a mask marks one defect with its kind's pixel_value: {known or 'none is known'}"
+            raise DatasetError(Problem(found, rule, "unpack the category again, its defects_config.json as well"))
+        return kinds[0] if kinds else None
+
     def _fitting(self, mask: Image, path: Path, image: Image, pixels: NDArray[np.uint8]) -> Image:
         """The mask at the image's size; one drawn on the stored grid is turned as EXIF turns the image."""
         from PIL import ImageOps
@@ -159,6 +211,15 @@ class FileImage:
             return ImageOps.exif_transpose(mask)
         found = f"{path}: {mask.height} x {mask.width}, its image is {height} x {width}"
         raise DatasetError(Problem(found, _SIZE_RULE, f"make the mask anew at the size of {self.image_path}"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """A mask as it is read: bool (height, width), what its hash is of, and whether binarising it dropped values."""
+
+    mask: NDArray[np.bool_]
+    identity: bytes
+    is_soft: bool = False
 
 
 @dataclass(slots=True)

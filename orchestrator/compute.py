@@ -19,7 +19,16 @@ from adloc.methods.detector import Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
 from adloc.plan import walk
-from adloc.stages import EvaluationStage, FeatureStage, SegmentationStage, StepStage, ThresholdStage, TruthStage
+from adloc.saturation import find_saturated
+from adloc.stages import (
+    EvaluationStage,
+    FeatureStage,
+    SaturationStage,
+    SegmentationStage,
+    StepStage,
+    ThresholdStage,
+    TruthStage,
+)
 from adloc.thresholds import calibrate
 from adloc.truth import COUNTED, read_truth
 
@@ -34,7 +43,7 @@ if TYPE_CHECKING:
     from adloc.stages import Stage
     from adloc.store import Store
 
-    _Computed = StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage
+    _Computed = StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage | SaturationStage
 
 
 class Listener(Protocol):
@@ -236,6 +245,9 @@ class Workbench:
                 scores, truth = self.result(stage.scores), self.result(stage.truth)
                 calibrated = self.result(stage.calibrated)
                 return partial(find_defects, stage, scores, truth, calibrated, self.detector(stage.scores.method))
+            case SaturationStage():
+                scores, truth = self.result(stage.scores), self.result(stage.truth)
+                return partial(find_saturated, stage, scores, truth, self.detector(stage.scores.method))
 
     def _step(
         self, stage: StepStage, before: Mapping[str, Result], extent: float | None, base: Result | None
@@ -324,6 +336,7 @@ def is_whole(stage: Stage, kept: Result) -> bool:
         case TruthStage():
             return all(name in kept.arrays for name in COUNTED)
         case EvaluationStage():
-            return set(stage.metrics) <= set(str(kept.facts.get("measured", "")).split())
+            asked = set(stage.metrics) - {"pixel_spro"}  # which has a stage of its own
+            return asked <= set(str(kept.facts.get("measured", "")).split())
         case _:
             return True

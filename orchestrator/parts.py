@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from adloc.datasets.file_image import FileImage
 from adloc.datasets.shift import apply_shift, draw_parameters, share_in_frame
 from adloc.datasets.split import Split, check_disjoint, check_unseen, split, split_target
 from adloc.datasets.transform import resize_picture
@@ -21,6 +22,7 @@ from adloc.regimes import CLEAN, SHIFT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from adloc.datasets.defect_kinds import DefectKind
     from adloc.datasets.sample import Fingerprint, Picture, Sample
     from adloc.datasets.shift import ShiftConfig, ShiftParameters
     from adloc.datasets.split import SplitConfig
@@ -76,6 +78,12 @@ class Part:
     def shifts(self) -> tuple[ShiftParameters | None, ...]:
         """What is done to each image: drawn for its identity in the shift domain, None in the clean one."""
         return tuple(None if self.shift is None else draw_parameters(self.shift, s.identity) for s in self.samples)
+
+    @cached_property
+    def defect_kinds(self) -> tuple[DefectKind, ...]:
+        """The kinds of defect that the masks mark, by pixel value; empty where the dataset says nothing of them."""
+        found = {kind for s in self.samples if isinstance(s.source, FileImage) for kind in s.source.kinds}
+        return tuple(sorted(found, key=lambda kind: (kind.pixel_value, kind.defect_name)))
 
     def read(self, index: int, image: ImageConfig) -> Picture:
         """Image and mask number `index`, shifted in the shift domain; `image`: the model's, for a shift at its size."""

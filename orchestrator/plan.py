@@ -15,7 +15,15 @@ from adloc.keys import content_key
 from adloc.parts import Parts, TrainPart, pool
 from adloc.regimes import CLEAN, REGIMES
 from adloc.stage_maker import StageMaker
-from adloc.stages import EvaluationStage, FeatureStage, SegmentationStage, Stage, StepStage, ThresholdStage
+from adloc.stages import (
+    EvaluationStage,
+    FeatureStage,
+    SaturationStage,
+    SegmentationStage,
+    Stage,
+    StepStage,
+    ThresholdStage,
+)
 from adloc.study_file.variants import SETTING, Variant, Winner, variants
 from adloc.study_parts import StudyParts
 
@@ -71,6 +79,7 @@ class Run:
         condition: where it stands on the axes of the study.
         base: whether it is of what the main tables compare; the others show how figures move along an axis.
         segmentation: F1 at the validation part's pixel threshold; None without such a part, or where not asked for.
+        saturation: sPRO; None where not asked for, or where no masks say which kind of defect they mark.
     """
 
     study: str
@@ -90,6 +99,7 @@ class Run:
     condition: Condition = field(default_factory=Condition)
     base: bool = True
     segmentation: SegmentationStage | None = None
+    saturation: SaturationStage | None = None
 
     @property
     def train_part(self) -> Part:
@@ -108,11 +118,14 @@ class Run:
         evaluated = [stage.truth.part for stage in (self.validation, self.test) if stage]
         # No figure depends on them, but the record names them for every image.
         names = [[[sample.identity, sample.defect] for sample in part.samples] for part in evaluated]
-        return content_key([RECORD_VERSION, self.run_id, self.heatmaps, [s.key if s else None for s in stages], names])
+        keys = [s.key if s else None for s in stages]
+        if self.saturation is not None:
+            keys.append(self.saturation.key)
+        return content_key([RECORD_VERSION, self.run_id, self.heatmaps, keys, names])
 
     def stages(self) -> Iterator[Stage]:
         """Every stage of the run, inputs first; one that two branches need comes twice."""
-        for last in (self.fit[-1], self.threshold, self.validation, self.test, self.segmentation):
+        for last in (self.fit[-1], self.threshold, self.validation, self.test, self.segmentation, self.saturation):
             if last is not None:
                 yield from walk(last)
 
@@ -219,7 +232,7 @@ def inputs(stage: Stage) -> tuple[Stage, ...]:
             return (stage.features, *stage.before)
         case ThresholdStage():
             return stage.scores
-        case EvaluationStage():
+        case EvaluationStage() | SaturationStage():
             return (stage.scores, stage.truth)
         case SegmentationStage():
             return (stage.scores, stage.truth, stage.calibrated)
@@ -335,6 +348,7 @@ class _Builder:
             condition,
             base,
             self._maker.segmentation(test, validation),
+            self._maker.saturation(test),
         )
 
     def _by_content(self, values: dict[str, Any], setting: str, repeat: int) -> dict[str, Any]:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from adloc.metrics.registry import CHOICES
 from adloc.parts import TrainPart, require
-from adloc.stages import EvaluationStage, FeatureStage, Network, SegmentationStage, StepStage, TruthStage
+from adloc.stages import (
+    EvaluationStage,
+    FeatureStage,
+    Network,
+    SaturationStage,
+    SegmentationStage,
+    StepStage,
+    TruthStage,
+)
 from adloc.thresholds import GUARANTEED
 
 if TYPE_CHECKING:
@@ -66,6 +74,12 @@ class StageMaker:
         if validation is None or "pixel_f1" not in test.metrics:
             return None
         return SegmentationStage(test.scores, test.truth, validation)
+
+    def saturation(self, test: EvaluationStage) -> SaturationStage | None:
+        """The sPRO of the test part; None where not asked for, where maps are streamed, or no mask says its kind."""
+        if "pixel_spro" not in test.metrics or test.mode != "exact" or not test.truth.part.defect_kinds:
+            return None
+        return SaturationStage(test.scores, test.truth)
 
     def settings(self) -> dict[str, object]:
         """What of the study file goes into every stage, as plain values."""

@@ -3,6 +3,7 @@
     features -> steps of the method (fit, then score) -> threshold
                                                       -> evaluation      <- truth (labels and masks)
                                                       -> segmentation    <- truth, evaluation of the validation part
+                                                      -> saturation      <- truth, with masks that say their kind
 
 A stage is a value: what is to be computed, and a key made of that and of the keys of its inputs; at the leaves
 stand the content hashes of images and weights. Equal keys are one stage, computed once and kept by the store:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 # Raised when the code behind a kind of stage changes its results: artifacts of older versions are not used.
 FEATURES_VERSION, STEP_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 2, 2, 1, 1, 2
-SEGMENTATION_VERSION = 1
+SEGMENTATION_VERSION, SATURATION_VERSION = 1, 1
 # Of images that a shift moves: since 2, what it brings in from outside of them is void.
 MOVED_TRUTH_VERSION = 2
 
@@ -256,7 +257,28 @@ class SegmentationStage:
         return content_key(["segmentation", SEGMENTATION_VERSION, *inputs])
 
 
-Stage = FeatureStage | StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage
+@dataclass(frozen=True, eq=False)
+class SaturationStage:
+    """sPRO of a test part whose masks say which kind of defect they mark.
+
+    Attributes:
+        scores: the last score step on the test part.
+        truth: of the same part.
+    """
+
+    scores: StepStage
+    truth: TruthStage
+    kind = "saturation"
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the metric."""
+        kinds = [kind.model_dump(mode="json") for kind in self.truth.part.defect_kinds]
+        inputs = [self.scores.key, _maps(self.scores), self.truth.key, kinds]
+        return content_key(["saturation", SATURATION_VERSION, *inputs])
+
+
+Stage = FeatureStage | StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage | SaturationStage
 
 
 def _maps(scores: StepStage) -> dict[str, object]:

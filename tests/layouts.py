@@ -91,14 +91,24 @@ def mvtec_loco(category: Path, root: Path) -> None:
                 place(o.mask, masks / "000.png")
             else:
                 _halve(o.mask, masks)
+    (folder / "defects_config.json").write_text(json.dumps(LOCO_KINDS))
+
+
+LOCO_KINDS: list[dict[str, object]] = [
+    {"defect_name": "glare", "pixel_value": 255, "saturation_threshold": 20, "relative_saturation": False},
+    {"defect_name": "left", "pixel_value": 200, "saturation_threshold": 0.5, "relative_saturation": True},
+    {"defect_name": "right", "pixel_value": 201, "saturation_threshold": 1.0, "relative_saturation": True},
+]
 
 
 def _halve(mask: Path, folder: Path) -> None:
-    """The left and the right half of a mask, each in a file of its own, with the values 200 and 201."""
+    """The left and the right half of what a mask marks, each in a file of its own, with the values 200 and 201."""
     folder.mkdir(parents=True)
     with Image.open(mask) as image:
         width, height = image.size
-        for i, box in enumerate([(0, 0, width // 2, height), (width // 2, 0, width, height)]):
+        left, _, right, _ = image.getbbox() or (0, 0, width, height)
+        middle = (left + right) // 2
+        for i, box in enumerate([(0, 0, middle, height), (middle, 0, width, height)]):
             half = Image.new("L", image.size)
             half.paste(image.crop(box).point(lambda v, value=200 + i: value if v else 0), box[:2])
             half.save(folder / f"{i:03}.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adloc.datasets.decoding import decode, is_soft, to_mask, to_rgb
+from adloc.datasets.defect_kinds import DefectKind
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.file_image import FileImage
 
@@ -241,8 +243,24 @@ def test_several_masks_are_joined_and_kept(tmp_path: Path) -> None:
     one = FileImage(tmp_path / "a.png", tmp_path / "0.png")
     both = FileImage(tmp_path / "a.png", tmp_path / "0.png", (tmp_path / "1.png",))
     assert np.array_equal(both.read().mask, (masks[0] > 0) | (masks[1] > 0))
-    assert [mask.sum() for mask in both.read_masks()] == [3, 9]
     assert both.fingerprint().mask_sha256 != one.fingerprint().mask_sha256
+    kinds = tuple(
+        DefectKind(defect_name=str(value), pixel_value=value, saturation_threshold=1, relative_saturation=True)
+        for value in (249, 255)
+    )
+    defects = replace(both, kinds=kinds).read_defects()
+    assert [(defect.mask.sum(), defect.kind.pixel_value) for defect in defects] == [(3, 255), (9, 249)]
+
+
+def test_a_mask_of_no_known_kind_is_named(tmp_path: Path) -> None:
+    """Where the dataset says which values its masks have, another one is damage; it is found before any work."""
+    Image.fromarray(colours()).save(tmp_path / "a.png")
+    Image.fromarray(np.full((7, 11), 7, np.uint8)).save(tmp_path / "0.png")
+    kind = DefectKind(defect_name="x", pixel_value=9, saturation_threshold=1, relative_saturation=True)
+    image = FileImage(tmp_path / "a.png", tmp_path / "0.png", kinds=(kind,))
+    with pytest.raises(DatasetError, match=r"0\.png: marks with the values 7"):
+        image.fingerprint()
+    assert "0.png: marks with the values 7" in image.examine().errors[0].found
 
 
 def test_an_unknown_mask_is_not_an_empty_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from adloc.metrics.pimo import aupimo
 from adloc.metrics.ranking import auroc, average_precision
 from adloc.metrics.regions import aupro, pixel_metrics
 from adloc.metrics.registry import METRICS, Metric
+from adloc.metrics.saturated import SaturatedRegion, auspro
 
 CONTRACT = [
     "threshold",
@@ -40,7 +41,7 @@ CONTRACT = [
 ]
 BEYOND_THE_CONTRACT = ["image_fpr", "image_fnr", "val_image_fpr", "val_image_fnr", "pixel_auprc", "pixel_f1",
                        "pixel_threshold", "pixel_aupimo", "val_pixel_auprc", "val_pixel_f1", "val_pixel_aupimo",
-                       "peak_memory_mb", "expected_fpr", "upper_fpr"]  # fmt: skip
+                       "peak_memory_mb", "expected_fpr", "upper_fpr", "pixel_spro"]  # fmt: skip
 MEASURED = {
     "threshold",
     "pixel_threshold",
@@ -88,6 +89,7 @@ CHECKS = {
     "pixel_f1": (PIXELS.best_f1.f1, reference.f1_score(MASKS.ravel(), FLAGGED_PIXELS)),
     "pixel_aupimo": (aupimo(CLEAR, CLEAR > 0, np.array([False, True])), 1.0),  # anomalib's in test_pimo.py
     "pixel_aupro": (aupro(0 * MAPS, MASKS), _worst(0.3)),
+    "pixel_spro": (auspro(0 * MAPS, [SaturatedRegion(0, MASKS[0], 5.0)]), _worst(0.05)),
     "pixel_aupro_005": (aupro(0 * MAPS, MASKS, 0.05), _worst(0.05)),
 }
 
@@ -131,6 +133,7 @@ def test_direction_and_threshold_are_what_a_perfect_detector_shows(name: str) ->
         "pixel_f1": found.best_f1.f1,
         "pixel_aupimo": aupimo(CLEAR, CLEAR > 0, np.array([False, True])),
         "pixel_aupro": found.aupro,
+        "pixel_spro": auspro(CLEAR, [SaturatedRegion(1, CLEAR[1] > 0, 2.0)]),
         "pixel_aupro_005": found.aupro_005,
     }
     assert values[name.removeprefix("val_")] == (metric.high if metric.better == "higher" else metric.low)
@@ -164,6 +167,7 @@ def test_mlflow_names_are_distinct() -> None:
         ("threshold", "threshold/image"),
         ("pixel_threshold", "threshold/pixel"),
         ("pixel_aupimo", "pixel/aupimo"),
+        ("pixel_spro", "pixel/spro"),
         ("fit_s", "cost/fit_s"),
     ],
 )

@@ -101,7 +101,9 @@ def test_figures_of_every_regime_are_the_metrics_of_its_valid_pixels(
         flagged = maps >= np.float32(best.threshold)
         hits, n_flagged, n_defect = ((a & valid).sum() for a in (flagged & masks, flagged, masks))
         assert record.metrics["pixel_f1"] == pytest.approx(2 * hits / (n_flagged + n_defect))
-        assert record.reasons.keys() == ({"expected_fpr", "upper_fpr"} if each.regime == "no_adaptation" else set())
+        carried = {"expected_fpr", "upper_fpr"} if each.regime == "no_adaptation" else set()
+        assert record.reasons.keys() == {"pixel_spro"} | carried
+        assert record.reasons["pixel_spro"] == "the dataset states no saturation thresholds"
 
 
 def test_the_record_counts_masks_and_void_pixels(measured: dict[str, RunRecord]) -> None:

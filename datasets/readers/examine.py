@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from adloc.datasets.decoding import decode, read_bytes, to_mask
 from adloc.datasets.errors import DatasetError, Problem
 from adloc.datasets.file_image import FileImage
+from adloc.datasets.polygons import SUFFIX, read_labelme
 from adloc.datasets.report import Report
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def examine(listing: Listing) -> Report:
 
 def _marks(path: Path) -> bool:
     try:
+        if path.suffix.lower() == SUFFIX:
+            return bool(read_labelme(path).mask().any())
         return bool(to_mask(decode(read_bytes(path), path)).any())
     except DatasetError:
         return False  # it is not read

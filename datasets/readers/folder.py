@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.file_image import FileImage
 from adloc.datasets.natural_order import natural_key
+from adloc.datasets.polygons import SUFFIX, Outline, read_coco
 from adloc.datasets.readers.listing import Listing, is_hidden, is_image, relative_name, what_is_there
 from adloc.datasets.readers.mvtec_layout import warn_of_missing_masks
 from adloc.datasets.readers.options import Categories, ReaderConfig, chosen, existing_root
@@ -27,6 +28,7 @@ KEYS: tuple[Key, ...] = ("normal", "test_normal", "anomalous")
 _MASK_SUFFIX = "_mask"
 _GLOB_RULE = "a glob is relative to root, or to root/<category>, and finds images or folders of images"
 _MASK_RULE = "a mask has its image's name, with or without _mask, in masks/<defect> or in masks"
+_COCO_RULE = "a file_name is an image's path relative to root (or root/<category>), or its name alone"
 _GLOBS = "it must be a list of globs relative to root, as in [good/*]"
 
 
@@ -72,8 +74,12 @@ class FolderConfig(ReaderConfig):
     masks: Glob | None = Field(
         default=None,
         description="folder of the masks, named as their images, with or without _mask, in a folder for each defect "
-        "type or all in one; left out, or where one is missing, pixel metrics are over the others",
-        json_schema_extra={"rule": "it must be a folder relative to root", "remedy": "write for example masks: masks"},
+        "type or all in one, labelme's .json files among them; or a COCO annotations file; left out, or where one is "
+        "missing, pixel metrics are over the others",
+        json_schema_extra={
+            "rule": "it must be a folder, or a COCO annotations file, relative to root",
+            "remedy": "write for example masks: masks, or masks: annotations.json",
+        },
     )
 
     def listing(self) -> Listing:
@@ -102,6 +108,15 @@ class FolderConfig(ReaderConfig):
         return join_categories(self, "", {}, listings)
 
 
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """Where the mask of an image is: in a file of its own, or drawn in a file for many."""
+
+    path: Path
+    name: str = ""  # of the image, in a file for many
+    outline: Outline | None = None
+
+
 @dataclass(slots=True)
 class _Category:
     """One category while its images are paired with their masks.
@@ -111,6 +126,7 @@ class _Category:
         name: of the category.
         config: the globs.
         masks: by defect type ("" for those of no type) and the stem of their image.
+        outlines: of a COCO file, by the name that it gives to their image.
         listing: what is found.
         divided: whether it has normal test images of its own.
         owners: the image that a mask went to.
@@ -120,9 +136,10 @@ class _Category:
     name: str
     config: FolderConfig
     masks: dict[tuple[str, str], Path]
+    outlines: dict[str, Outline]
     listing: Listing
     divided: bool
-    owners: dict[Path, Path] = field(default_factory=dict)
+    owners: dict[_Marks, Path] = field(default_factory=dict)
 
     def add(self, path: Path, key: Key) -> None:
         """Add an image that the globs of a key have found."""
@@ -141,16 +158,29 @@ class _Category:
             found = f"{path}: an anomalous image in a folder called {GOOD}"
             self.listing.error(found, rule, "mend the globs", ("anomalous",))
             return
-        mask = self.masks.get((defect, path.stem)) or self.masks.get(("", path.stem))
-        if mask is not None and mask in self.owners:
+        marks = self._marks_of(path, name, defect)
+        if marks is None:
+            source = FileImage(path, mask_known=False)
+        elif marks in self.owners:
             rule = "every anomalous image has a mask of its own"
             remedy = "use a folder of masks for each defect type, named as the images' folders"
-            self.listing.error(f"{path}: its mask {mask} is that of {self.owners[mask]} too", rule, remedy, ("masks",))
+            if marks.outline:
+                remedy = "write the images' paths relative to root into file_name"
+            found = f"{path}: its mask {marks.path} is that of {self.owners[marks]} too"
+            self.listing.error(found, rule, remedy, ("masks",))
             return
-        if mask is not None:
-            self.owners[mask] = path
-        source = FileImage(path, mask, mask_known=mask is not None)
-        self.listing.samples.append(Sample(self.name, name, "test", defect, source, mask_known=mask is not None))
+        else:
+            self.owners[marks] = path
+            source = FileImage(path, marks.path, outline=marks.outline)
+        sample = Sample(self.name, name, "test", defect, source, mask_known=source.mask_known)
+        self.listing.samples.append(sample)
+
+    def _marks_of(self, path: Path, name: str, defect: str) -> _Marks | None:
+        for known in (name, path.name):
+            if known in self.outlines:
+                return _Marks(self.outlines[known].path, known, self.outlines[known])
+        mask = self.masks.get((defect, path.stem)) or self.masks.get(("", path.stem))
+        return None if mask is None else _Marks(mask)
 
 
 def _list(folder: Path, category: str, config: FolderConfig) -> Listing:
@@ -167,7 +197,13 @@ def _list(folder: Path, category: str, config: FolderConfig) -> Listing:
                 continue
             images[path] = key
     masks, divided = _masks(folder, config, images), "test_normal" in images.values()
-    survey = _Category(folder, category, config, masks, listing, divided)
+    outlines: dict[str, Outline] = {}
+    if _is_coco(config) and (folder / str(config.masks)).is_file():
+        try:
+            outlines = read_coco(folder / str(config.masks))
+        except DatasetError as error:
+            listing.errors += error.problems
+    survey = _Category(folder, category, config, masks, outlines, listing, divided)
     for path, key in images.items():
         survey.add(path, key)
     _judge_masks(survey, images)
@@ -178,21 +214,40 @@ def _judge_masks(survey: _Category, images: dict[Path, Key]) -> None:
     """Name the masks that no anomalous image has; say how many of those have none."""
     normal = {path.stem for path, key in images.items() if key != "anomalous"}
     for (_, stem), path in survey.masks.items():
-        if path in survey.owners:
+        if _Marks(path) in survey.owners:
             continue
         if stem in normal:
             survey.listing.good_masks.append(path)
         else:
             remedy = "name it as its image, or leave it: it changes nothing"
             survey.listing.warn(f"{path}: a mask without an image, not read", _MASK_RULE, remedy)
+    _judge_outlines(survey, images)
     if survey.config.masks is not None:
         warn_of_missing_masks(survey.listing, survey.listing.samples, survey.folder / survey.config.masks)
     elif "anomalous" in images.values():
+        beside = [path for path, key in images.items() if key == "anomalous" and path.with_suffix(SUFFIX).is_file()]
+        there = relative_name(beside[0].parent, survey.folder) if beside else "FOLDER"
         survey.listing.warn(
             f"{survey.folder}: no masks are named; pixel metrics will be empty",
             "masks is the folder of the masks of the anomalous images",
-            "add masks: FOLDER, if there are any",
+            f"add masks: {there}, {'if its .json files are labelme masks' if beside else 'if there are any'}",
         )
+
+
+def _judge_outlines(survey: _Category, images: dict[Path, Key]) -> None:
+    """Name what a COCO file draws on images that are normal, or not there."""
+    known = {name: key for path, key in images.items() for name in (path.name, relative_name(path, survey.folder))}
+    for name, outline in survey.outlines.items():
+        if _Marks(outline.path, name, outline) in survey.owners:
+            continue
+        if known.get(name) in ("normal", "test_normal"):
+            remedy = "list its image among the anomalous ones, if it is; else leave it: it is not read"
+            survey.listing.warn(
+                f"{outline.path}: marks a defect on a normal image, {name}", "nothing is marked on one", remedy
+            )
+        else:
+            remedy = "mend the file_name, or leave it: it changes nothing"
+            survey.listing.warn(f"{outline.path}: {name} is no image that the globs find", _COCO_RULE, remedy)
 
 
 def _check_found(folders: Sequence[Path], config: FolderConfig, listing: Listing) -> None:
@@ -211,7 +266,10 @@ def _check_found(folders: Sequence[Path], config: FolderConfig, listing: Listing
     if not config.anomalous:
         rule = "ranking metrics (AUROC, AUPRC) need normal and anomalous test images"
         listing.warn(f"{where}: no anomalous images", rule, "name some, or expect false alarms alone")
-    if config.masks is not None and not any((folder / config.masks).is_dir() for folder in folders):
+    if _is_coco(config) and not any((folder / str(config.masks)).is_file() for folder in folders):
+        rule = "masks is a COCO annotations file relative to root, or to root/<category>"
+        listing.error(f"{where / str(config.masks)}: no such file", rule, "mend the path", ("masks",))
+    elif config.masks is not None and not _is_coco(config) and not any((f / config.masks).is_dir() for f in folders):
         rule = "masks is a folder relative to root, or to root/<category>"
         listing.error(f"{where / config.masks}: no such folder", rule, "mend the path, or leave masks out", ("masks",))
 
@@ -224,6 +282,10 @@ def _found(folder: Path, globs: Iterable[str]) -> Iterator[Path]:
             yield from (each for each in inside if is_image(each) and not is_hidden(each))
 
 
+def _is_coco(config: FolderConfig) -> bool:
+    return config.masks is not None and config.masks.lower().endswith(SUFFIX)
+
+
 def _is_mask_beside(path: Path, folder: Path, config: FolderConfig) -> bool:
     """Whether a file that a glob has found is a mask beside its image: x_mask.png in the folder of the masks."""
     inside = config.masks is not None and path.is_relative_to(folder / config.masks)
@@ -233,11 +295,13 @@ def _is_mask_beside(path: Path, folder: Path, config: FolderConfig) -> bool:
 def _masks(folder: Path, config: FolderConfig, images: Container[Path]) -> dict[tuple[str, str], Path]:
     """Masks by defect type ("" in the folder itself) and the stem of their image."""
     masks: dict[tuple[str, str], Path] = {}
-    if config.masks is None:
+    if config.masks is None or _is_coco(config):
         return masks
     root = folder / config.masks
-    for path in sorted(root.rglob("*"), key=lambda path: natural_key(path.as_posix())):
-        if is_image(path) and not is_hidden(path) and path not in images:
+    found = sorted(root.rglob("*"), key=lambda path: natural_key(path.as_posix()))
+    drawn = [path for path in found if path.suffix.lower() == SUFFIX and path.is_file()]
+    for path in (*(path for path in found if is_image(path)), *drawn):  # a mask image before a labelme file
+        if not is_hidden(path) and path not in images:
             kind = path.parent.name if path.parent != root else ""
             masks.setdefault((kind, path.stem.removesuffix(_MASK_SUFFIX)), path)
     return masks

@@ -229,6 +229,15 @@ _PIXEL_AUPIMO = _share(
     "Bertoldo et al., AUPIMO: Redefining Visual Anomaly Detection Benchmarks with High Speed and Low Tolerance, 2024",
 )
 
+_PIXEL_SPRO = _share(
+    "pixel_spro",
+    "sPRO",
+    "mean saturated per-region overlap, averaged over false-positive rates up to 0.05: a region counts as whole from "
+    "the saturation threshold that the dataset states for its kind of defect; each mask of an image is a region",
+    "comparable with PRO, whose regions are connected and must be found whole",
+    "Bergmann et al., Beyond Dents and Scratches, IJCV 130, 2022, section 4",
+)
+
 _PIXEL_THRESHOLD = replace(
     _THRESHOLD,
     name="pixel_threshold",
@@ -336,6 +345,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             _PEAK_MEMORY,
             _EXPECTED_FPR,
             _UPPER_FPR,
+            _PIXEL_SPRO,
         )
     }
 )

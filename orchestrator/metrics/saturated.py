@@ -56,7 +56,9 @@ def saturation(area: int, threshold: float, *, relative: bool) -> float:
     return min(float(area), threshold * area if relative else threshold)
 
 
-def spro_curve(maps: NDArray[np.floating], regions: Sequence[SaturatedRegion]) -> Curve:
+def spro_curve(
+    maps: NDArray[np.floating], regions: Sequence[SaturatedRegion], void: NDArray[np.bool_] | None = None
+) -> Curve:
     """Mean saturated overlap of the regions (y) over the false-positive rate (x), from (0, 0) to (1, 1).
 
     The rate is over the pixels of all images that lie in no region. Exact; all maps must be at hand.
@@ -64,12 +66,14 @@ def spro_curve(maps: NDArray[np.floating], regions: Sequence[SaturatedRegion]) -
     Args:
         maps: (N, height, width), raw scores.
         regions: those of all images; one without a pixel is refused, for it has no overlap.
+        void: of the shape of `maps`, True on pixels that count neither way, of which no region has any; None for none.
 
     Returns:
         The curve; a single point of nan without regions, or without pixels outside of them.
 
     Raises:
-        ValueError: a saturation is not above 0 and at most the region's size, a score is nan, or shapes differ.
+        ValueError: a saturation is not above 0 and at most the region's size, a region has a void pixel, a score is
+            nan, or shapes differ.
     """
     inside = np.zeros(maps.shape, dtype=np.bool_)
     weights = np.zeros(maps.shape)
@@ -80,17 +84,28 @@ def spro_curve(maps: NDArray[np.floating], regions: Sequence[SaturatedRegion]) -
             raise ValueError(message)
         inside[region.image] |= region.mask
         weights[region.image][region.mask] += _gains(maps[region.image][region.mask], region.saturation)
-    ranking = rank(maps, inside, weights[inside])
+    if void is None:
+        ranking = rank(maps, inside, weights[inside])
+    elif (inside & void).any():
+        raise ValueError("a region has void pixels; leave them out of its mask")
+    else:
+        ranking = rank(maps[~void], inside[~void], weights[inside])
     return ranking.curve(ranking.weight)
 
 
-def auspro(maps: NDArray[np.floating], regions: Sequence[SaturatedRegion], limit: float = PRO_STRICT_LIMIT) -> float:
+def auspro(
+    maps: NDArray[np.floating],
+    regions: Sequence[SaturatedRegion],
+    limit: float = PRO_STRICT_LIMIT,
+    void: NDArray[np.bool_] | None = None,
+) -> float:
     """The area under the sPRO curve up to a false-positive rate, divided by that rate; nan where it is not defined.
 
     Args:
         maps: (N, height, width), raw scores.
         regions: those of all images.
         limit: the largest false-positive rate; 0.05 in the paper's tables.
+        void: as in `spro_curve`.
 
     Raises:
         ValueError: as in `spro_curve`, or the limit is outside (0, 1].
@@ -101,7 +116,7 @@ def auspro(maps: NDArray[np.floating], regions: Sequence[SaturatedRegion], limit
         >>> auspro(np.array([[[0.9, 0.0, 0.2, 0.1]]], dtype=np.float32), [region])
         1.0
     """
-    return area_up_to(spro_curve(maps, regions), limit)
+    return area_up_to(spro_curve(maps, regions, void), limit)
 
 
 def _gains(scores: NDArray[np.floating], enough: float) -> NDArray[np.float64]:

@@ -20,6 +20,8 @@ OF_DEFECTS = ("image_f1", "image_precision", "image_recall", "image_fnr")
 OF_NORMALS = ("image_fpr",)
 NOT_ASKED = "not among evaluation.metrics"
 NO_VALIDATION = "there is no validation part"
+NO_KINDS = "the dataset states no saturation thresholds"
+STREAMED = "it needs all maps at once, and evaluation.mode is streaming"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,18 @@ def _why(name: str, run: Run, test: Content, validation: Content | None) -> Iter
             yield f"the {part.title} has no anomalous image"
         if not part.n_normal and base in (*OF_BOTH_CLASSES, *OF_NORMALS):
             yield f"the {part.title} has no normal image"
+    if base == "pixel_spro":
+        yield from _why_no_spro(stage)
     if base.startswith("pixel_"):
         needed = (validation, part) if base in ("pixel_f1", "pixel_threshold") else (part,)
         yield from (why for each in needed if each and (why := each.lacks_defects()))
         if base == "pixel_aupimo" and not part.n_normal:
             yield f"the {part.title} has no normal image"
     yield "not defined on these images"
+
+
+def _why_no_spro(stage: EvaluationStage) -> Iterator[str]:
+    if not stage.truth.part.defect_kinds:
+        yield NO_KINDS
+    if stage.mode == "streaming":
+        yield STREAMED

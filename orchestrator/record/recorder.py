@@ -53,8 +53,8 @@ def needed(run: Run) -> tuple[Stage, ...]:
     """The stages whose results a record is written from."""
     scored = run.test.scores
     truths = (run.test.truth, run.validation.truth if run.validation else None)
-    found = (*run.fit, run.threshold, run.validation, run.test, *scored.before, scored, *truths, run.segmentation)
-    return tuple(stage for stage in found if stage is not None)
+    found = (*run.fit, run.threshold, run.validation, run.test, *scored.before, scored, *truths)
+    return tuple(stage for stage in (*found, run.segmentation, run.saturation) if stage is not None)
 
 
 def record_run(run: Run, bench: Workbench, records: Records, started: datetime) -> RunRecord:
@@ -81,6 +81,9 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     metrics |= figures(run.test, test, threshold)
     if run.segmentation is not None:
         metrics["pixel_f1"] = _number(bench.result(run.segmentation).facts.get("pixel_f1"))
+    metrics["pixel_spro"] = None
+    if run.saturation is not None:
+        metrics["pixel_spro"] = _number(bench.result(run.saturation).facts.get("pixel_spro"))
     metrics |= costs(run.fit, run.test, bench)
     draft = records.draft(run.run_id)
     _write_images(draft / "images.csv", run, bench, threshold)

@@ -15,7 +15,15 @@ from adloc.errors import StageMismatchError
 from adloc.parts import TrainPart, ValidationPart
 from adloc.plan import deepen, find_bases, walk
 from adloc.record.recorder import costs, figures
-from adloc.stages import EvaluationStage, FeatureStage, SegmentationStage, StepStage, ThresholdStage, TruthStage
+from adloc.stages import (
+    EvaluationStage,
+    FeatureStage,
+    SaturationStage,
+    SegmentationStage,
+    StepStage,
+    ThresholdStage,
+    TruthStage,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -141,5 +149,5 @@ def _parts(stage: Stage) -> tuple[Part, ...]:
             return (stage.features.part,)
         case ThresholdStage():
             return stage.parts
-        case EvaluationStage() | SegmentationStage():
+        case EvaluationStage() | SegmentationStage() | SaturationStage():
             return (stage.truth.part,)
