@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GOOD = "good"
+UNKNOWN = "unknown"  # the defect type of an image of which nobody here knows whether it has one
 Part = Literal["train", "validation", "test"]
-Origin = Literal["train", "test", "undivided"]
+Origin = Literal["train", "test", "undivided", "private"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Sample:
         category: "bottle".
         name: path inside the category, with forward slashes: "test/broken_large/003.png". It is the image's
             identity in the split and in MVTec-Shift, whatever the machine and the dataset's root.
-        origin: what the layout offers it for, before any split; "undivided" where the layout does not say.
+        origin: what the layout offers it for, before any split; "undivided" where the layout does not say; "private"
+            for images without labels, which no split takes.
         defect: "good", or the defect type: "broken_large".
         source: where the pixels come from.
         mask_known: False for an anomalous image without a mask, which is not the same as an empty one.
@@ -108,5 +110,5 @@ class Sample:
 
     @property
     def label(self) -> Literal[0, 1]:
-        """1 for an anomalous image, 0 for a normal one."""
+        """1 for an anomalous image, 0 for a normal one; of a private image it means nothing, and nothing reads it."""
         return 0 if self.defect == GOOD else 1

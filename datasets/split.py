@@ -146,9 +146,11 @@ def split(samples: Iterable[Sample], config: SplitConfig) -> Split:
     Raises:
         DatasetError: no image is left to fit on; an image has no published part, or no group; a group stands in
             several published parts.
-        ValueError: samples of several categories.
+        ValueError: samples of several categories, or private ones.
     """
     grouped = _with_groups(list(samples), config)
+    if any(sample.origin == "private" for sample in grouped):
+        raise ValueError("private images are in no part of a split")
     categories = sorted({sample.category for sample in grouped})
     if len(categories) > 1:
         message = f"samples of several categories: {', '.join(categories)}"

@@ -1,7 +1,8 @@
 """The parts of a study: which images a stage may see, as types.
 
-A fit takes a TrainPart, a threshold or a trial a ValidationPart, an evaluation a TestPart. The planner builds
-them; the type checker refuses a mix-up before anything runs, `require` again when it runs.
+A fit takes a TrainPart, a threshold or a trial a ValidationPart, an evaluation a TestPart; a PrivatePart is scored, and
+taken by none of them. The planner builds them; the type checker refuses a mix-up before anything runs, `require` again
+when it runs.
 """
 
 from __future__ import annotations
@@ -102,6 +103,10 @@ class TestPart(Part):
     """Images that give final figures, and nothing else."""
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
+
+
+class PrivatePart(Part):
+    """Images without labels, of a benchmark that keeps them: they are scored, and serve for nothing else here."""
 
 
 AnyPart = TypeVar("AnyPart", bound=Part)

@@ -71,7 +71,8 @@ def mvtec_ad_2(category: Path, root: Path) -> None:
         place(o.image, folder / "test_public" / ("bad" if o.mask else "good") / f"{name}.png")
         if o.mask:
             place(o.mask, folder / "test_public/ground_truth/bad" / f"{name}_mask.png")
-    place(o.image, folder / "test_private" / "000_regular.png")  # not to be read
+    place(o.image, folder / "test_private" / "000_regular.png")  # in no split
+    place(o.image, folder / "test_private_mixed" / "000_mixed.png")
 
 
 def mvtec_loco(category: Path, root: Path) -> None:

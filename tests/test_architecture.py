@@ -67,7 +67,18 @@ def test_imports_flow_one_way() -> None:
             "click",
             {
                 f"orchestrator/cli/{name}.py"
-                for name in ("__init__", "options", "study", "data", "init", "store", "tables", "seal", "explain")
+                for name in (
+                    "__init__",
+                    "options",
+                    "study",
+                    "data",
+                    "init",
+                    "store",
+                    "tables",
+                    "seal",
+                    "explain",
+                    "private",
+                )
             },
         ),
         ("ray", {"orchestrator/executors/cluster.py"}),

@@ -284,7 +284,7 @@ def test_a_run_that_is_not_there_is_refused(study_file: Path, workspace: Path) -
     result = adloc(*arguments, f"{run_id}x", expect=2)
     assert f"did you mean {run_id}?" in result.stderr
     shutil.rmtree(workspace / "studies" / "told" / "records" / run_id)
-    assert "a run is explained after it is recorded" in adloc(*arguments, run_id, expect=2).stderr
+    assert "a run must be recorded first" in adloc(*arguments, run_id, expect=2).stderr
 
 
 BOTTLE = """\

@@ -1,7 +1,8 @@
 """MVTec AD 2: transparent, reflecting and bulk goods under several lights.
 
 The lights are in the names: 003_regular.png, 003_overexposed.png, 003_underexposed.png, 003_shift_1.png. Train and
-validation have the regular one alone. The private test parts have no labels and are not read.
+validation have the regular one alone. The private test parts have no labels: they are in no split, and are listed for
+the benchmark's server alone, <object>/test_private/000_regular.png and <object>/test_private_mixed/000_mixed.png.
 """
 
 from __future__ import annotations
@@ -11,21 +12,24 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from adloc.datasets.errors import DatasetError, Problem
+from adloc.datasets.file_image import FileImage
+from adloc.datasets.readers.listing import Listing, images, relative_name
 from adloc.datasets.readers.mvtec_layout import Tree, list_category
 from adloc.datasets.readers.options import CategoriesConfig, Pattern
 from adloc.datasets.readers.published import Counts, Published
 from adloc.datasets.readers.several import list_published
+from adloc.datasets.sample import UNKNOWN, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adloc.datasets.readers.listing import Listing
-
+PRIVATE = ("test_private", "test_private_mixed")
 TREE = Tree(
     normals=(("train/good", "train"), ("validation/good", "validation")),
     test="test_public",
     masks="test_public/ground_truth",
-    passed_over=("test_private", "test_private_mixed"),
+    passed_over=PRIVATE,
 )
 PUBLISHED = Published(
     "MVTec AD 2",
@@ -62,3 +66,21 @@ class MvtecAd2Config(CategoriesConfig):
     def listing(self) -> Listing:
         """List the chosen categories in the order asked for."""
         return list_published(self, PUBLISHED, COUNTS, "train", lambda folder: list_category(folder, TREE, self.masks))
+
+    def private(self, category: str) -> list[Sample]:
+        """List the images of a category's private test parts, which have no labels.
+
+        Raises:
+            DatasetError: a part is not there, or has no image.
+        """
+        folder, samples = self.root.expanduser() / category, []
+        for part in PRIVATE:
+            found = images(folder / part, Listing())
+            if not found:
+                rule = f"the benchmark's server takes maps of {PRIVATE[0]} and {PRIVATE[1]}"
+                raise DatasetError(Problem(f"{folder / part}: no images", rule, PUBLISHED.remedy))
+            for path in found:
+                name = relative_name(path, folder)
+                source = FileImage(path, mask_known=False)
+                samples.append(Sample(category, name, "private", UNKNOWN, source, mask_known=False))
+        return samples

@@ -12,6 +12,7 @@ from adloc.cli.data import data, datasets_command
 from adloc.cli.explain import explain
 from adloc.cli.init import init
 from adloc.cli.options import AS_JSON, OK, STORAGE, WORKSPACE, WRONG, fields, find_workspace, user_errors
+from adloc.cli.private import export_private_command
 from adloc.cli.seal import seal
 from adloc.cli.store import store
 from adloc.cli.study import study
@@ -31,6 +32,7 @@ def cli() -> None:
 
 study.add_command(seal)
 study.add_command(explain)
+study.add_command(export_private_command)
 cli.add_command(study)
 cli.add_command(init)
 cli.add_command(data)

@@ -121,7 +121,7 @@ def find_run(study: Study, run_id: str) -> Run:
         raise UserError(
             Complaint(
                 f"{run_id} has no good record of today's data, weights and settings",
-                "a run is explained after it is recorded",
+                "a run must be recorded first",
                 f"adloc study run {study.file.path}",
             )
         )
