@@ -5,6 +5,10 @@ nothing is averaged. What a cell would have seen beyond its tile is the network'
 field's radius of a tile's border differ from those of a pass over the whole canvas. Half of the overlap keeps that many
 pixels of context on either side of each seam: a wider one makes the seams fainter, and none at all is left once half of
 the overlap is as wide as that radius. Seams lie at the same cells in every image, fitted on or scored.
+
+ResNet-18 on a photograph in 2 x 2 tiles of 224, the cells at a seam against a pass over the whole canvas, as a share of
+the mean feature's length: 0.92 (layer2) and 0.82 (layer3) without overlap, 0.17 and 0.60 with 32 shared pixels, 0.01
+and 0.22 with 64, 0.00 and 0.16 with 96.
 """
 
 from __future__ import annotations
