@@ -299,8 +299,7 @@ def _sampler(search: Search, number: int) -> BaseSampler:
 
 def _encode(dimension: Dimension) -> dict[str, Any]:
     """Choices that are lists or mappings by the text that stands for them, short for the dashboard: "layer2-layer3"."""
-    several = [list(c) if isinstance(c, tuple) else c for c in dimension.choices or ()]
-    several = [c for c in several if isinstance(c, list | dict)]
+    several = [c for c in dimension.choices or () if isinstance(c, list | dict)]
     texts = {_short(c): c for c in several}
     return texts if len(texts) == len(several) else {json.dumps(c): c for c in several}
 
