@@ -227,19 +227,19 @@ methods:
 
 @pytest.fixture(scope="module")
 def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root of one category of 480 x 480 pixels, "plate": grain, whose defects are 12 x 12 pixels of fine stripes.
+    """Root of one category of 480 x 480 pixels, "plate": grain, whose defects are 16 x 16 pixels of fine stripes.
 
-    The stripes, two pixels light and two dark, are as bright on the average as what is around them: at a fifth of the
+    The stripes, a pixel light and a pixel dark, are as bright on the average as what is around them: at a fifth of the
     size, which cannot show them, there is nothing left to find.
     """
     root, rng = tmp_path_factory.mktemp("plates"), np.random.default_rng(3)
-    stripes = np.where(np.arange(12) // 2 % 2 == 0, 40.0, -40.0)
+    stripes = np.where(np.arange(16) % 2 == 0, 40.0, -40.0)
 
     def save(name: str, place: tuple[int, int] | None = None) -> None:
         pixels = 120 + rng.normal(0, 8, (480, 480))
         if place is not None:
             row, column = place
-            pixels[row : row + 12, column : column + 12] += stripes
+            pixels[row : row + 16, column : column + 16] += stripes
         write_layout_image(root / "plate" / name, np.repeat(pixels.clip(0, 255).astype(np.uint8)[:, :, None], 3, 2))
 
     for index in range(12):
@@ -249,7 +249,7 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save(f"test/good/{index:03}.png")
         save(f"test/stripes/{index:03}.png", (row, column))
         mask = np.zeros((480, 480), dtype=np.uint8)
-        mask[row : row + 12, column : column + 12] = 255
+        mask[row : row + 16, column : column + 16] = 255
         write_layout_image(root / f"plate/ground_truth/stripes/{index:03}_mask.png", mask)
     return root
 
