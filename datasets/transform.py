@@ -1,12 +1,13 @@
-"""From a picture of any size to the input of a backbone: resize, optional centre crop, [0, 1]."""
+"""From a picture of any size to what a method sees: resize, optional centre crop or tiles, [0, 1]."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from adloc.datasets.sample import Picture
+from adloc.datasets.tiles import OVERLAP_STEP, TilesConfig, share_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,13 +21,17 @@ Size = Side | tuple[Side, Side]
 
 
 class ImageConfig(BaseModel):
-    """The size at which methods see images. One number is a square; two are [height, width]."""
+    """The size at which methods see images. One number is a square; two are [height, width].
+
+    With tiles, `size` is that of each tile, and an image is resized to the canvas that they cover together: methods,
+    masks, anomaly maps and the evaluation see the canvas.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: Size = Field(
         default=224,
-        description="images are resized to this, whatever their proportions: pixels, or [height, width]",
+        description="images are resized to this, whatever their proportions: pixels, or [height, width]; of each tile",
         json_schema_extra={
             "rule": "it must be a number of pixels from 16 to 4096, or two of them as [height, width]",
             "remedy": "use 224",
@@ -41,6 +46,43 @@ class ImageConfig(BaseModel):
         },
     )
 
+    tiles: TilesConfig | None = Field(
+        default=None,
+        description="rows and columns of tiles that the image is cut into, each of `size`; null for the image at once",
+        json_schema_extra={
+            "rule": "it must hold rows, columns and overlap, or be null",
+            "remedy": "use {rows: 2, columns: 2, overlap: 0.1}, or null for the image at once",
+        },
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_no_tiles(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave `tiles` out where there are none: keys, run ids and searches stay those from before there were any."""
+        values: dict[str, object] = write(self)
+        return {name: value for name, value in values.items() if name != "tiles" or value is not None}
+
+    @model_validator(mode="after")
+    def _tiles_fit(self) -> ImageConfig:
+        if self.tiles is None:
+            return self
+        if self.crop is not None:
+            message = (
+                f"crop {_in_words(_pair(self.crop))} and tiles {self.tiles} stand together, and tiles cover the whole"
+                " resized image\nuse crop: null, or tiles: null"
+            )
+            raise ValueError(message)
+        for count, side in zip((self.tiles.rows, self.tiles.columns), self.tile_size, strict=True):
+            shared = self.tiles.shared(side)
+            if count > 1 and 2 * shared > side:
+                most = side // 2 // OVERLAP_STEP * OVERLAP_STEP
+                message = (
+                    f"tiles {self.tiles} share {shared} of {side} pixels: at most half of a tile's side, in whole"
+                    f" steps of {OVERLAP_STEP} pixels\n"
+                    f"use an overlap of at most {share_of(most, side):g}, or a size of at least {2 * shared}"
+                )
+                raise ValueError(message)
+        return self
+
     @model_validator(mode="after")
     def _crop_fits(self) -> ImageConfig:
         if any(inner > outer for inner, outer in zip(self.input_size, self.resized, strict=True)):
@@ -53,13 +95,18 @@ class ImageConfig(BaseModel):
 
     @property
     def resized(self) -> tuple[int, int]:
-        """(height, width) after the resize, before the crop."""
-        return _pair(self.size)
+        """(height, width) after the resize, before the crop; with tiles, of their canvas."""
+        return self.tile_size if self.tiles is None else self.tiles.canvas(self.tile_size)
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(height, width) of what a backbone receives."""
+        """(height, width) of what a method sees: the crop, the canvas of the tiles, or the resized image."""
         return self.resized if self.crop is None else _pair(self.crop)
+
+    @property
+    def tile_size(self) -> tuple[int, int]:
+        """(height, width) of a tile; without tiles, of the image after the resize."""
+        return _pair(self.size)
 
     @property
     def crop_origin(self) -> tuple[int, int]:

@@ -30,6 +30,7 @@ from adloc.stages import (
     TruthStage,
 )
 from adloc.thresholds import calibrate
+from adloc.tiling import check_tiles
 from adloc.truth import COUNTED, read_truth
 
 if TYPE_CHECKING:
@@ -129,11 +130,11 @@ class Workbench:
         """Load every network that these stages read, to find what is wrong with weights and layers before any work.
 
         Raises:
-            MethodError: weights that do not fit, or a layer that is not there.
+            MethodError: weights that do not fit, a layer that is not there, or one whose cells do not fit into tiles.
         """
-        wanted = {(s.network, self.reach.layers[s.source]) for s in stages if isinstance(s, FeatureStage)}
-        for network, layers in sorted(wanted, key=str):
-            self._extraction.network(network, layers)
+        wanted = {(s.network, self.reach.layers[s.source], s.image) for s in stages if isinstance(s, FeatureStage)}
+        for network, layers, image in sorted(wanted, key=str):
+            check_tiles(self._extraction.network(network, layers), image)
 
     def is_done(self, stage: Stage) -> bool:
         """Whether the store has the stage, as far as the plan needs it."""

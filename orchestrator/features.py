@@ -18,6 +18,7 @@ from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone
 from adloc.methods.workers import spread
 from adloc.parts import in_domain
+from adloc.tiling import pass_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from adloc.store import Store
 
 KIND = "features"
-# Images a forward pass. On a CPU each worker has a pass of its own: larger ones only cost memory. The result does
-# not depend on it: torch's convolutions give an image the same bits in any batch on the CPU.
+# Images (or tiles of them) a forward pass. On a CPU each worker has a pass of its own: larger ones only cost memory.
+# The result does not depend on it: torch's convolutions give an image the same bits in any batch on the CPU.
 BATCH_SIZE = {"cpu": 2, "cuda": 32}
 MOST_WORKERS = 16  # each holds the activations of a batch
 
@@ -135,14 +136,17 @@ class FeatureExtraction:
         if not indices:
             return 0
         network = self.network(stage.network, tuple(sorted(layers)))
-        chunks = [indices[start : start + self._batch_size] for start in range(0, len(indices), self._batch_size)]
+        # As many tiles at a time as images without tiles, so that memory stays bounded.
+        tiles = stage.image.tiles
+        n_together = self._batch_size if tiles is None else max(1, self._batch_size // tiles.count)
+        chunks = [indices[start : start + n_together] for start in range(0, len(indices), n_together)]
         workers = self._workers(stage.network, len(chunks))
 
         def extract(chunk: list[int]) -> int:
             start = time.perf_counter()
             images, simulating = _read(stage, chunk)
             with workers.turn:
-                maps = network(torch.from_numpy(images).to(self._device))
+                maps = pass_network(network, torch.from_numpy(images), stage.image, self._batch_size)
             arrays = {layer: self._kept(array, stage) for layer, array in maps.items()}
             spent = time.perf_counter() - start - simulating
             seconds = spent / len(chunk) / workers.count  # all work at the same time
@@ -205,7 +209,7 @@ class FeatureExtraction:
 
 
 def _read(stage: FeatureStage, indices: Sequence[int]) -> tuple[NDArray[np.float32], float]:
-    """The network's input (n, 3, height, width), and the seconds that simulating the shift took of reading it."""
+    """The images (n, 3, height, width) at the input size, and the seconds that simulating the shift took of it."""
     images, simulating = [], 0.0
     for index in indices:
         sample = stage.part.samples[index]

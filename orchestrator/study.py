@@ -247,6 +247,6 @@ def located(file: StudyFile) -> Iterator[None]:
                 for loc in [("methods", i, "params", key)]
                 if key in entry.get("params", {}) and str(entry["params"][key]) in error.found
             ),
-            str(file.path),
+            file.where(("image", "tiles")) if error.found.startswith("image.") else str(file.path),
         )
         raise UserError(Complaint(f"{where}: {error.found}", error.rule, error.remedy)) from None

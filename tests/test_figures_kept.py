@@ -103,7 +103,7 @@ def row(**values: Any) -> dict[str, Any]:
 
 def test_mlflow_shows_a_loss_as_a_positive_drop(tmp_path: Path) -> None:
     """AUROC .9 to .6 is +.3, false alarms .1 to .5 are +.4, as in the tables; beside the figures themselves."""
-    shifted = row(regime="no_adaptation", image_auroc=0.6, image_fpr=0.5)
+    shifted = row(regime="no_adaptation", image_auroc=0.6, image_fpr=0.5, domain="shift")
     (drops,) = regime_drops([row(image_auroc=0.9, image_fpr=0.1), shifted])
     tracking = Tracking.__new__(Tracking)
     client: Any = Client()

@@ -129,8 +129,8 @@ def _simulated(shift: StudyShift) -> str:
 
 
 def _fixed(material: Material) -> str:
-    size = material.plan.spec.image.size
-    found = [f"image size {as_words(size)}"]
+    image = material.plan.spec.image
+    found = [f"image size {as_words(image.size)}{f', of each of {image.tiles} tiles' if image.tiles else ''}"]
     for method in dict.fromkeys(s.method for s in material.settings):
         moved = {v.name for v in varied(material, method)}
         params = next(s.params for s in material.settings if s.method == method)

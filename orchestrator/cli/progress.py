@@ -130,7 +130,8 @@ class Progress:
 
 
 def _name(run: Run) -> str:
-    varied = " ".join(f"{k}={_short(v)}" for k, v in run.variant.varied.items())
+    values = run.variant.hyperparameters()
+    varied = " ".join(f"{k}={_short(values.get(k, v))}" for k, v in run.variant.varied.items())
     scope = "" if run.scope == "category" else f" {run.scope} ({run.threshold_scope} threshold)"
     repeat = f" repeat {run.repeat}" if run.repeat else ""
     return f"{run.category} {run.variant.method.name} {varied}{' ' if varied else ''}{run.regime}{scope}{repeat}"

@@ -155,7 +155,7 @@ def _check_start(
 def default_value(method: Method, key: str, spec: StudySpec) -> object:
     """What a hyperparameter is when nobody sets it: of an image key, what the study says."""
     if key in IMAGE_KEYS:
-        return spec.image.model_dump(mode="json")[IMAGE_KEYS[key]]
+        return spec.image.model_dump(mode="json").get(IMAGE_KEYS[key])  # no tiles are left out
     default: object = method.params.model_fields[key].default
     return default
 

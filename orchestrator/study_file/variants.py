@@ -48,9 +48,11 @@ class Variant:
         return str(self.varied.get(SETTING, ""))
 
     def hyperparameters(self) -> dict[str, Any]:
-        """Method parameters and image settings by name, as plain values."""
-        values = self.params.model_dump(mode="json")
-        return values | {f"image.{k}": v for k, v in self.image.model_dump(mode="json").items()}
+        """Method parameters and image settings by name, as plain values; tiles in words, where there may be any."""
+        values, image = self.params.model_dump(mode="json"), self.image.model_dump(mode="json")
+        if self.image.tiles is not None or "image.tiles" in self.varied:
+            image["tiles"] = None if self.image.tiles is None else str(self.image.tiles)
+        return values | {f"image.{k}": v for k, v in image.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ def variants(
             found += [default, *tuned]
     unique: dict[str, Variant] = {}
     for variant in found:
-        unique.setdefault(content_key([variant.method.name, variant.hyperparameters(), variant.setting]), variant)
+        chosen = [each.model_dump(mode="json") for each in (variant.params, variant.image)]
+        unique.setdefault(content_key([variant.method.name, *chosen, variant.setting]), variant)
     return list(unique.values())
 
 

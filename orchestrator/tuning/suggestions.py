@@ -267,9 +267,8 @@ class Suggestions:
         return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
     def _encoded(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Lists as the text that stands for them in Optuna."""
-        back = {key: {json.dumps(v): text for text, v in known.items()} for key, known in self._encoding.items()}
-        return {key: back[key].get(json.dumps(value), value) for key, value in values.items()}
+        """Lists and mappings as the text that stands for them in Optuna."""
+        return {key: _text_of(value, self._encoding[key]) for key, value in values.items()}
 
 
 def _torn(content: bytes) -> int:
@@ -299,17 +298,28 @@ def _sampler(search: Search, number: int) -> BaseSampler:
 
 
 def _encode(dimension: Dimension) -> dict[str, Any]:
-    """Choices that are lists by the text that stands for them, short for the dashboard: "layer2-layer3"."""
-    lists = [list(c) for c in dimension.choices or () if isinstance(c, list | tuple)]
-    texts = {"-".join(map(str, c)): c for c in lists}
-    return texts if len(texts) == len(lists) else {json.dumps(c): c for c in lists}
+    """Choices that are lists or mappings by the text that stands for them, short for the dashboard: "layer2-layer3"."""
+    several = [c for c in dimension.choices or () if isinstance(c, list | dict)]
+    texts = {_short(c): c for c in several}
+    return texts if len(texts) == len(several) else {json.dumps(c): c for c in several}
+
+
+def _short(choice: list[Any] | dict[str, Any]) -> str:
+    """ "layer2-layer3", "rows 2, columns 3"."""
+    if isinstance(choice, dict):
+        return ", ".join(f"{key} {value}" for key, value in choice.items())
+    return "-".join(map(str, choice))
+
+
+def _text_of(value: object, encoding: Mapping[str, Any]) -> Any:  # noqa: ANN401  # as Optuna keeps it
+    """The text that stands for a value, however the value is written (0.0 for 0); the value itself where none does."""
+    plain = list(value) if isinstance(value, tuple) else value
+    return next((text for text, choice in encoding.items() if choice == plain), value)
 
 
 def _distribution(dimension: Dimension, encoding: Mapping[str, Any]) -> BaseDistribution:
     if dimension.choices is not None:
-        texts: dict[str, Any] = {json.dumps(value): text for text, value in encoding.items()}
-        choices: list[Any] = [texts.get(json.dumps(c), c) for c in dimension.choices]
-        return CategoricalDistribution(choices)
+        return CategoricalDistribution([_text_of(choice, encoding) for choice in dimension.choices])
     low, high = dimension.low or 0, dimension.high or 0
     if dimension.type == "int":
         return IntDistribution(int(low), int(high), log=dimension.log)
