@@ -55,6 +55,7 @@ class Method:
         leave_one_out: the step that scores each image of a train part by a model without it (see
             `adloc.methods.detector.LeaveOneOut`), a "score" step that reads the fit steps alone; None where the method
             has none. No run takes it: it explains one.
+        least_images: without so many training images there is no fit; a learning curve begins there.
     """
 
     name: str
@@ -64,3 +65,4 @@ class Method:
     detector: str
     default_space: Mapping[str, Mapping[str, object]]
     leave_one_out: Step | None = None
+    least_images: int = 1

@@ -65,6 +65,7 @@ PADIM = Method(
         Step(name="scores", part="score", params=("smoothing_sigma", "image_score")),
     ),
     map_params=("smoothing_sigma",),
+    least_images=2,  # of a covariance
     leave_one_out=Step(name="leave_one_out", part="score", params=("smoothing_sigma", "image_score")),
     detector="adloc.methods.padim:Padim",
     default_space={

@@ -80,19 +80,20 @@ def has_real_domains(spec: StudySpec) -> bool:
     return spec.shift.domains != (SHIFT,)
 
 
-def conditions(spec: StudySpec, regime: Regime, n_train: int) -> tuple[Condition, ...]:
+def conditions(spec: StudySpec, regime: Regime, n_train: int, least: int = 1) -> tuple[Condition, ...]:
     """Every condition of a regime, the base first.
 
     Args:
         spec: the study.
         regime: the first one alone has the learning curve.
         n_train: of the category with the fewest; learning curves end below it.
+        least: images without which the method has no fit; learning curves begin there.
     """
     base = base_condition(spec, regime)
     found = [base]
     if spec.learning_curve and regime == spec.regimes[0]:
         for n in dict.fromkeys(spec.learning_curve.train_images):
-            if n != ALL and n < n_train:
+            if n != ALL and least <= n < n_train:
                 found += [replace(base, train_images=n, draw=d) for d in range(spec.learning_curve.draws)]
     if isinstance(spec.train.images, tuple):
         found += [replace(base, train_images=n) for n in spec.train.image_counts]

@@ -263,7 +263,7 @@ def make_plan(spec: StudySpec, inventory: Inventory, winners: Sequence[Winner] =
     for repeat, scope, category in product(range(spec.repeats), dict.fromkeys(spec.scopes), parts.categories):
         for variant in variants(spec, winners, repeat, category):
             for regime, threshold_scope in product(dict.fromkeys(spec.regimes), _threshold_scopes(spec, scope)):
-                for condition in parts.conditions(regime, repeat):
+                for condition in parts.conditions(regime, repeat, variant.method.least_images):
                     lack = parts.lack(category, regime, scope, threshold_scope, repeat, condition)
                     if lack is None:
                         runs.append(builder.run(category, variant, regime, scope, threshold_scope, repeat, condition))

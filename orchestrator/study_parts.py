@@ -102,9 +102,9 @@ class StudyParts:
         complaint = calibration_complaint(parts, self._spec.thresholds, self._spec.split.kind)
         return "" if complaint is None else f"{complaint.found}; {complaint.rule}"
 
-    def _conditions(self, regime: Regime, repeat: int) -> tuple[Condition, ...]:
+    def _conditions(self, regime: Regime, repeat: int, least: int = 1) -> tuple[Condition, ...]:
         fewest = min(len(self._whole(c, CLEAN, repeat, Condition()).train) for c in self.categories)
-        return conditions(self._spec, regime, fewest)
+        return conditions(self._spec, regime, fewest, least)
 
     def _split_seed(self, repeat: int) -> int:
         return self._spec.split.seed + repeat

@@ -229,6 +229,16 @@ def test_a_learning_curve_is_of_the_first_regime_and_its_draws_are_nested() -> N
     assert len({frozenset(train_names(runs[8, d])) for d in range(3)}) == 3
 
 
+def test_a_learning_curve_begins_where_the_method_has_a_fit() -> None:
+    """PaDiM's covariance takes two images, PatchCore's bank one: no run is planned that could only fail."""
+    both = [{"method": name, "params": {"backbone": "efficientnet_lite0"}} for name in ("patchcore", "padim")]
+    plan = axis_plan(methods=both, learning_curve={"train_images": [1, 2, "all"], "draws": 1})
+    found: dict[str, set[object]] = {}
+    for run in plan.runs:
+        found.setdefault(run.variant.method.name, set()).add(run.condition.train_images)
+    assert found == {"patchcore": {1, 2, "all"}, "padim": {2, "all"}}
+
+
 def test_a_learning_curve_costs_no_features() -> None:
     """Fewer images are some of the same: not one image passes the backbone more often than without a curve."""
 

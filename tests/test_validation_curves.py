@@ -91,6 +91,13 @@ def test_a_common_threshold_has_no_such_curve(change: dict[str, str]) -> None:
     assert validation_curve(material_of([(part, part)], "normal_max"), SimpleNamespace(**change), "normals") == []  # type: ignore[arg-type]
 
 
+def test_defects_have_no_curve_where_no_threshold_depends_on_them() -> None:
+    """That from normal images alone is the same whatever defects there are."""
+    part = images(EVEN, np.array([2.0, 3.0, 4.0]))
+    assert validation_curve(material_of([(part, part)], "normal_max"), SETTING, "defects") == []
+    assert len(validation_curve(material_of([(part, part)], "f1"), SETTING, "defects")) > 1
+
+
 def test_too_few_for_the_guarantee_is_left_out() -> None:
     """A rate of .1 at 95 % takes 29 normal images (.9 ** 29 < .05 < .9 ** 28): 32 and more are there."""
     part = images(EVEN, np.array([2.0]))

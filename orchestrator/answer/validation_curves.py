@@ -15,7 +15,7 @@ import numpy as np
 
 from adloc.errors import UserError
 from adloc.metrics.classification import confusion
-from adloc.thresholds import calibrate
+from adloc.thresholds import NEEDS_DEFECTS, calibrate
 from adloc.uncertainty.resampling import seed_of
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def validation_curve(material: Material, setting: Setting, of: Of) -> list[Draws
     row = list(material.row(setting, material.first_regime(setting)).values())
     if spec.learning_curve is None or setting.threshold_scope != "category" or not row:
         return []
+    if of == "defects" and spec.thresholds.objective not in NEEDS_DEFECTS:
+        return []  # no threshold depends on them
     if any(f.record.threshold is None for f in row):
         return []
     counts = getattr(spec.learning_curve, f"validation_{of}")
