@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 # At the repository root our folder `datasets/` would shadow the package of the same name.
 sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != ROOT]
+
+# No timed tests: a machine that is busy with something else proves nothing wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 SHARED = ROOT.parent / "shared"
 

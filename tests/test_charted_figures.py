@@ -73,7 +73,7 @@ def test_score_rows_show_both_thresholds_after_a_shift() -> None:
     shown = [(r.label, r.threshold, r.second) for r in rows]
     assert shown == [
         ("validation, clean", 1.5, None), ("test, clean", 1.5, None), ("validation, shifted", 4.5, None),
-        ("test, shifted", 4.5, ("clean", 1.5)), ("test, shifted, fitted on shifted images", 3.5, None),
+        ("test, shifted", 4.5, ("clean", 1.5)), ("test, shifted, fitted on such images", 3.5, None),
     ]  # fmt: skip
     assert (list(rows[0].normal), list(rows[0].anomalous)) == ([1, 2], [7, 8])
 
