@@ -137,8 +137,11 @@ def material(findings: Sequence[Finding], answer: Answer | None = None, **spec: 
     records = tuple(f.record for f in findings)
     runs = [SimpleNamespace(run_id=r.run_id, group=r.group, condition=Condition()) for r in records]
     plan: Any = SimpleNamespace(
-        spec=SimpleNamespace(**base | spec), parts=dict.fromkeys(r.category for r in records), runs=runs,
-        absent=(), targets={},
+        spec=SimpleNamespace(**base | spec),
+        parts=dict.fromkeys(r.category for r in records),
+        runs=runs,
+        absent=(),
+        targets={},
     )
     if answer is None:
         rows = table(plan, records)

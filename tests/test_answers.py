@@ -195,7 +195,22 @@ def test_a_verdict_names_thresholds_and_the_weakest_promise() -> None:
     assert "4 (a), 4.5 (b), 4.25 (c) and so on: " in verdict_of({"a": 4, "b": 4.5, "c": 4.25, "d": 4})
     runs = [run(setting("one"), 0.9, category=c, upper_fpr=u, expected_fpr=e) for c, u, e in
             (("a", 0.2, 0.3), ("b", 0.4, 0.1), ("c", 0.3, 0.5))]  # fmt: skip
-    assert "expect up to 40.0% false alarms with 95 % certainty" in claims_of(runs)["verdict"][0].text
+    assert (
+        "normal validation images guarantee at most 40.0% false alarms (95 % certainty)"
+        in claims_of(runs)["verdict"][0].text
+    )
+
+
+def test_the_best_ranking_is_not_advised_where_its_threshold_does_not_serve() -> None:
+    """One ranks validation images best and flags none of them; the threshold of the other, ranked second, serves."""
+    part = images(SCORES, LABELS)
+    blind, serving = setting("blind", method="m"), setting("serving", method="n")
+    second = finding(serving, part, part, threshold=4.5, metrics={"val_image_auroc": 0.8})
+    claims = claims_of([finding(blind, part, part, threshold=99.0, metrics={"val_image_auroc": 0.9}), second])
+    assert claims["chosen"][0].text.endswith("It ranks best, but its threshold does not serve: use serving.")
+    avoided = "blind: do not use it (on validation images it avoids 0% of the errors, less than 50%)"
+    assert claims["verdict"][0].text.startswith(avoided)
+    assert "does not serve" not in claims_of([second])["chosen"][0].text
 
 
 @pytest.mark.parametrize(("threshold", "action"), [(4.5, "use it"), (1.5, "do not use it"), (7.5, "do not use it")])

@@ -16,7 +16,7 @@ from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
 from adloc.answer.selection import chosen_interval, kind_of
 from adloc.answer.varied import pivots
-from adloc.answer.verdicts import judge
+from adloc.answer.verdicts import USABLE, judge
 from adloc.regimes import SHIFT
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def find_claims(
     """Every claim that the study has data for, those that people act on first."""
     judged = find_verdicts(material) if verdicts is None else verdicts
     found = [
-        *_chosen(material, comparisons),
+        *_chosen(material, comparisons, judged),
         *(_verdict(material, verdict) for verdict in judged[:MOST_VERDICTS]),
         *_ablations(material),
         *_crossed(material),
@@ -56,7 +56,7 @@ def find_verdicts(material: Material) -> tuple[Verdict, ...]:
     return tuple(judge(material, setting) for setting in order)
 
 
-def _chosen(material: Material, comparisons: Sequence[Comparison]) -> Iterator[Claim]:
+def _chosen(material: Material, comparisons: Sequence[Comparison], judged: Sequence[Verdict]) -> Iterator[Claim]:
     """Which setting was chosen, its test figures, and whether the leads of other methods differ from it."""
     if not material.leads or not any(material.first_regime(s) for s in material.leads):
         n_done, n_all = len(material.findings), len(material.plan.runs)
@@ -90,7 +90,17 @@ def _chosen(material: Material, comparisons: Sequence[Comparison]) -> Iterator[C
         tested = next((c for c in comparisons if _is_of(c, regime, chosen, rival)), None)
         if tested is not None:
             text += f": {_difference(tested)}"
+    text += _serves_instead(chosen, judged)
     yield Claim("chosen", (chosen.label, *(s.label for s in rivals)), text + ".")
+
+
+def _serves_instead(chosen: Setting, judged: Sequence[Verdict]) -> str:
+    """Whose threshold serves where that of the chosen setting, which ranks best, does not."""
+    own = next((v for v in judged if v.setting is chosen), None)
+    others = [v.setting.label for v in judged if v.clean == "use it" and v.setting is not chosen]
+    if own is None or own.clean != "do not use it" or not others:
+        return ""
+    return f". It ranks best, but its threshold does not serve: use {others[0]}"
 
 
 def _choice(material: Material, chosen: Setting) -> str:
@@ -120,7 +130,10 @@ def _verdict(material: Material, verdict: Verdict) -> Claim:
     setting, clean = verdict.setting, verdict.state("clean")
     text = f"{setting.label}: "
     if clean is not None:
-        text += {"use it": "use it", "do not use it": "do not use it", "not judged": "not judged"}[verdict.clean]
+        text += verdict.clean
+        if verdict.clean == "do not use it" and not math.isnan(clean.avoided):
+            avoided = f"{max(0.0, clean.avoided):.0%} of the errors, less than {USABLE:.0%}"
+            text += f" (on validation images it avoids {avoided})"
         if clean.thresholds:
             shown = "at the threshold" if verdict.clean == "use it" else "at its threshold"
             text += f", {shown} {_thresholds(clean)}: {_errors(material, setting, clean)} on clean test images"
@@ -168,10 +181,15 @@ def _errors(material: Material, setting: Setting, state: State, *, brief: bool =
 
 
 def _promised(material: Material, setting: Setting, state: State) -> str:
-    """What the threshold's own normal images let one expect; the worst category."""
-    upper = [f.record.metrics.get("upper_fpr") for f in material.row(setting, state.regime).values()]
-    known = [v for v in upper if v is not None]
-    return f"; expect up to {max(known):.1%} false alarms with 95 % certainty" if known else ""
+    """What the threshold's own normal images guarantee; the worst category."""
+    row = material.row(setting, state.regime).values()
+    known = [(upper, f) for f in row if (upper := f.record.metrics.get("upper_fpr")) is not None]
+    if not known:
+        return ""
+    worst, finding = max(known, key=lambda pair: pair[0])
+    pooled = row if setting.threshold_scope == "global" else (finding,)
+    n = sum(int((~each.images["validation"].labels).sum()) for each in pooled)
+    return f"; {n} normal validation images guarantee at most {worst:.1%} false alarms (95 % certainty)"
 
 
 def shift_words(shift: StudyShift) -> str:

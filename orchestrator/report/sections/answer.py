@@ -32,6 +32,10 @@ def answer(material: Material, claims: Sequence[Claim], verdicts: Sequence[Verdi
         "(1 - false alarms - misses, on the regime's validation images); recalibrating, and then refitting, is called "
         f"for when it avoids {WORTH:.0%} more. A threshold was fitted to the validation images that judge it, so the "
         "verdict is a little kind to it; the test figures are not.",
+        "As it is: nothing is changed. Recalibrated: a new threshold from validation images after the change. "
+        "Refitted: a new model and threshold. What is guaranteed holds whatever the test part happened to show, and "
+        "takes many normal validation images to be tight. AUROC: how well scores put defects above good parts, 1 at "
+        "best; PRO: how well maps cover them.",
     )
     rows = [
         _row(material.at(each.domain), each, state)
