@@ -196,9 +196,21 @@ def test_a_verdict_names_thresholds_and_the_weakest_promise() -> None:
     runs = [run(setting("one"), 0.9, category=c, upper_fpr=u, expected_fpr=e) for c, u, e in
             (("a", 0.2, 0.3), ("b", 0.4, 0.1), ("c", 0.3, 0.5))]  # fmt: skip
     assert (
-        "normal validation images guarantee at most 40.0% false alarms (95 % certainty)"
+        "normal validation images a category guarantee at most 40.0% false alarms (95 % certainty)"
         in claims_of(runs)["verdict"][0].text
     )
+
+
+def test_an_ablation_is_told_once_a_model() -> None:
+    """Separate models, and a unified one with two kinds of threshold: two sentences, the second says which model."""
+    runs = []
+    for scope, threshold_scope in (("category", "category"), ("unified", "category"), ("unified", "global")):
+        for ratio in (0.1, 0.5):
+            of = setting(f"{scope} {threshold_scope} {ratio}", method="m", params={"ratio": ratio}, scope=scope,
+                         threshold_scope=threshold_scope)  # fmt: skip
+            runs.append(run(of, ratio))
+    told = [claim.text.split(", image")[0] for claim in claims_of(runs)["ablation"]]
+    assert told == ["m", "m, one model for all categories"]
 
 
 def test_the_best_ranking_is_not_advised_where_its_threshold_does_not_serve() -> None:

@@ -189,7 +189,8 @@ def _promised(material: Material, setting: Setting, state: State) -> str:
     worst, finding = max(known, key=lambda pair: pair[0])
     pooled = row if setting.threshold_scope == "global" else (finding,)
     n = sum(int((~each.images["validation"].labels).sum()) for each in pooled)
-    return f"; {n} normal validation images guarantee at most {worst:.1%} false alarms (95 % certainty)"
+    each = " a category" if setting.threshold_scope != "global" and len(row) > 1 else ""
+    return f"; {n} normal validation images{each} guarantee at most {worst:.1%} false alarms (95 % certainty)"
 
 
 def shift_words(shift: StudyShift) -> str:
@@ -205,7 +206,7 @@ def shift_words(shift: StudyShift) -> str:
 
 def _ablations(material: Material) -> Iterator[Claim]:
     """For each method, what its varied parameters do, one at a time around the lead."""
-    for lead in material.leads:
+    for lead in _varied(material):
         regime = material.first_regime(lead)
         for name in lead.params:
             along = [s for s in material.settings if _differs_in(s, lead, name) and material.row(s, regime)]
@@ -221,12 +222,12 @@ def _ablations(material: Material) -> Iterator[Claim]:
                 for s in _ends(along, name)
             ]
             what = f"{title_of('image_auroc')} and {title_of('pixel_aupro')} over {name}"
-            yield Claim("ablation", (lead.label,), f"{lead.method}, {what}{validated}: {'; '.join(figures)}.")
+            yield Claim("ablation", (lead.label,), f"{_model(lead)}, {what}{validated}: {'; '.join(figures)}.")
 
 
 def _crossed(material: Material) -> Iterator[Claim]:
     """Where two parameters are choices of words: what the second does at each value of the first."""
-    for lead in material.leads:
+    for lead in _varied(material):
         for pivot in pivots(material, lead):
             if pivot.rows.numeric or pivot.columns.numeric:
                 continue
@@ -235,7 +236,20 @@ def _crossed(material: Material) -> Iterator[Claim]:
                 cells = zip(pivot.columns.words, values, strict=True)
                 told.append(f"{row}: " + ", ".join(f"{word} {v:.3f}" for word, v in cells if v is not None))
             what = f"{title_of('image_auroc')} over {pivot.columns.name} at each {pivot.rows.name}"
-            yield Claim("ablation", (lead.label,), f"{lead.method}, {what}: {'; '.join(told)}.")
+            yield Claim("ablation", (lead.label,), f"{_model(lead)}, {what}: {'; '.join(told)}.")
+
+
+def _varied(material: Material) -> Iterator[Setting]:
+    """The leads, once a model: what its parameters do to rankings and maps is the same at another kind of threshold."""
+    seen = set()
+    for lead in material.leads:
+        if (lead.method, lead.scope) not in seen:
+            seen.add((lead.method, lead.scope))
+            yield lead
+
+
+def _model(lead: Setting) -> str:
+    return lead.method if lead.scope == "category" else f"{lead.method}, one model for all categories"
 
 
 def _differs_in(setting: Setting, lead: Setting, name: str) -> bool:
