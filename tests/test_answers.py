@@ -201,6 +201,14 @@ def test_a_verdict_names_thresholds_and_the_weakest_promise() -> None:
     )
 
 
+def test_error_rates_of_one_category_have_exact_intervals() -> None:
+    """None of 10 normal images flagged: by Clopper and Pearson up to 1 - .025 ** (1 / 10) = 30.8 %, not none."""
+    part = images([1.0] * 10 + [7.0] * 10, [0] * 10 + [1] * 10)
+    rates = {"image_fpr": 0.0, "image_fnr": 0.0, "val_image_auroc": 1.0, "image_auroc": 1.0}
+    (claim,) = claims_of([finding(setting("one"), part, part, threshold=4.0, metrics=rates)])["verdict"]
+    assert "0.0% false alarms (0.0% to 30.8%) and 0.0% misses (0.0% to 30.8%)" in claim.text
+
+
 def test_an_ablation_is_told_once_a_model() -> None:
     """Separate models, and a unified one with two kinds of threshold: two sentences, the second says which model."""
     runs = []
