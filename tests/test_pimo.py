@@ -52,6 +52,7 @@ def scored(rng: np.random.Generator, n: int, height: int, width: int) -> tuple[M
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 200, 1 << 30]), st.booleans())
+@pytest.mark.slow
 def test_aupimo_is_its_definition(seed: int, n_levels: int, with_void: bool) -> None:  # drawn
     """The mean area under each anomalous image's curve, with few distinct scores or many, and with void pixels."""
     rng = np.random.default_rng(seed)

@@ -199,6 +199,7 @@ def trials(workspace: Path) -> list[list[Any]]:
     return [[r["number"], r["state"], r["params"], r["figures"].get("val_pixel_auroc")] for r in records]
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_one_process(
     cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path
 ) -> None:
@@ -211,10 +212,12 @@ def test_figures_are_those_of_one_process(
     keys = [order.stage.key for order in orders if not order.images]
     assert len(keys) == len(set(keys))
     assert {order.stage.kind for order in orders} == {
-        "features", "patchcore.coreset", "patchcore.search", "patchcore.scores", "threshold", "truth", "evaluation"
+        "features", "patchcore.coreset", "patchcore.search", "patchcore.scores", "threshold", "truth", "evaluation",
+        "segmentation",
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_finished_study_needs_no_cluster(
     cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path
 ) -> None:
@@ -226,6 +229,7 @@ def test_finished_study_needs_no_cluster(
     assert cluster == []
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_sent_out(
     cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path
 ) -> None:
@@ -239,6 +243,7 @@ def test_only_what_is_missing_is_sent_out(
     assert {o.stage.kind for o in cluster[0].orders} == {"patchcore.search", "patchcore.scores", "evaluation"}
 
 
+@pytest.mark.slow
 def test_failure_is_recorded_with_those_it_stops(
     cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +269,7 @@ def test_failure_is_recorded_with_those_it_stops(
     assert len(cluster) == 2
 
 
+@pytest.mark.slow
 def test_lost_worker_fails_what_it_computed(
     cluster: list[OneProcess], study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +288,7 @@ def test_lost_worker_fails_what_it_computed(
     assert "its worker died" in adloc("study", "status", study_file, "--workspace", tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_failed_tuned_study_still_prints_its_table(
     cluster: list[OneProcess], tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +310,7 @@ def test_failed_tuned_study_still_prints_its_table(
         ({"versions": {"torch": "2.13.0"}}, "far-away: torch 2.13.0, but"),
     ],
 )
+@pytest.mark.slow
 def test_machine_that_is_not_fit_is_named_before_any_work(
     cluster: list[OneProcess],
     study_file: Path,
@@ -342,6 +350,7 @@ def test_worker_sees_what_is_not_there(study_file: Path, tmp_path: Path, monkeyp
     assert "are not the driver's" in problems
 
 
+@pytest.mark.slow
 def test_trials_of_a_wave_are_those_of_one_process(
     cluster: list[OneProcess], tuned_file: Path, tuned_local: Path, tmp_path: Path
 ) -> None:
@@ -354,6 +363,7 @@ def test_trials_of_a_wave_are_those_of_one_process(
     assert len(images) == len(set(images))
 
 
+@pytest.mark.slow
 def test_trial_cannot_have_a_test_image_computed(
     cluster: list[OneProcess], tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

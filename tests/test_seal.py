@@ -192,6 +192,7 @@ def adloc(*arguments: str | Path) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_from_seal_to_report(
     mvtec_tree: Path, tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

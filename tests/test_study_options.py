@@ -13,6 +13,8 @@ from adloc.cli import cli
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # whole studies
+
 STUDY = """\
 study: options
 dataset: {{kind: mvtec_ad, root: {root}, categories: [gear]}}

@@ -255,6 +255,7 @@ def test_damaged_artifact_is_computed_again(study_file: Path, workspace: Path) -
     assert figures(rows_of(study_file, workspace)) == before
 
 
+@pytest.mark.slow
 def test_batch_size_and_order_of_categories_change_nothing(study_file: Path, finished: Path, tmp_path: Path) -> None:
     """Figures are the same to the last digit."""
     result = adloc(
@@ -264,6 +265,7 @@ def test_batch_size_and_order_of_categories_change_nothing(study_file: Path, fin
     assert figures(json.loads(result.stdout)["results"]) == figures(rows_of(study_file, finished))
 
 
+@pytest.mark.slow
 def test_failed_run_is_recorded_and_the_others_go_on(study_file: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Exit code 3, the failure with its traceback in the record, the other runs done; the next run mends it."""
     from adloc.record import recorder

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from adloc.stages import Stage
 
+pytestmark = pytest.mark.slow  # whole studies
+
 STUDY = """\
 study: tiny_shift
 description: Does it survive?
@@ -213,7 +215,6 @@ def test_repeats_are_in_the_tables_and_on_the_parent_run(unified: Any) -> None:
     assert {"std", "ci95_low", "ci95_high"} <= {m.rsplit("/", 1)[1] for m in parent.data.metrics}
 
 
-@pytest.mark.slow
 def test_padim_runs_beside_patchcore(study_file: Path, tmp_path: Path) -> None:
     """Both methods in one study, in both scopes, under every regime."""
     padim = "{method: padim, params: {backbone: efficientnet_lite0, n_features: 30}}"

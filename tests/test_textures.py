@@ -63,6 +63,7 @@ def test_categories_can_be_chosen_in_order() -> None:
     assert list(dict.fromkeys(s.category for s in made)) == ["gravel", "brick"]
 
 
+@pytest.mark.slow
 def test_same_pixels_in_another_process_and_order(drawn: list[tuple[Sample, Picture]]) -> None:
     """Another process that draws every fifth image in reverse order gets the same hashes."""
     chosen = {sample.name: sample.source.fingerprint() for sample, _ in drawn if sample.category == "grass"}

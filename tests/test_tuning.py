@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from adloc.stages import Stage
     from adloc.study import Study
 
+pytestmark = pytest.mark.slow  # whole studies
+
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = """\
 study: tuned
@@ -347,7 +349,6 @@ def test_changed_search_is_refused_with_its_differences(study_file: Path, worksp
     assert "8 of 8 trials, done" in adloc("study", "status", study_file, "--workspace", workspace)
 
 
-@pytest.mark.slow
 def test_fresh_computes_what_trials_had_computed_too(study_file: Path, tmp_path: Path) -> None:
     """As many stages as the first time, for the same answer; the trials of before stay where they are."""
     run = ("study", "run", study_file, "--workspace", tmp_path, "--set", "tuning.trials=3", "--json")
@@ -359,7 +360,6 @@ def test_fresh_computes_what_trials_had_computed_too(study_file: Path, tmp_path:
     assert [r["status"] for r in json.loads(adloc(*run))["results"]] == ["done"] * 6
 
 
-@pytest.mark.slow
 def test_one_model_for_all_is_tuned_for_the_threshold_that_it_will_have(study_file: Path, tmp_path: Path) -> None:
     """With one threshold for all categories, a trial's F1 is that of the runs with its setting."""
     change = ("--set", "scopes=[unified]", "--set", "thresholds.scope=global", "--set", "tuning.metric=val_image_f1",
@@ -370,7 +370,6 @@ def test_one_model_for_all_is_tuned_for_the_threshold_that_it_will_have(study_fi
     assert {r.data.tags["adloc.scope"] for r in mlflow_runs(tmp_path) if "adloc.trial" in r.data.tags} == {"unified"}
 
 
-@pytest.mark.slow
 def test_no_average_of_what_only_some_categories_have(study_file: Path, tmp_path: Path) -> None:
     """One category's search finds nothing that keeps the constraint: its gain is told by itself, and no macro."""
     change = ("--set", "tuning.across=category", "--set", "tuning.trials=3", "--set", "tuning.metric=val_image_auroc")
@@ -477,7 +476,6 @@ tuning: {trials: 1, metric: val_image_auroc}
     assert found[0] == found[1]
 
 
-@pytest.mark.slow
 def test_setting_for_each_category(study_file: Path, workspace: Path) -> None:
     """Each category is tuned by itself, and the macro row averages what they found."""
     change = ("--set", "tuning.across=category", "--set", "tuning.trials=3", "--set", "study=each")
@@ -489,7 +487,6 @@ def test_setting_for_each_category(study_file: Path, workspace: Path) -> None:
     assert rows["macro", "tuned"]["image_auroc"] == pytest.approx(mean)
 
 
-@pytest.mark.slow
 def test_repeats_are_tuned_on_their_own_parts(study_file: Path, workspace: Path) -> None:
     """Another repeat draws another split, whose test images no search of it has seen."""
     change = ("--set", "repeats=2", "--set", "tuning.trials=2", "--set", "study=twice",
@@ -503,7 +500,6 @@ def test_repeats_are_tuned_on_their_own_parts(study_file: Path, workspace: Path)
     assert set(tuned["n_repeats"]) == {2}
 
 
-@pytest.mark.slow
 def test_killed_search_goes_on_with_the_same_suggestions(study_file: Path, finished: Path, tmp_path: Path) -> None:
     """Kill -9 in the middle of the trials; run again, the sequence and the figures are those of one go."""
     command = [sys.executable, "-m", "adloc", "study", "run", str(study_file), "--workspace", str(tmp_path)]
