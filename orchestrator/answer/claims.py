@@ -13,7 +13,6 @@ import numpy as np
 
 from adloc.answer.claim import Claim
 from adloc.answer.material import REGIME_TITLES, title_of
-from adloc.answer.operating import error_rates
 from adloc.answer.results import MACRO
 from adloc.answer.selection import chosen_interval, kind_of
 from adloc.answer.varied import pivots
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from adloc.answer.material import Material
     from adloc.answer.verdicts import State, Verdict
     from adloc.study_file.axes import StudyShift
-    from adloc.uncertainty.resampling import Interval
 
 MINUS = "\N{MINUS SIGN}"
 MOST_VERDICTS = 4
@@ -176,19 +174,10 @@ def _errors(material: Material, setting: Setting, state: State, *, brief: bool =
         value = material.macro(setting, state.regime, metric)
         if math.isnan(value):
             continue
-        between = rate_interval(material, setting, state.regime, metric)
+        between = material.interval(setting, state.regime, metric)
         sure = "" if brief or math.isnan(between.low) else f" ({between.low:.1%} to {between.high:.1%})"
         rates.append(f"{value:.1%} {name}{sure}")
     return " and ".join(rates) or "no error rates"
-
-
-def rate_interval(material: Material, setting: Setting, regime: str, metric: str) -> Interval:
-    """Exact for one category (no alarm among 10 images is not none for ever); else as every average's."""
-    row = list(material.row(setting, regime).values())
-    if len(row) != 1 or material.plan.spec.repeats > 1 or row[0].record.threshold is None:
-        return material.interval(setting, regime, metric)
-    rates = error_rates(row[0].test.scores, row[0].test.labels, row[0].record.threshold)
-    return (rates.false_alarms if metric == "image_fpr" else rates.misses).interval
 
 
 def _promised(material: Material, setting: Setting, state: State) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.answer.operating import error_rates
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 from adloc.uncertainty.resampling import N_RESAMPLES, Interval, draw_weights, percentile_interval, seed_of
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.record.records import RunRecord
+
+ERROR_RATES = ("image_fpr", "image_fnr")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +129,13 @@ class Finding:
         return int(min(labels.sum(), (~labels).sum()))
 
     def interval(self, metric: str) -> Interval:
-        """Of a metric, by resampling the test images; nan where there is none."""
+        """Of a metric, by resampling the test images; nan where there is none.
+
+        Of an error rate the exact one (Clopper and Pearson): none of 10 images flagged is not none for ever.
+        """
+        if metric in ERROR_RATES and self.record.threshold is not None:
+            rates = error_rates(self.test.scores, self.test.labels, self.record.threshold)
+            return (rates.false_alarms if metric == "image_fpr" else rates.misses).interval
         if metric not in self.replicates or self.record.metrics.get(metric) is None:
             return Interval(math.nan, math.nan)
         return percentile_interval(self.replicates[metric], self.n_images)

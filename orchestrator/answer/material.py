@@ -158,9 +158,9 @@ class Material:
         """Of `value`: over the repeats by t where there are several, else by resampling the test images."""
         if self.plan.spec.repeats > 1:
             return mean_interval(self.values(setting, regime, metric, category), METRICS[metric])
-        if category is None:
+        if category is None and len(self.plan.parts) > 1:
             return percentile_interval(self.macro_replicates(setting, regime, metric), self.n_images(setting, regime))
-        finding = self.get(setting, regime, category)
+        finding = self.get(setting, regime, category or next(iter(self.plan.parts)))
         return finding.interval(metric) if finding else Interval(math.nan, math.nan)
 
     def macro_replicates(self, setting: Setting, regime: str, metric: str) -> NDArray[np.float32]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from adloc.answer.material import gather
 from adloc.answer.results import current
 from adloc.errors import Complaint, StageMismatchError, UserError, nearest
 from adloc.explain.explanation import Explanations
+from adloc.kept_failure import keep_failure, kept_reason
 from adloc.study import is_current
 
 if TYPE_CHECKING:
@@ -96,8 +95,7 @@ def try_explain(study: Study, answer: Answer, on_demand: OnDemand) -> None:
     except StageMismatchError:
         raise
     except Exception:  # noqa: BLE001  the one boundary of explanations
-        with suppress(OSError):  # of a full disk, say: the study's figures are safe all the same
-            path.write_text(traceback.format_exc(), encoding="utf-8")
+        keep_failure(path)
         return
     path.unlink(missing_ok=True)
 
@@ -131,9 +129,9 @@ def find_run(study: Study, run_id: str) -> Run:
 def complaint(study: Study) -> str:
     """What kept the last explanation from being made, in one line; "" where nothing did."""
     path = study.workspace.study_path(study.spec.study) / ERROR_NAME
-    try:
-        lines = path.read_text(encoding="utf-8").strip().splitlines()
-    except FileNotFoundError:
-        return ""
-    reason = lines[-1] if lines else "the reason could not be kept"
-    return f"the runs could not be explained: {reason} (all of it in {path}); the next `adloc study run` tries again"
+    reason = kept_reason(path)
+    return (
+        f"the runs could not be explained: {reason} (all of it in {path}); the next `adloc study run` tries again"
+        if reason
+        else ""
+    )

@@ -45,8 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.record.located import Contour
-
-    Pixels = NDArray[np.uint8]
+    from adloc.record.panels import Pixels
 
 Verdict = Literal["hit", "miss", "false alarm", "correct rejection", "no threshold"]
 Reason = Literal["common", "lowest-anomaly", "highest-normal", "borderline", "highest-anomaly"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from adloc.kept_failure import keep_failure, kept_reason
 from adloc.report.page import ERROR_NAME, write_report
 
 if TYPE_CHECKING:
@@ -23,8 +22,7 @@ def try_report(study: Study) -> Report | None:
     try:
         report = write_report(study)
     except Exception:  # noqa: BLE001  the one boundary of the report
-        with suppress(OSError):  # of a full disk, say: the study's figures are safe all the same
-            path.write_text(traceback.format_exc(), encoding="utf-8")
+        keep_failure(path)
         return None
     path.unlink(missing_ok=True)
     return report
@@ -33,12 +31,5 @@ def try_report(study: Study) -> Report | None:
 def complaint(study: Study) -> str:
     """What kept the last report from being written, in one line; "" where nothing did."""
     path = study.workspace.study_path(study.spec.study) / ERROR_NAME
-    try:
-        lines = path.read_text(encoding="utf-8").strip().splitlines()
-    except FileNotFoundError:
-        return ""
-    reason = lines[-1] if lines else "the reason could not be kept"
-    return (
-        f"the report could not be written: {reason} (all of it in {path}); `adloc study report {study.file.path}` "
-        "tries again"
-    )
+    reason, again = kept_reason(path), f"`adloc study report {study.file.path}` tries again"
+    return f"the report could not be written: {reason} (all of it in {path}); {again}" if reason else ""

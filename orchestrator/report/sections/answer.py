@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.answer.claims import rate_interval
-from adloc.answer.material import Material, title_of
+from adloc.answer.material import title_of
 from adloc.answer.verdicts import USABLE, WORTH
 from adloc.report.charts import figures as charts
 from adloc.report.section import Section
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adloc.answer.claim import Claim
+    from adloc.answer.material import Material
     from adloc.answer.verdicts import State, Verdict
     from adloc.report.tables import Cell
 
@@ -64,9 +64,8 @@ def _row(material: Material, verdict: Verdict, state: State) -> tuple[Cell, ...]
     shown = action if state.name in {"clean", asked} or asked is None else ""
     tone = {"use it": "good", "recalibrate it": "good", "refit it": "good", "do not use it": "bad"}.get(shown, "")
     where = "clean" if state.name == "clean" else f"{material.shifted}, {state.name}"
-    between = (rate_interval if n in NAMES else Material.interval for n in SHOWN)
-    cells = (figure(material.macro(setting, state.regime, n), 3, interval(material, setting, state.regime, n))
-             for n, interval in zip(SHOWN, between, strict=True))  # fmt: skip
+    cells = (figure(material.macro(setting, state.regime, n), 3, material.interval(setting, state.regime, n))
+             for n in SHOWN)  # fmt: skip
     return words(setting.label), words(where), words(shown, tone), words(_thresholds(state)), *cells
 
 
