@@ -24,11 +24,25 @@ from adloc.uncertainty.resampling import Interval
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from adloc.datasets.sample import Sample
+    from adloc.datasets.sample import Fingerprint, Picture, Sample
     from adloc.plan import Run
     from adloc.study import Study
 
 STARTED = "2026-01-01T00:00:00+00:00"
+
+
+class Nowhere:
+    """An image that is never read: plans look at identities alone."""
+
+    location = "nowhere"
+
+    def read(self) -> Picture:
+        """Never called."""
+        raise AssertionError
+
+    def fingerprint(self) -> Fingerprint:
+        """Never called."""
+        raise AssertionError
 
 
 def record(**values: Any) -> RunRecord:

@@ -6,19 +6,14 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from adloc.cli import cli
+from commandline import call as adloc
 
 sys.path.append(str(Path(__file__).parent))
 from layouts import LAYOUTS
-
-if TYPE_CHECKING:
-    from click.testing import Result
 
 STUDY = """\
 study: look
@@ -26,14 +21,6 @@ dataset: {{kind: mvtec_ad, root: {root}, categories: [gear, strip]}}
 image: {{size: 48}}
 methods: [{{method: patchcore, params: {{backbone: efficientnet_lite0}}}}]
 """
-
-
-def adloc(*arguments: str | Path) -> Result:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @pytest.fixture

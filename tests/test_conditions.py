@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adloc.conditions import Condition
-from adloc.datasets.sample import Fingerprint, Picture, Sample
+from adloc.datasets.sample import Fingerprint, Sample
 from adloc.datasets.shift import ShiftConfig, draw_parameters
 from adloc.errors import UserError
 from adloc.keys import content_key
@@ -17,6 +17,7 @@ from adloc.plan import Inventory, make_plan
 from adloc.study_file.axes import FACTORS, StudyShift
 from adloc.study_file.spec import StudySpec
 from adloc.study_file.validation import load_study
+from handmade import Nowhere
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,20 +25,6 @@ if TYPE_CHECKING:
     from adloc.plan import Plan, Run
 
 FOUR = ["clean", "no_adaptation", "threshold_only", "full_adaptation"]
-
-
-class Nowhere:
-    """An image that is never read: plans look at identities alone."""
-
-    location = "nowhere"
-
-    def read(self) -> Picture:
-        """Never called."""
-        raise AssertionError
-
-    def fingerprint(self) -> Fingerprint:
-        """Never called."""
-        raise AssertionError
 
 
 def plan_of(categories: tuple[str, ...], **study: Any) -> Plan:

@@ -10,14 +10,14 @@ import pytest
 from adloc.answer.results import table
 from adloc.conditions import Condition, described
 from adloc.datasets.errors import DatasetError
-from adloc.datasets.sample import Fingerprint, Picture, Sample
+from adloc.datasets.sample import Fingerprint, Sample
 from adloc.errors import UserError
 from adloc.plan import Inventory, make_plan
 from adloc.seal import plan_content
 from adloc.study_file.spec import StudySpec
 from adloc.study_file.validation import load_study
 from adloc.targets import Target
-from handmade import record, record_of
+from handmade import Nowhere, record, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,20 +33,6 @@ GOLDEN = [
     ("a-patchcore-ae5270838117", "921a4d7410ae1fa635129cd3d2ffde09"),
     ("a-patchcore-859413614fbd", "c84b0420122b5513578fa49b00be3c66"),
 ]
-
-
-class Nowhere:
-    """An image that is never read: plans look at identities alone."""
-
-    location = "nowhere"
-
-    def read(self) -> Picture:
-        """Never called."""
-        raise AssertionError
-
-    def fingerprint(self) -> Fingerprint:
-        """Never called."""
-        raise AssertionError
 
 
 def images(

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from adloc.cli import cli
+import commandline
 from adloc.datasets import load_samples
 from adloc.datasets.readers.mvtec_ad import MvtecAdConfig
 from adloc.datasets.transform import ImageConfig
@@ -39,10 +38,7 @@ PHOTOMETRIC = "rotation_deg: null, scale: null, translation: null, blur: {probab
 
 def adloc(*arguments: str | Path, code: int = 0) -> str:
     """Run the command line in this process; what it says."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
+    result = commandline.adloc(*arguments, expect=code)
     return result.output if code else result.stdout
 
 

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image
 from scipy.stats import binomtest
 
-from adloc.cli import cli
 from adloc.explain import explainer, suspicious
 from adloc.explain.defects import contrast
 from adloc.explain.explanation import Defect
@@ -24,6 +22,7 @@ from adloc.explain.recall import recall_by
 from adloc.explain.suspicious import rank_images
 from adloc.study import prepare
 from adloc.workspace import Workspace
+from commandline import adloc
 
 STUDY = """\
 study: told
@@ -38,15 +37,6 @@ methods:
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, coreset_ratio: 0.3}}
 heatmaps: 2
 """
-
-
-def adloc(*arguments: str | Path, expect: int = 0) -> Result:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == expect, result.output
-    return result
 
 
 def defect(*, size: float | None, missed: bool | None) -> Defect:

@@ -5,34 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 from ruamel.yaml import YAML
 
-from adloc.cli import cli
 from adloc.init.first import study_name
 from adloc.init.look import Sizes
 from adloc.init.settings import input_size
 from adloc.init.words import part_of, role_of
 from adloc.uncertainty.order_statistics import least_normals
+from commandline import call as adloc
 
 sys.path.append(str(Path(__file__).parent))
 from layouts import LAYOUTS
-
-if TYPE_CHECKING:
-    from click.testing import Result
-
-
-def adloc(*arguments: str | Path) -> Result:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def fill(folder: Path, n: int, *, name: str = "{:03}.png", height: int = 40, width: int = 40) -> None:

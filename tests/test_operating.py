@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from scipy.stats import binom
 
 from adloc.answer.operating import abstain_band, error_rates, exact_share, on_the_line
-from adloc.cli import cli
 from adloc.study_file.operating import OperatingConfig
+from commandline import call as adloc
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,14 +98,6 @@ def study(path: Path, root: Path, more: str) -> Path:
     """A study file with further keys."""
     path.write_text(STUDY.format(root=root, more=more))
     return path
-
-
-def adloc(*arguments: str | Path) -> Result:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def test_a_guarantee_that_cannot_be_given_stops_before_any_work(mvtec_tree: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from adloc.calibration import calibrations
 from adloc.compute import Extents
-from adloc.datasets.sample import Fingerprint, Picture, Sample
+from adloc.datasets.sample import Fingerprint, Sample
 from adloc.errors import StageMismatchError, UserError
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
 from adloc.plan import Inventory, Plan, Run, deepen, make_plan, walk
@@ -21,26 +21,13 @@ from adloc.stages import FeatureStage, StepStage
 from adloc.study_file.spec import StudySpec
 from adloc.tuning.state import search_states
 from adloc.tuning.trial import Reach
+from handmade import Nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from adloc.tuning.state import SearchState
-
-
-class Nowhere:
-    """An image that is never read: plans look at identities alone."""
-
-    location = "nowhere"
-
-    def read(self) -> Picture:
-        """Never called."""
-        raise AssertionError
-
-    def fingerprint(self) -> Fingerprint:
-        """Never called."""
-        raise AssertionError
 
 
 def inventory(categories: Sequence[str], seeds: Sequence[int] = (42, 43, 44), n_train: int = 20) -> Inventory:

@@ -16,12 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from adloc.cli import cli
 from adloc.executors.executor import Computing
 from adloc.executors.worker import Outcome, compute
 from adloc.stages import TruthStage
+from commandline import adloc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -137,15 +138,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> list[OneProcess]:
 
     monkeypatch.setattr(ray_executor, "Cluster", connect)
     return made
-
-
-def adloc(*arguments: str | Path, expect: int = 0) -> Result:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == expect, result.output
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import commandline
 from handmade import part_of, record_of, write
 
 if TYPE_CHECKING:
@@ -43,12 +44,8 @@ heatmaps: 4
 
 
 def adloc(*arguments: str | Path, expect: int = 0) -> str:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == expect, result.output
-    return result.stdout
+    """Run the command line in this process; what it printed."""
+    return commandline.adloc(*arguments, expect=expect).stdout
 
 
 @pytest.fixture(scope="module")

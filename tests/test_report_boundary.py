@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
 
-from adloc.cli import cli
 from adloc.report import sections
-
-if TYPE_CHECKING:
-    from click.testing import Result
+from commandline import call as adloc
 
 STUDY = """\
 study: broken_page
@@ -24,14 +19,6 @@ methods:
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none}}
 heatmaps: 2
 """
-
-
-def adloc(*arguments: str | Path) -> Result:
-    """Run the command line in this process; an exception that reaches it is raised here."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def ended(workspace: Path) -> str:

@@ -11,13 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adloc.datasets.sample import Fingerprint, Picture, Sample
+from adloc.datasets.sample import Fingerprint, Sample
 from adloc.methods.detector import Result, StepContext
 from adloc.methods.patchcore.detector import PatchCore
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.methods.patchcore.search import MemoryBank
 from adloc.plan import Inventory, make_plan
 from adloc.study_file.spec import StudySpec
+from handmade import Nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,20 +132,6 @@ def test_faiss_sums_in_one_order_whatever_the_width(dimension: int, n_queries: i
             found = found.merged(MemoryBank(bank[first:stop], "euclidean", CPU, first).find(queries, 9), 9)
         np.testing.assert_array_equal(found.squared, whole.squared)
         np.testing.assert_array_equal(found.indices, whole.indices)
-
-
-class Nowhere:
-    """An image that is never read."""
-
-    location = "nowhere"
-
-    def read(self) -> Picture:
-        """Never called."""
-        raise AssertionError
-
-    def fingerprint(self) -> Fingerprint:
-        """Never called."""
-        raise AssertionError
 
 
 def plan_of(grid: dict[str, list[Any]]) -> Plan:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from adloc.cli import cli
+import commandline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,12 +32,8 @@ AXES = ("train_images", "draw", "contamination", "severity", "factors")
 
 
 def adloc(*arguments: str | Path) -> str:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.stdout
+    """Run the command line in this process; what it printed."""
+    return commandline.adloc(*arguments).stdout
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from adloc.answer.results import SIZES, WHO
 from adloc.cli import cli
@@ -22,6 +22,7 @@ from adloc.metrics.registry import METRICS
 from adloc.record.records import Records
 from adloc.study_file.validation import load_study
 from adloc.workspace import Workspace
+from commandline import adloc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,15 +38,6 @@ methods:
     grid: {{coreset_ratio: [0.1, 0.5]}}
 heatmaps: 3
 """
-
-
-def adloc(*arguments: str | Path, expect: int = 0) -> Result:
-    """Run the command line in this process."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == expect, result.output
-    return result
 
 
 def rows_of(file: Path, workspace: Path) -> list[dict[str, Any]]:

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
 
-from adloc.cli import cli
+import commandline
 from adloc.errors import StageMismatchError
 from adloc.executors.executor import Computing, OnDemand
 from adloc.parts import TestPart, ValidationPart
@@ -56,10 +55,7 @@ N_TRAIN, N_VALIDATION = 10, 6
 
 def adloc(*arguments: str | Path, expect: int = 0) -> str:
     """Run the command line in this process; what it printed."""
-    result = CliRunner().invoke(cli, [str(a) for a in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == expect, result.output
+    result = commandline.adloc(*arguments, expect=expect)
     return result.stdout if expect == 0 else result.output
 
 

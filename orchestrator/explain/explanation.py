@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adloc.keys import content_key
-from adloc.record.records import write_json
+from adloc.record.records import draft_path, empty_draft, sync_files, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,15 +207,13 @@ class Explanations:
 
     def draft(self, run_id: str) -> Path:
         """An empty folder to fill with pictures; `write` makes it the explanation."""
-        draft = self._root / f".{run_id}.draft"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        return draft
+        return empty_draft(self._root, run_id)
 
     def write(self, explanation: Explanation) -> None:
         """Put the draft in the place of what was there."""
-        draft, path = self._root / f".{explanation.run_id}.draft", self.path(explanation.run_id)
+        draft, path = draft_path(self._root, explanation.run_id), self.path(explanation.run_id)
         write_json(draft / "explanation.json", explanation.model_dump(mode="json"))
+        sync_files(draft)
         shutil.rmtree(path, ignore_errors=True)
         draft.rename(path)
 

@@ -145,19 +145,14 @@ class Records:
 
     def draft(self, run_id: str) -> Path:
         """An empty folder to fill; `write` makes it the record."""
-        draft = self._root / f".{run_id}.draft"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        return draft
+        return empty_draft(self._root, run_id)
 
     def write(self, record: RunRecord) -> Path:
         """Make the draft the run's record; return its folder."""
-        draft, final = self._root / f".{record.run_id}.draft", self.path(record.run_id)
+        draft, final = draft_path(self._root, record.run_id), self.path(record.run_id)
         path = draft / "record.json"
         path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
-        for file in (p for p in draft.rglob("*") if p.is_file()):
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
+        sync_files(draft)
         self.supersede(record.run_id)
         draft.rename(final)
         return final
@@ -197,6 +192,26 @@ class Records:
             record = self.get(path.parent.name)
             if record is not None:
                 yield record
+
+
+def draft_path(root: Path, name: str) -> Path:
+    """Where a folder of that name is filled before it is renamed to it; a reader of `root` passes it over."""
+    return root / f".{name}.draft"
+
+
+def empty_draft(root: Path, name: str) -> Path:
+    """The draft, empty."""
+    draft = draft_path(root, name)
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    return draft
+
+
+def sync_files(folder: Path) -> None:
+    """Have every file in it on the disk, so that a rename after this never shows half of one."""
+    for file in (p for p in folder.rglob("*") if p.is_file()):
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
 
 
 def write_json(path: Path, value: object) -> None:
