@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     import torch
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, NDArray[Any]]  # of whatever type each name stands for
     Facts = Mapping[str, str | int | float | bool]
+
+
+PATCH_MAPS = "patch_maps"  # in the last step's result of a method that says where a defect is
 
 
 class Features(Protocol):
@@ -38,6 +42,28 @@ class Features(Protocol):
         ...
 
 
+class Images(Protocol):
+    """N images of a part at the input size, in a fixed order; no paths, no labels."""
+
+    @property
+    def n_images(self) -> int:
+        """N."""
+        ...
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width)."""
+        ...
+
+    def read(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return these images as float32 (n, 3, height, width) in [0, 1], contiguous, on the CPU."""
+        ...
+
+    def batches(self, batch_size: int = 32) -> Iterator[torch.Tensor]:
+        """Yield consecutive images as `read` gives them, n <= batch_size."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a step leaves behind; kept by the store as it is.
@@ -53,9 +79,13 @@ class Result:
     seconds: float = 0.0
 
 
+def unheard(done: int, total: int) -> None:
+    """Take note of progress, and say nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """All that a step may look at.
+    """All that a step on backbone features may look at.
 
     Attributes:
         params: the run's parameters; a step reads only those it declares (and its `grows_with`, which holds
@@ -66,6 +96,9 @@ class StepContext:
             grows with; None to start from nothing. The result must not depend on it.
         seed: for every random choice; the global generators are left alone.
         device: where to compute.
+        progress: to be told (done, total) of long work, in whatever unit.
+        scratch: a folder of this step's own, which may not be there yet, for checkpoints: what a killed process left
+            in it is there again, and the same bytes come out. Gone once the result is kept; None to keep nothing.
     """
 
     params: BaseModel
@@ -74,13 +107,41 @@ class StepContext:
     seed: int
     device: torch.device
     base: Result | None = None
+    progress: Callable[[int, int], None] = unheard
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContext:
+    """All that a step on images may look at.
+
+    Attributes:
+        params: as in `StepContext`.
+        images: of the train part in a fit step, of the scored part in a score step.
+        results: of the steps before, by name.
+        seed: for every random choice; the global generators are left as they were.
+        device: where to compute.
+        weights: the file with the weights of `params.backbone`; None where there is none: random, or a function's own.
+        progress: as in `StepContext`.
+        scratch: as in `StepContext`.
+    """
+
+    params: BaseModel
+    images: Images
+    results: Mapping[str, Result]
+    seed: int
+    device: torch.device
+    weights: Path | None = None
+    progress: Callable[[int, int], None] = unheard
+    scratch: Path | None = None
 
 
 class Detector(Protocol):
     """An implementation: one method per declared step, called as `step(context) -> Result`, and these.
 
-    The last step's result holds `image_scores` float32 (N,) and `patch_maps` float32 (N, H, W): raw scores,
-    higher is more anomalous, neither normalised nor clamped.
+    The context is a `StepContext` or an `ImageContext`, as the method's `reads` says. The last step's result holds
+    `image_scores` float32 (N,) and, where the method says where a defect is, `patch_maps` float32 (N, H, W): raw
+    scores, higher is more anomalous, neither normalised nor clamped.
     """
 
     def anomaly_maps(

@@ -21,8 +21,7 @@ class Step:
 
     Attributes:
         name: "coreset"; also the name of the method of the detector class that computes it.
-        part: "fit" steps read the features of a train part and must be one model's; "score" steps read the
-            features of the part that is scored.
+        part: "fit" steps read a train part and must be one model's; "score" steps read the part that is scored.
         params: the method parameters on which the result depends, beyond those of its inputs.
         grows_with: the parameter for which a larger value's result contains every smaller one's (a nested
             coreset, a longer list of neighbours). It is then not in `params`: the step is computed once, for
@@ -48,7 +47,7 @@ class Method:
         name: as in a study file.
         params: the parameter class (Pydantic, frozen, extras forbidden): every parameter with its default.
         steps: in the order in which they run; each may read the results of all before it. The last one gives
-            image scores and patch maps.
+            image scores and, where `maps` says so, patch maps.
         map_params: parameters used only when patch maps are expanded to anomaly maps.
         detector: "package.module:Class" that implements the steps (imported only when something is computed).
         default_space: the default search space for tuning, in the notation of a study file.
@@ -56,6 +55,11 @@ class Method:
             `adloc.methods.detector.LeaveOneOut`), a "score" step that reads the fit steps alone; None where the method
             has none. No run takes it: it explains one.
         least_images: without so many training images there is no fit; a learning curve begins there.
+        reads: what its steps read of a part: backbone features, computed once for all methods that read them (its
+            parameters then have `backbone`, `weights` and `layers`), or the images themselves.
+        maps: whether it says where a defect is; a method without patch maps gives scores of whole images alone.
+        code: identity of the source behind a plug-in or of the library that does the work, a part of every key; empty
+            for adloc's own steps, whose versions are raised by hand.
     """
 
     name: str
@@ -66,3 +70,6 @@ class Method:
     default_space: Mapping[str, Mapping[str, object]]
     leave_one_out: Step | None = None
     least_images: int = 1
+    reads: Literal["features", "images"] = "features"
+    maps: bool = True
+    code: str = ""

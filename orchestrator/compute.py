@@ -13,9 +13,11 @@ import numpy as np
 
 from adloc.environment import describe
 from adloc.features import FeatureExtraction, StoredFeatures
+from adloc.images import PartImages
 from adloc.localisation import localise, segment
 from adloc.methods import load_detector
-from adloc.methods.detector import Result, StepContext
+from adloc.methods.backbone import resolve_weights
+from adloc.methods.detector import ImageContext, Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
 from adloc.plan import walk
@@ -23,6 +25,7 @@ from adloc.saturation import find_saturated
 from adloc.stages import (
     EvaluationStage,
     FeatureStage,
+    ImageStage,
     SaturationStage,
     SegmentationStage,
     StepStage,
@@ -35,13 +38,14 @@ from adloc.truth import COUNTED, read_truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
+    from pathlib import Path
 
     import torch
 
     from adloc.methods.detector import Detector
     from adloc.methods.method import Method
     from adloc.plan import Plan
-    from adloc.stages import Stage
+    from adloc.stages import Source, Stage
     from adloc.store import Store
 
     _Computed = StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage | SaturationStage
@@ -54,7 +58,7 @@ class Listener(Protocol):
         """A stage is not in the store and is being computed."""
 
     def stage_progress(self, stage: Stage, done: int, total: int) -> None:
-        """`done` of `total` images of a features stage."""
+        """`done` of `total` images of a features stage, or of whatever a step counts."""
 
     def stage_done(self, stage: Stage, seconds: float, n_images: int) -> None:
         """A stage was computed; `n_images` passed the backbone (0 for other kinds)."""
@@ -140,7 +144,7 @@ class Workbench:
         """Whether the store has the stage, as far as the plan needs it."""
         if isinstance(stage, FeatureStage):
             return self._extraction.is_done(stage, self.reach.layers[stage.source])
-        return self._kept(stage) is not None
+        return isinstance(stage, ImageStage) or self._kept(stage) is not None
 
     @property
     def device_name(self) -> str:
@@ -161,6 +165,8 @@ class Workbench:
         if isinstance(stage, FeatureStage):
             self._features(stage)
             return Result({})
+        if isinstance(stage, ImageStage):
+            return Result({})
         kept = self._kept(stage)
         if kept is None and self._helper is not None:
             self._helper.compute(stage, self)
@@ -179,14 +185,20 @@ class Workbench:
         """The features of a part, as steps read them."""
         return StoredFeatures(self._store, stage.image_keys, stage.image.input_size)
 
+    def images(self, stage: ImageStage) -> PartImages:
+        """The images of a part, as steps read them."""
+        return PartImages(stage)
+
     def detector(self, method: Method) -> Detector:
         """The implementation of a method."""
         if method.name not in self._detectors:
             self._detectors[method.name] = load_detector(method)
         return self._detectors[method.name]
 
-    def _feature_seconds(self, stage: FeatureStage) -> float:
+    def _feature_seconds(self, stage: Source) -> float:
         """What the features of a part took. Kept with each step's result: features may leave the store before it."""
+        if isinstance(stage, ImageStage):
+            return 0.0  # a step that reads images is timed with its reading
         if stage.key not in self._spent:
             self._spent[stage.key] = self.features(stage).seconds()
         return self._spent[stage.key]
@@ -221,6 +233,7 @@ class Workbench:
         # A result that goes on from another one took the time of both: costs are those of a run on its own.
         result = replace(result, seconds=result.seconds + seconds)
         self._store.put(stage.kind, stage.key, result)
+        self._store.clear_scratch(stage.kind, stage.key)
         self._listener.stage_done(stage, seconds, 0)
         return self._store.get(stage.kind, stage.key) or result  # memory-mapped: what was computed can be let go
 
@@ -230,7 +243,7 @@ class Workbench:
             case StepStage():
                 # Read before the base is: trials beside this one may raise both, and the base must reach as far.
                 extent = self.reach.extents.get(stage.key)
-                self._features(stage.features)
+                self.result(stage.source)
                 before = {earlier.step.name: self.result(earlier) for earlier in stage.before}
                 base = self.reach.bases.get(stage.key)
                 self.detector(stage.method)  # importing a method's libraries is not its cost
@@ -255,15 +268,30 @@ class Workbench:
     ) -> Result:
         """One step of a method, for the largest extent that any run of the plan needs, going on from `base`."""
         if stage.step.part == "fit":
-            require(stage.features.part, TrainPart)
-        params, facts = stage.params, {"features_s": self._feature_seconds(stage.features)}
+            require(stage.source.part, TrainPart)
+        params, facts = stage.params, {"features_s": self._feature_seconds(stage.source)}
         if stage.step.grows_with is not None and extent is not None:
             kind = type(getattr(params, stage.step.grows_with))
             params = params.model_copy(update={stage.step.grows_with: kind(extent)})
             facts["extent"] = extent
-        context = StepContext(params, self.features(stage.features), before, stage.seed, self.device, base)
-        result: Result = getattr(self.detector(stage.method), stage.step.name)(context)
-        return replace(result, facts={**result.facts, **facts}, seconds=base.seconds if base else 0.0)
+        step: Callable[[StepContext | ImageContext], Result] = getattr(self.detector(stage.method), stage.step.name)
+        progress = partial(self._listener.stage_progress, stage)
+        scratch = self._store.scratch_path(stage.kind, stage.key)
+        if isinstance(stage.source, FeatureStage):
+            features = self.features(stage.source)
+            result = step(StepContext(params, features, before, stage.seed, self.device, base, progress, scratch))
+            spent = base.seconds if base else 0.0
+        else:
+            images, weights = self.images(stage.source), _weights_path(stage.source)
+            result = step(ImageContext(params, images, before, stage.seed, self.device, weights, progress, scratch))
+            spent = -images.simulating_s
+        return replace(result, facts={**result.facts, **facts}, seconds=spent)
+
+
+def _weights_path(source: ImageStage) -> Path | None:
+    """The file of the network that the images go through; None where it has none."""
+    network = source.network
+    return None if network is None else resolve_weights(network.backbone, network.weights, seed=network.seed).path
 
 
 def peak_bytes() -> int:

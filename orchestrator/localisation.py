@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adloc.methods.detector import PATCH_MAPS
 from adloc.metrics.classification import Confusion, confusion
 from adloc.metrics.pimo import aupimo
 from adloc.metrics.regions import pixel_metrics
@@ -40,9 +41,9 @@ class Localisation:
     Attributes:
         metrics: of all pixels together, with their curves; None where none was asked for.
         aupimo: nan where it is not defined, or was not asked for.
-        arrays: `map_levels`, the median score of pixels of normal images and the 99.9 % quantile of all, between
-            which heatmaps are coloured; of a test part whose maps were all at hand, the counts of
-            `adloc.uncertainty.pixel_bootstrap`.
+        arrays: empty without maps; else `map_levels`, the median score of pixels of normal images and the 99.9 %
+            quantile of all, between which heatmaps are coloured; of a test part whose maps were all at hand, the counts
+            of `adloc.uncertainty.pixel_bootstrap`.
         errors: the largest possible error by the name of each figure that is not exact.
     """
 
@@ -67,7 +68,12 @@ class Localisation:
 
 
 def localise(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Localisation:
-    """Measure the maps of a part in the way that the study asks for; images without a known mask are void."""
+    """Measure the maps of a part in the way that the study asks for; images without a known mask are void.
+
+    Without maps nothing is measured.
+    """
+    if PATCH_MAPS not in scores.arrays:
+        return Localisation(None, math.nan, {})
     return (_exact if stage.mode == "exact" else _streaming)(stage, scores, truth, detector)
 
 
@@ -83,7 +89,7 @@ def segment(stage: SegmentationStage, scores: Result, truth: Result, detector: D
 def _exact(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Localisation:
     if stage.truth.size == NATIVE:
         raise ValueError("images of different sizes are not evaluated all at once")
-    maps = detector.anomaly_maps(scores.arrays["patch_maps"], stage.truth.size, stage.scores.params)
+    maps = detector.anomaly_maps(scores.arrays[PATCH_MAPS], stage.truth.size, stage.scores.params)
     true, labels = truth_of(truth.arrays, 0, len(maps)), np.asarray(truth.arrays["labels"], dtype=bool)
     normal = maps[~labels] if (~labels).any() else maps
     arrays: dict[str, NDArray[Any]] = {"map_levels": _levels(normal.reshape(-1)[::_STEP], maps.reshape(-1)[::_STEP])}
@@ -134,7 +140,7 @@ def _chunks(
     stage: EvaluationStage | SegmentationStage, scores: Result, truth: Result, detector: Detector
 ) -> Iterator[Chunk]:
     """Maps beside their masks, some images at a time; at their own sizes one at a time."""
-    patch_maps, sizes = scores.arrays["patch_maps"], truth.arrays.get("sizes")
+    patch_maps, sizes = scores.arrays[PATCH_MAPS], truth.arrays.get("sizes")
     labels = np.asarray(truth.arrays["labels"], dtype=bool)
     n_images = _IMAGES if sizes is None else 1
     for start in range(0, len(labels), n_images):

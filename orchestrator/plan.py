@@ -18,6 +18,7 @@ from adloc.stage_maker import StageMaker
 from adloc.stages import (
     EvaluationStage,
     FeatureStage,
+    ImageStage,
     SaturationStage,
     SegmentationStage,
     Stage,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from adloc.datasets.sample import Fingerprint, Sample
     from adloc.parts import Part
     from adloc.regimes import Side
+    from adloc.stages import Source
     from adloc.study_file.spec import Regime, Scope, StudySpec
     from adloc.targets import Target
 
@@ -104,7 +106,7 @@ class Run:
     @property
     def train_part(self) -> Part:
         """The images that the model was fitted on: normal ones, unless the study contaminates them."""
-        return self.fit[0].features.part
+        return self.fit[0].source.part
 
     @property
     def domain(self) -> str:
@@ -229,7 +231,7 @@ def inputs(stage: Stage) -> tuple[Stage, ...]:
     """The stages whose results a stage reads."""
     match stage:
         case StepStage():
-            return (stage.features, *stage.before)
+            return (stage.source, *stage.before)
         case ThresholdStage():
             return stage.scores
         case EvaluationStage() | SaturationStage():
@@ -240,11 +242,11 @@ def inputs(stage: Stage) -> tuple[Stage, ...]:
             return ()
 
 
-def sources(stages: Iterable[Stage]) -> list[FeatureStage]:
-    """One features stage for each category, domain and network: what it takes to see that all can be read."""
-    found: dict[tuple[object, ...], FeatureStage] = {}
+def sources(stages: Iterable[Stage]) -> list[Source]:
+    """One source for each category, domain and network: what it takes to see that all can be read."""
+    found: dict[tuple[object, ...], Source] = {}
     for stage in stages:
-        if isinstance(stage, FeatureStage) and len(stage.part):
+        if isinstance(stage, FeatureStage | ImageStage) and len(stage.part):
             found.setdefault((stage.part.category, stage.part.domain, stage.network), stage)
     return list(found.values())
 
@@ -354,7 +356,8 @@ class _Builder:
     def _by_content(self, values: dict[str, Any], setting: str, repeat: int) -> dict[str, Any]:
         """Hyperparameters with the hash of the weights in place of their path; and the setting, if it has a name."""
         named = {SETTING: setting} if setting else {}
-        return values | {"weights": self._maker.weights_hash(values, repeat)} | named
+        hashed = self._maker.weights_hash(values, repeat)
+        return values | ({"weights": hashed} if "weights" in values else {}) | named
 
     def _fit(
         self, variant: Variant, category: str, scope: Scope, side: Side, repeat: int, condition: Condition

@@ -24,6 +24,7 @@ from adloc.errors import Complaint, UserError
 from adloc.explain.boundary import find_run
 from adloc.explain.explainer import Unheard
 from adloc.methods.anomaly_map import expand_maps
+from adloc.methods.detector import PATCH_MAPS
 from adloc.parts import PrivatePart, ValidationPart, require
 from adloc.stage_maker import StageMaker
 from adloc.store import Store
@@ -165,7 +166,7 @@ def _private_part(study: Study, run: Run) -> PrivatePart:
 
 def _export(run: Run, part: PrivatePart, bench: Workbench, maker: StageMaker, output: Path, fpr: float) -> Exported:
     threshold = _threshold(run, bench, fpr)
-    patch_maps = bench.result(maker.score(run.variant, run.fit, part, run.repeat)).arrays["patch_maps"]
+    patch_maps = bench.result(maker.score(run.variant, run.fit, part, run.repeat)).arrays[PATCH_MAPS]
     largest = float(np.abs(patch_maps).max())
     if largest > _LARGEST:
         found = f"{run.run_id}: the largest score is {largest:.4g}"
@@ -188,7 +189,11 @@ def _threshold(run: Run, bench: Workbench, fpr: float) -> float:
         raise ValueError("without a validation part there is no threshold")
     part = run.validation.truth.part
     require(part, ValidationPart)
-    patch_maps = bench.result(run.validation.scores).arrays["patch_maps"]
+    if PATCH_MAPS not in bench.result(run.validation.scores).arrays:
+        found = f"{run.run_id}: {run.variant.method.name} gives no anomaly maps"
+        rule = "a submission is made of the maps of every private image"
+        raise UserError(Complaint(found, rule, "name a run of a method that says where a defect is"))
+    patch_maps = bench.result(run.validation.scores).arrays[PATCH_MAPS]
     normal = [index for index, sample in enumerate(part.samples) if not sample.label]
     prints = [part.fingerprints[index] for index in normal]
     sizes = [_evaluation_size(run, (known.height, known.width)) for known in prints]

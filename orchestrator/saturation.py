@@ -10,7 +10,7 @@ import numpy as np
 from adloc.datasets.file_image import FileImage
 from adloc.datasets.sample import Picture
 from adloc.datasets.transform import prepare_mask
-from adloc.methods.detector import Result
+from adloc.methods.detector import PATCH_MAPS, Result
 from adloc.metrics.saturated import SaturatedRegion, auspro, saturation
 from adloc.parts import TestPart, in_domain, require
 from adloc.study_file.evaluating import NATIVE
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 def find_saturated(stage: SaturationStage, scores: Result, truth: Result, detector: Detector) -> Result:
     """`pixel_spro` of a test part, as a fact; left out where no region has a pixel. All maps are at hand at once."""
     require(stage.truth.part, TestPart)
+    if PATCH_MAPS not in scores.arrays:
+        return Result({})
     if stage.truth.size == NATIVE:
         raise ValueError("images of different sizes are not evaluated all at once")
-    maps = detector.anomaly_maps(scores.arrays["patch_maps"], stage.truth.size, stage.scores.params)
+    maps = detector.anomaly_maps(scores.arrays[PATCH_MAPS], stage.truth.size, stage.scores.params)
     void = truth_of(truth.arrays, 0, len(maps)).void
     area = auspro(maps, read_regions(stage.truth, stage.truth.size, void), void=void)
     return Result({}, {"pixel_spro": area} if math.isfinite(area) else {})

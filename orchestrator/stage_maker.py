@@ -13,19 +13,21 @@ from adloc.parts import TrainPart, require
 from adloc.stages import (
     EvaluationStage,
     FeatureStage,
+    ImageStage,
     Network,
     SaturationStage,
     SegmentationStage,
     StepStage,
     TruthStage,
 )
+from adloc.study_file.variants import network_of
 from adloc.thresholds import GUARANTEED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adloc.datasets.transform import ImageConfig
     from adloc.parts import Part
+    from adloc.stages import Source
     from adloc.study_file.spec import StudySpec
     from adloc.study_file.variants import Variant
 
@@ -42,23 +44,24 @@ class StageMaker:
         self._dtype = spec.features.dtype
         self._weights = weights
         self._features = cache(FeatureStage)
+        self._images = cache(ImageStage)
         self._made: dict[str, StepStage] = {}
 
     def fit(self, variant: Variant, train: TrainPart, repeat: int) -> tuple[StepStage, ...]:
         """The fit steps on a train part."""
         require(train, TrainPart)
-        features = self._read(variant, train, repeat)
+        source = self._read(variant, train, repeat)
         made: tuple[StepStage, ...] = ()
         for step in (s for s in variant.method.steps if s.part == "fit"):
-            made += (self._step(variant, step.name, features, made, repeat),)
+            made += (self._step(variant, step.name, source, made, repeat),)
         return made
 
     def score(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage:
         """The last score step on a part, the others before it."""
-        features = self._read(variant, part, repeat)
+        source = self._read(variant, part, repeat)
         made = fit
         for step in (s for s in variant.method.steps if s.part == "score"):
-            made += (self._step(variant, step.name, features, made, repeat),)
+            made += (self._step(variant, step.name, source, made, repeat),)
         return made[-1]
 
     def evaluation(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> EvaluationStage:
@@ -97,23 +100,24 @@ class StageMaker:
         }
 
     def weights_hash(self, values: Mapping[str, object], repeat: int) -> str:
-        """SHA-256 of the weights of these hyperparameters; empty in a plan that is made to look at data alone."""
-        return self._weights.get((str(values["backbone"]), str(values["weights"]), self._seed + repeat), "")
+        """SHA-256 of the weights of these hyperparameters; empty without a network, or to look at data alone."""
+        named = network_of(values)
+        return "" if named is None else self._weights.get((*named, self._seed + repeat), "")
 
     def _step(
-        self, variant: Variant, name: str, features: FeatureStage, before: tuple[StepStage, ...], repeat: int
+        self, variant: Variant, name: str, source: Source, before: tuple[StepStage, ...], repeat: int
     ) -> StepStage:
         step = next(s for s in variant.method.steps if s.name == name)
-        stage = StepStage(variant.method, step, variant.params, features, before, self._seed + repeat)
+        stage = StepStage(variant.method, step, variant.params, source, before, self._seed + repeat)
         # Equal keys with another extent are kept apart: the plan merges extents, not objects.
         return self._made.setdefault(f"{stage.key}:{stage.extent}:{variant.params!r}", stage)
 
-    def _read(self, variant: Variant, part: Part, repeat: int) -> FeatureStage:
+    def _read(self, variant: Variant, part: Part, repeat: int) -> Source:
         values = variant.params.model_dump(mode="json")
-        backbone, weights = str(values["backbone"]), str(values["weights"])
-        seed = self._seed + repeat if weights == "random" else 0
-        network = Network(backbone, weights, self.weights_hash(values, repeat), seed)
-        return self._stage(part, network, variant.image, tuple(values["layers"]))
-
-    def _stage(self, part: Part, network: Network, image: ImageConfig, layers: tuple[str, ...]) -> FeatureStage:
-        return self._features(part, network, image, layers, self._dtype)
+        network, named = None, network_of(values)
+        if named is not None:
+            seed = self._seed + repeat if named[1] == "random" else 0
+            network = Network(*named, self.weights_hash(values, repeat), seed)
+        if variant.method.reads == "images" or network is None:
+            return self._images(part, network, variant.image)
+        return self._features(part, network, variant.image, tuple(values["layers"]), self._dtype)

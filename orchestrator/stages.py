@@ -1,6 +1,6 @@
 """The stages of a study, in the order in which it runs them. A reader may start here.
 
-    features -> steps of the method (fit, then score) -> threshold
+    features or images -> steps of the method (fit, then score) -> threshold
                                                       -> evaluation      <- truth (labels and masks)
                                                       -> segmentation    <- truth, evaluation of the validation part
                                                       -> saturation      <- truth, with masks that say their kind
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Raised when the code behind a kind of stage changes its results: artifacts of older versions are not used.
 FEATURES_VERSION, STEP_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 2, 2, 1, 1, 2
-SEGMENTATION_VERSION, SATURATION_VERSION = 1, 1
+SEGMENTATION_VERSION, SATURATION_VERSION, IMAGES_VERSION = 1, 1, 1
 # Of images that a shift moves: since 2, what it brings in from outside of them is void.
 MOVED_TRUTH_VERSION = 2
 
@@ -98,6 +98,29 @@ class FeatureStage:
 
 
 @dataclass(frozen=True, eq=False)
+class ImageStage:
+    """The images of a part at the input size, for a method that reads them itself: nothing is computed or kept.
+
+    Attributes:
+        part: the images.
+        network: whose weights the method takes up; None for a method without.
+        image: size and crop.
+    """
+
+    part: Part
+    network: Network | None
+    image: ImageConfig
+    kind = "images"
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the images, and of the weights that go with them."""
+        image = self.image.model_dump(mode="json")
+        network = [] if self.network is None else [self.network.backbone, self.network.sha256]
+        return content_key(["images", IMAGES_VERSION, network, image, list(self.part.image_keys)])
+
+
+@dataclass(frozen=True, eq=False)
 class StepStage:
     """One step of a method: a fit step on a train part, or a score step on any part.
 
@@ -105,7 +128,7 @@ class StepStage:
         method: the registry entry.
         step: which of its steps.
         params: all parameters of the run; the key holds those that the step declares.
-        features: of the train part (fit) or of the scored part (score).
+        source: features or images of the train part (fit) or of the scored part (score).
         before: the steps whose results this one may read.
         seed: of the method's random choices.
     """
@@ -113,7 +136,7 @@ class StepStage:
     method: Method
     step: Step
     params: BaseModel
-    features: FeatureStage
+    source: Source
     before: tuple[StepStage, ...]
     seed: int
 
@@ -143,9 +166,10 @@ class StepStage:
                 STEP_VERSION,
                 self.step.version,
                 {name: values[name] for name in names},
-                self.features.key,
+                self.source.key,
                 [stage.key for stage in self.before],
                 self.seed if self.step.part == "fit" else None,
+                *([self.method.code] if self.method.code else []),
             ]
         )
 
@@ -278,7 +302,8 @@ class SaturationStage:
         return content_key(["saturation", SATURATION_VERSION, *inputs])
 
 
-Stage = FeatureStage | StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage | SaturationStage
+Source = FeatureStage | ImageStage
+Stage = Source | StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage | SaturationStage
 
 
 def _maps(scores: StepStage) -> dict[str, object]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 import zlib
 from contextlib import suppress
@@ -31,8 +32,10 @@ DTYPES = {
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
 SUFFIX = ".safetensors"
+UNFINISHED = "unfinished"
 DEFAULT_CAP_GB = 100.0
 LONGEST_WRITE_S = 3600
+LONGEST_REST_S = 30 * 24 * 3600  # of the checkpoints of a step that nobody has gone on with
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +116,20 @@ class Store:
             aside.unlink(missing_ok=True)
         self._verified.add(path)
 
+    def scratch_path(self, kind: str, key: str) -> Path:
+        """The folder where a step that is being computed keeps its checkpoints; made by whoever writes to it."""
+        return self.root / UNFINISHED / f"{kind}-{key}"
+
+    def clear_scratch(self, kind: str, key: str) -> None:
+        """Drop the checkpoints of a step: its result is kept, or is to be computed from nothing."""
+        shutil.rmtree(self.scratch_path(kind, key), ignore_errors=True)
+
     def remove(self, kind: str, key: str) -> None:
         """Forget a result, if it is there."""
         path = self.path(kind, key)
         path.unlink(missing_ok=True)
         self._verified.discard(path)
+        self.clear_scratch(kind, key)
 
     def entries(self) -> Iterator[Entry]:
         """Every result kept."""
@@ -144,12 +156,17 @@ class Store:
     def collect(self, cap_bytes: float, *, unused_since_s: float = 0.0) -> list[Entry]:
         """Delete the results unused for longest until at most `cap_bytes` remain; return those deleted.
 
-        Those used within the last `unused_since_s` seconds stay, and leftovers of killed writers go.
+        Those used within the last `unused_since_s` seconds stay; leftovers of killed writers go, and checkpoints that
+        nobody has gone on with for a month.
         """
         for leftover in self.root.glob("*/*/.*.tmp"):
             with suppress(FileNotFoundError):  # written to its end, or collected by another process
                 if time.time() - leftover.stat().st_mtime > LONGEST_WRITE_S:
                     leftover.unlink()
+        for scratch in self.root.glob(f"{UNFINISHED}/*"):
+            with suppress(FileNotFoundError):
+                if time.time() - scratch.stat().st_mtime > LONGEST_REST_S:
+                    shutil.rmtree(scratch, ignore_errors=True)
         entries = sorted(self.entries(), key=lambda e: e.used_s)
         total, gone = sum(e.n_bytes for e in entries), []
         for entry in entries:

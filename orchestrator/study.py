@@ -25,7 +25,7 @@ from adloc.plan import Inventory, Plan, make_plan
 from adloc.record.records import Records
 from adloc.stage_maker import StageMaker
 from adloc.study_file.validation import load_study
-from adloc.study_file.variants import variants
+from adloc.study_file.variants import network_of, variants
 from adloc.targets import load_targets, source_samples, target_datasets
 from adloc.tuning.search import possible
 from adloc.tuning.state import progress, search_states
@@ -215,8 +215,9 @@ def _weights(spec: StudySpec, *, download: bool) -> tuple[dict[tuple[str, str, i
     places: dict[tuple[str, str], str] = {}
     known: dict[tuple[str, str], str] = {}
     for variant in (*variants(spec), *possible(spec)):
-        values = variant.params.model_dump(mode="json")
-        name = (str(values["backbone"]), str(values["weights"]))
+        name = network_of(variant.params.model_dump(mode="json"))
+        if name is None:
+            continue
         for seed in range(spec.seed, spec.seed + spec.repeats):
             if (*name, seed) in hashes:
                 continue

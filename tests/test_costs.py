@@ -49,7 +49,7 @@ def test_simulating_the_shift_is_no_cost(
     path = tmp_path / "study.yaml"
     path.write_text(STUDY.format(root=mvtec_tree))
     study = prepare(path, [], Workspace(tmp_path), download=False)
-    stage = next(run for run in study.plan.runs if run.regime == regime).fit[0].features
+    stage = next(run for run in study.plan.runs if run.regime == regime).fit[0].source
     clock = Clock()
     prepare_image, apply_shift = features.prepare_image, parts.apply_shift
     shifted: list[object] = []

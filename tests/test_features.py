@@ -31,7 +31,7 @@ def test_layers_of_two_studies_are_all_kept(mvtec_tree: Path, tmp_path: Path, mo
     path = tmp_path / "study.yaml"
     path.write_text(STUDY.format(root=mvtec_tree))
     study = prepare(path, [], Workspace(tmp_path), download=False)
-    stage = study.plan.runs[0].fit[0].features
+    stage = study.plan.runs[0].fit[0].source
     store = Store(tmp_path / "store")
     ours, theirs = (FeatureExtraction(Store(tmp_path / "store"), torch.device("cpu")) for _ in range(2))
 

@@ -288,8 +288,8 @@ def test_fit_sees_train_parts_only_and_thresholds_validation_parts() -> None:
     plan = plan_of(regimes=["clean", "full_adaptation"], scopes=["category", "unified"])
     for stage in plan.stages.values():
         if isinstance(stage, StepStage) and stage.step.part == "fit":
-            assert type(stage.features.part) is TrainPart
-            assert all(sample.label == 0 for sample in stage.features.part.samples)
+            assert type(stage.source.part) is TrainPart
+            assert all(sample.label == 0 for sample in stage.source.part.samples)
     for run in plan.runs:
         assert run.threshold is not None
         assert {type(p) for p in run.threshold.parts} == {ValidationPart}

@@ -153,7 +153,7 @@ def test_each_ratio_builds_on_the_next_smaller_one() -> None:
     assert {(ratios[key], ratios[base.key]) for key, base in plan.bases.items()} == {(0.2, 0.1), (0.1, 0.01)}
     assert len(plan.bases) == 4  # validation and test part
     for key, base in plan.bases.items():
-        assert plan.stages[key].features.key == base.features.key
+        assert plan.stages[key].source.key == base.source.key
 
 
 def test_what_a_stage_builds_on_changes_no_key() -> None:

@@ -208,7 +208,7 @@ def test_stage_of_a_test_part_in_a_trial_is_refused(watched: tuple[Study, Watche
     bench.allow(study.searches[0].stages.calibration)
     part = run.test.truth.part
     disguised = ValidationPart(part.category, part.domain, part.samples, part.fingerprints, part.shift)
-    features = run.test.scores.features
+    features = run.test.scores.source
     before = len(watcher.computed)
     stages = [
         run.test,

@@ -25,13 +25,14 @@ WHO = ("category", "method", "regime", "scope", "threshold_scope", "repeat", SET
 
 def searched(spec: StudySpec) -> dict[str, set[str]]:
     """By method: the columns of the hyperparameters that some search of the study chooses."""
-    from adloc.methods import METHODS
+    from adloc.methods import find_method
 
     found: dict[str, set[str]] = {}
     for entry in spec.methods:
         if entry.tune is not None:
-            space = entry.tune.dimensions(METHODS[entry.method], {**entry.params, **entry.grid})
-            found.setdefault(entry.method, set()).update(f"params.{key}" for key in space)
+            method = find_method(entry.method)
+            space = entry.tune.dimensions(method, {**entry.params, **entry.grid})
+            found.setdefault(method.name, set()).update(f"params.{key}" for key in space)
     return found
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from adloc.compute import Helper, Listener, Workbench
     from adloc.plan import Run
-    from adloc.stages import FeatureStage
+    from adloc.stages import Source
     from adloc.store import Store
 
 Item = TypeVar("Item")
@@ -62,7 +62,7 @@ class Executor(Protocol):
         """Computes a workbench's stages elsewhere; None where this process does."""
         ...
 
-    def begin(self, store: Store, sources: Sequence[FeatureStage], listener: Listener) -> None:
+    def begin(self, store: Store, sources: Sequence[Source], listener: Listener) -> None:
         """Get ready to compute into `store`, and see that what will be read can be, wherever it will be.
 
         Args:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from adloc.compute import Listener, Workbench
     from adloc.executors.executor import Computing, Found, Item
     from adloc.plan import Run
-    from adloc.stages import FeatureStage
+    from adloc.stages import Source
     from adloc.store import Store
 
 
@@ -38,7 +38,7 @@ class LocalExecutor:
 
         return pick_device(self._computing.device)
 
-    def begin(self, store: Store, sources: Sequence[FeatureStage], listener: Listener) -> None:
+    def begin(self, store: Store, sources: Sequence[Source], listener: Listener) -> None:
         """Use as many threads as were asked for; images and weights were looked at when the study was prepared."""
         from adloc.environment import limit_threads
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from adloc.executors.executor import Computing, Found, Item
     from adloc.executors.worker import Machine, Outcome
     from adloc.plan import Run
-    from adloc.stages import Stage
+    from adloc.stages import Source, Stage
     from adloc.store import Store
 
 MOST_IMAGES = 64  # of one task: a lost worker costs no more
@@ -65,7 +65,7 @@ class RayExecutor:
             self._ledger = Ledger(self._cluster, self.batch_size)
         return self._ledger
 
-    def begin(self, store: Store, sources: Sequence[FeatureStage], listener: Listener) -> None:
+    def begin(self, store: Store, sources: Sequence[Source], listener: Listener) -> None:
         """Let every machine look whether it has what the study needs; see `Executor.begin`."""
         store.root.mkdir(parents=True, exist_ok=True)
         probe = store.root / f".probe-{uuid4().hex}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adloc.compute import Extents, Workbench
-    from adloc.stages import Network, Stage
+    from adloc.stages import Network, Source, Stage
 
 VERSIONS = ("adloc", "python", "torch", "torchvision", "timm", "numpy", "anomalib", "faiss-gpu", "faiss-cpu")
 
@@ -110,7 +110,7 @@ def compute(order: Order) -> Outcome:
     return Outcome(time.perf_counter() - start, n_images, error, is_bug, peak_bytes(), is_refusal)
 
 
-def look_around(probe: Path, sources: Sequence[FeatureStage], *, on_gpu: bool) -> Machine:
+def look_around(probe: Path, sources: Sequence[Source], *, on_gpu: bool) -> Machine:
     """See whether this machine has what the study needs.
 
     Args:
@@ -127,14 +127,14 @@ def look_around(probe: Path, sources: Sequence[FeatureStage], *, on_gpu: bool) -
     if not probe.is_file():
         problems.append(f"{probe.parent} is not the folder that the driver writes to")
     problems += [text for stage in sources if (text := _image_problem(stage))]
-    networks = {stage.network: None for stage in sources}
+    networks = {stage.network: None for stage in sources if stage.network is not None}
     problems += [text for network in networks if (text := _weights_problem(network))]
     versions = {name: found[name] for name in VERSIONS if name in found}
     device = describe(pick_device("auto" if on_gpu else "cpu"))
     return Machine(socket.gethostname(), versions, device, tuple(problems))
 
 
-def _image_problem(stage: FeatureStage) -> str:
+def _image_problem(stage: Source) -> str:
     try:
         stage.part.read(0, stage.image)
     except Exception as error:  # noqa: BLE001  # whatever a file system or a decoder raises

@@ -8,8 +8,9 @@ import numpy as np
 
 from adloc.explain.explanation import Missed, MissedDefect
 from adloc.explain.strips import Place, draw_missed
-from adloc.methods.detector import NearestTraining, Patches, StepContext
+from adloc.methods.detector import PATCH_MAPS, NearestTraining, Patches, StepContext
 from adloc.record.panels import touched
+from adloc.stages import FeatureStage
 from adloc.truth import truth_of
 
 if TYPE_CHECKING:
@@ -48,18 +49,19 @@ def explain_missed(run: Run, bench: Workbench, truth: Result, threshold: float |
     if threshold is None:
         return Missed(reason="no threshold was calibrated")
     scored = bench.result(run.test.scores)
-    scores, patch_maps = np.asarray(scored.arrays["image_scores"]), scored.arrays["patch_maps"]
+    scores = np.asarray(scored.arrays["image_scores"])
     labels = np.asarray(truth.arrays["labels"], dtype=bool)
     missed = np.flatnonzero(labels & (scores < np.float64(threshold)))
     if not missed.size:
         return Missed(reason="no defect was missed")
-    if not isinstance(bench.detector(run.variant.method), NearestTraining):
+    if not isinstance(bench.detector(run.variant.method), NearestTraining) or PATCH_MAPS not in scored.arrays:
         return Missed(reason=f"{run.variant.method.name} does not say which training patch a patch is nearest to")
     ordered = [int(i) for i in missed[np.argsort(scores[missed], kind="stable")]]
     masks = {i: truth_of(truth.arrays, i, i + 1).masks[0] for i in ordered}
     shown = [i for i in ordered if masks[i].any()][:n]
     if not shown:
         return Missed(reason="no missed defect has a mask at the evaluation size")
+    patch_maps = scored.arrays[PATCH_MAPS]
     places = np.array([highest_patch(patch_maps[i], masks[i]) for i in shown], dtype=np.int64)
     nearest = _nearest(run, bench, Patches(np.array(shown, dtype=np.int64), places[:, 0], places[:, 1]))
     spread = float(np.std(scores)) or 1.0
@@ -94,12 +96,14 @@ def explain_missed(run: Run, bench: Workbench, truth: Result, threshold: float |
 
 
 def _nearest(run: Run, bench: Workbench, patches: Patches) -> Nearest:
-    stage = run.test.scores
-    for features in (stage.features, run.fit[0].features):
-        bench.result(features)
-    detector = bench.detector(stage.method)
-    if not isinstance(detector, NearestTraining):
+    stage, detector = run.test.scores, bench.detector(run.variant.method)
+    scored, fitted = stage.source, run.fit[0].source
+    if not (
+        isinstance(detector, NearestTraining) and isinstance(scored, FeatureStage) and isinstance(fitted, FeatureStage)
+    ):
         raise TypeError(stage.method.name)
+    for features in (scored, fitted):
+        bench.result(features)
     results = {before.step.name: bench.result(before) for before in stage.before}
-    context = StepContext(stage.params, bench.features(stage.features), results, stage.seed, bench.device)
-    return detector.nearest_training(context, bench.features(run.fit[0].features), patches)
+    context = StepContext(stage.params, bench.features(scored), results, stage.seed, bench.device)
+    return detector.nearest_training(context, bench.features(fitted), patches)

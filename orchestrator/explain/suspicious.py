@@ -9,6 +9,7 @@ import numpy as np
 
 from adloc.explain.explanation import Training, TrainingImage
 from adloc.explain.strips import draw_suspicious
+from adloc.methods.detector import PATCH_MAPS
 from adloc.methods.errors import MethodError
 from adloc.metrics.ranking import auroc
 from adloc.record.heatmaps import ColourScale
@@ -74,7 +75,7 @@ def leave_one_out_stage(run: Run) -> StepStage | None:
     step = run.variant.method.leave_one_out
     if step is None:
         return None
-    return StepStage(run.variant.method, step, run.variant.params, run.fit[0].features, run.fit, run.fit[-1].seed)
+    return StepStage(run.variant.method, step, run.variant.params, run.fit[0].source, run.fit, run.fit[-1].seed)
 
 
 def explain_training(
@@ -135,8 +136,10 @@ def _draw(
     shown: list[Ranked],
     folder: Path,
 ) -> list[str]:
-    """Files of the strips."""
-    patch_maps = np.asarray(found.arrays["patch_maps"])
+    """Files of the strips; empty names of a method that gives no maps."""
+    if PATCH_MAPS not in found.arrays:
+        return [""] * len(shown)
+    patch_maps = np.asarray(found.arrays[PATCH_MAPS])
     low, high = float(np.median(patch_maps)), float(np.quantile(patch_maps, 0.999))
     scale = ColourScale.around(low=low, high=high, threshold=threshold)
     detector, image = bench.detector(run.variant.method), run.variant.image

@@ -21,6 +21,7 @@ OF_NORMALS = ("image_fpr",)
 NOT_ASKED = "not among evaluation.metrics"
 NO_VALIDATION = "there is no validation part"
 NO_KINDS = "the dataset states no saturation thresholds"
+NO_MAPS = "the method scores whole images, and gives no anomaly maps"
 STREAMED = "it needs all maps at once, and evaluation.mode is streaming"
 
 
@@ -62,7 +63,14 @@ class Content:
         return None
 
 
-def reasons(run: Run, metrics: Mapping[str, float | None], test: Content, validation: Content | None) -> dict[str, str]:
+def reasons(
+    run: Run,
+    metrics: Mapping[str, float | None],
+    test: Content,
+    validation: Content | None,
+    *,
+    has_maps: bool = True,
+) -> dict[str, str]:
     """By result column, why it is empty: for every metric of images, pixels and thresholds that is None.
 
     Args:
@@ -70,9 +78,12 @@ def reasons(run: Run, metrics: Mapping[str, float | None], test: Content, valida
         metrics: that were found.
         test: what its test part holds.
         validation: the same of its validation part; None without one.
+        has_maps: whether the method says where a defect is.
     """
     names = (m.name for m in METRICS.values() if m.level != "cost" and metrics.get(m.name) is None)
-    return {name: next(_why(name, run, test, validation)) for name in names if name != "threshold" or not validation}
+    wanted = [name for name in names if name != "threshold" or not validation]
+    mapless = {name for name in wanted if not has_maps and name.removeprefix("val_").startswith("pixel_")}
+    return {name: NO_MAPS if name in mapless else next(_why(name, run, test, validation)) for name in wanted}
 
 
 def _why(name: str, run: Run, test: Content, validation: Content | None) -> Iterator[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from adloc.datasets.transform import resize_and_crop
 from adloc.environment import environment
-from adloc.methods.detector import FitFacts
+from adloc.methods.detector import PATCH_MAPS, FitFacts
 from adloc.metrics.classification import confusion
 from adloc.record.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
 from adloc.record.located import find_contour
@@ -96,6 +96,7 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     facts |= {name: float(value) for name, value in test.facts.items() if name.endswith("_error")}
     truth = bench.result(run.test.truth)
     calibrated = Content.of("validation part", bench.result(run.validation.truth)) if run.validation else None
+    has_maps = PATCH_MAPS in bench.result(run.test.scores).arrays
     return _record(
         run,
         bench,
@@ -104,7 +105,7 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
         threshold=threshold,
         metrics=metrics,
         facts=facts,
-        reasons=reasons(run, metrics, Content.of("test part", truth), calibrated),
+        reasons=reasons(run, metrics, Content.of("test part", truth), calibrated, has_maps=has_maps),
         masks=_mask_facts(run.test.truth.part, truth),
     )
 
@@ -116,7 +117,8 @@ def record_failure(run: Run, bench: Workbench, records: Records, started: dateti
 
 
 def _record(run: Run, bench: Workbench, started: datetime, **found: object) -> RunRecord:
-    made_with = {"device": bench.device_name, "weights_sha256": run.fit[0].features.network.sha256}
+    network = run.fit[0].source.network
+    made_with = {"device": bench.device_name, "weights_sha256": "" if network is None else network.sha256}
     parts = {"train": run.train_part, "test": run.test.truth.part}
     if run.validation is not None:
         parts["validation"] = run.validation.truth.part
@@ -138,7 +140,7 @@ def _record(run: Run, bench: Workbench, started: datetime, **found: object) -> R
             "n_train": len(run.train_part),
             "n_val": len(run.validation.truth.part) if run.validation else 0,
             "n_test": len(run.test.truth.part),
-            "stages": {stage.kind: stage.key for stage in run.stages() if stage.kind != "features"},
+            "stages": {stage.kind: stage.key for stage in run.stages() if stage.kind not in ("features", "images")},
             "datasets": {name: part.digest for name, part in parts.items()},
             "started": started.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
@@ -259,7 +261,8 @@ def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, thre
     images, the same score keeps its colour, and what the shift does shows. Half of the images are the same in
     every run on the category, the others are this run's own extremes.
     """
-    if not run.heatmaps:
+    scored = bench.result(run.test.scores).arrays
+    if not run.heatmaps or PATCH_MAPS not in scored:
         return
     folder.mkdir()
     part, scores = run.test.truth.part, test.arrays["image_scores"]
@@ -270,7 +273,7 @@ def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, thre
     common = choose_common([s.identity for s in part.samples], [s.defect for s in part.samples], run.heatmaps // 2)
     chosen = choose_images(scores, labels, threshold, run.heatmaps, common)
     indices = [choice.index for choice in chosen]
-    patch_maps, truth = bench.result(run.test.scores).arrays["patch_maps"], bench.result(run.test.truth).arrays
+    patch_maps, truth = scored[PATCH_MAPS], bench.result(run.test.truth).arrays
     detector = bench.detector(run.variant.method)
     masks = [truth_of(truth, index, index + 1).masks[0] for index in indices]
     sizes = [(mask.shape[0], mask.shape[1]) for mask in masks]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from adloc.methods import METHODS
+from adloc.methods import offered
 from adloc.study_file.spec import StudySpec
 from adloc.study_file.tuning import Dimension, TuneConfig
 from adloc.study_file.variants import IMAGE_KEYS
@@ -13,13 +13,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_OF_ONES_OWN = {
+    "title": "package.module:METHOD",
+    "type": "object",
+    "required": ["method"],
+    "additionalProperties": False,
+    "properties": {
+        "method": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"},
+        "params": {"type": "object"},
+        "tune": {"type": "object"},
+        "grid": {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}},
+    },
+}
+
+
 def study_schema() -> dict[str, Any]:
     """Pydantic's schema of the spec, with each method's parameters in its params and, as lists, in its grid."""
     schema = StudySpec.model_json_schema()
     definitions = schema["$defs"]
     image = definitions["ImageConfig"]["properties"]
     entries = []
-    for method in METHODS.values():
+    for method in (each.method for each in offered() if each.method is not None):
         own = method.params.model_json_schema()
         definitions |= own.pop("$defs", {})
         values = own["properties"] | {key: image[name] for key, name in IMAGE_KEYS.items()}
@@ -38,6 +52,7 @@ def study_schema() -> dict[str, Any]:
                 },
             }
         )
+    entries.append(_OF_ONES_OWN)
     definitions |= {"Dimension": Dimension.model_json_schema(), "MethodEntry": {"oneOf": entries}}
     return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "adloc study file"}
 

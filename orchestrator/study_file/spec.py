@@ -38,7 +38,7 @@ class MethodEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: str = Field(description="a registered method: patchcore, padim")
+    method: str = Field(description="a method by name (see `adloc methods`), or package.module:METHOD")
     params: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="single values",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from adloc.methods import METHODS
+from adloc.methods import find_method, is_method
 from adloc.study_file.variants import IMAGE_KEYS, MethodProblem, check_value
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def check_tuning(spec: StudySpec) -> list[MethodProblem]:
     """Every mistake in the spaces of a study, and in how tuning fits its parts and scopes."""
     problems: list[MethodProblem] = []
     for index, entry in enumerate(spec.methods):
-        if entry.tune is not None and entry.method in METHODS:
+        if entry.tune is not None and is_method(entry.method):
             problems += _check_entry(("methods", index), entry, entry.tune, spec)
     if problems or not any(entry.tune for entry in spec.methods):
         return problems
@@ -30,7 +30,7 @@ def check_tuning(spec: StudySpec) -> list[MethodProblem]:
 
 
 def _check_entry(root: Loc, entry: MethodEntry, tune: TuneConfig, spec: StudySpec) -> Iterator[MethodProblem]:
-    method, fixed = METHODS[entry.method], {**entry.params, **entry.grid}
+    method, fixed = find_method(entry.method), {**entry.params, **entry.grid}
     space = tune.dimensions(method, fixed)
     if not space:
         yield MethodProblem(

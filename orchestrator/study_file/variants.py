@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from adloc.datasets.transform import ImageConfig
 from adloc.errors import nearest
 from adloc.keys import content_key
-from adloc.methods import METHODS
+from adloc.methods import MethodError, find_method
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -141,13 +141,20 @@ def make_variant(
     Raises:
         ValidationError: the values do not fit together.
     """
-    method = METHODS[entry.method]
+    method = find_method(entry.method)
     values = (entry.tune.start if entry.tune else {}) | values
     params = method.params.model_validate({k: v for k, v in values.items() if k not in IMAGE_KEYS})
     changed = {IMAGE_KEYS[k]: v for k, v in values.items() if k in IMAGE_KEYS}
     image = ImageConfig.model_validate(image.model_dump() | changed)
     varied = {k: values[k] for k in entry.grid} | ({SETTING: setting} if entry.tune else {})
     return Variant(method, params, image, varied, untuned)
+
+
+def network_of(values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(backbone, weights) of a method's parameters; None for a method, or a setting, without a backbone."""
+    if values.get("backbone") is None:
+        return None
+    return str(values["backbone"]), str(values.get("weights", "default"))
 
 
 def combinations(entry: MethodEntry) -> Iterator[dict[str, Any]]:
@@ -158,15 +165,12 @@ def combinations(entry: MethodEntry) -> Iterator[dict[str, Any]]:
 
 def _check_entry(index: int, entry: MethodEntry, spec: StudySpec) -> Iterator[MethodProblem]:
     root = ("methods", index)
-    if entry.method not in METHODS:
-        yield MethodProblem(
-            (*root, "method"),
-            state=f"is {entry.method}",
-            rule=f"it must be a registered method: {', '.join(METHODS)}",
-            remedy="check the spelling, or see the README on how to add a method",
-        )
+    try:
+        method = find_method(entry.method)
+    except MethodError as error:
+        state = f"is {entry.method}" if error.found.startswith("method is ") else f": {error.found}"
+        yield MethodProblem((*root, "method"), state=state, rule=error.rule, remedy=error.remedy)
         return
-    method = METHODS[entry.method]
     values: list[tuple[tuple[str | int, ...], str, object]] = [
         ((*root, "params", key), key, value) for key, value in entry.params.items()
     ]
@@ -222,11 +226,20 @@ def _check_combinations(
     seen: set[str] = set()
     for values in combinations(entry):
         try:
-            make_variant(entry, values, spec.image)
+            variant = make_variant(entry, values, spec.image)
         except ValidationError as error:
             if str(error.errors()[0]["msg"]) not in seen:
                 seen.add(str(error.errors()[0]["msg"]))
                 yield MethodProblem(root, error, method.params)
+        else:
+            if variant.image.tiles is not None and method.reads == "images" and "tiles" not in seen:
+                seen.add("tiles")
+                yield MethodProblem(
+                    (*root, "method"),
+                    state=f"is {entry.method}, and image.tiles is {variant.image.tiles}",
+                    rule="tiles are for methods on backbone features: this one reads the whole image",
+                    remedy="use image.tiles: null with it, or leave it out of this study",
+                )
 
 
 def _check_calibration(spec: StudySpec) -> Iterator[MethodProblem]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adloc.keys import content_key
-from adloc.methods import METHODS
+from adloc.methods import find_method
 from adloc.metrics.registry import METRICS
 from adloc.study_file.tuning_checks import default_value
 from adloc.study_file.variants import TUNED, Variant, Winner, combinations, make_variant
@@ -189,13 +189,13 @@ def searches(spec: StudySpec, categories: Sequence[str]) -> list[Search]:
         for index, entry in enumerate(spec.methods):
             if entry.tune is None:
                 continue
-            method = METHODS[entry.method]
+            method = find_method(entry.method)
             for number, fixed in enumerate(combinations(entry)):
                 space = entry.tune.dimensions(method, fixed)
                 first = {k: entry.tune.start.get(k, default_value(method, k, spec)) for k in space}
                 for category in wanted:
                     varied = [f"{k}={_text(fixed[k])}" for k in entry.grid]
-                    parts = [entry.method, *varied, category or "", f"repeat{repeat}" if repeat else ""]
+                    parts = [method.name, *varied, category or "", f"repeat{repeat}" if repeat else ""]
                     name = re.sub(r"[^\w.=-]", "_", "-".join(p for p in parts if p))
                     names[name] = names.get(name, 0) + 1
                     found.append(

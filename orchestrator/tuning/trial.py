@@ -18,6 +18,7 @@ from adloc.record.recorder import costs, figures
 from adloc.stages import (
     EvaluationStage,
     FeatureStage,
+    ImageStage,
     SaturationStage,
     SegmentationStage,
     StepStage,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from adloc.calibration import Calibration
     from adloc.features import StoredFeatures
+    from adloc.images import PartImages
     from adloc.methods.detector import Result
     from adloc.parts import Part
     from adloc.stages import Stage
@@ -97,6 +99,11 @@ class TrialBench(Workbench):
         self._check(stage.part)
         return super().features(stage)
 
+    def images(self, stage: ImageStage) -> PartImages:
+        """See `Workbench.images`; refuses like `result`."""
+        self._check(stage.part)
+        return super().images(stage)
+
     def _check(self, part: Part) -> None:
         if id(part) in self._checked:
             return
@@ -143,10 +150,10 @@ def mean_figures(categories: Mapping[str, Mapping[str, float | None]]) -> dict[s
 def _parts(stage: Stage) -> tuple[Part, ...]:
     """The parts that a stage reads itself."""
     match stage:
-        case FeatureStage() | TruthStage():
+        case FeatureStage() | ImageStage() | TruthStage():
             return (stage.part,)
         case StepStage():
-            return (stage.features.part,)
+            return (stage.source.part,)
         case ThresholdStage():
             return stage.parts
         case EvaluationStage() | SegmentationStage() | SaturationStage():

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from adloc.datasets.errors import DatasetError
 from adloc.errors import StageFailedError, StageMismatchError, UserError
-from adloc.methods.errors import MethodError
+from adloc.methods import MethodError, find_method
 from adloc.metrics.registry import METRICS
 from adloc.tuning.trial import mean_figures, try_category
 from adloc.tuning.trial_records import TrialRecord
@@ -138,7 +138,7 @@ class Tuner:
             {
                 "study": self._search.study,
                 "search": self._search.name,
-                "method": self._search.entry.method,
+                "method": find_method(self._search.entry.method).name,
                 "revision": self._records.revision,
                 "number": number,
                 "repeat": self._search.repeat,

@@ -61,7 +61,7 @@ def suspicious(material: Material, explanations: Explanations) -> Section | None
                  words("a defect, by the study" if image.defect else ""))
             )  # fmt: skip
             z = image.robust_z or 0.0
-            if z >= OUTSTANDING or place == 0:
+            if image.picture and (z >= OUTSTANDING or place == 0):
                 of = f"number {place + 1} of {each.training.n_images} for {setting.label}"
                 said = f"{image.name}: {of}, robust z {z:.1f}"
                 pictures.append((z, Picture(strip_uri(folder / image.picture), said)))

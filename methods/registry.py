@@ -1,0 +1,201 @@
+"""Which methods there are: adloc's own, those of installed packages, and any that a study file names by its place.
+
+A package offers its methods by entry points of the group "adloc.methods"; a study file may name one without them, as
+package.module:METHOD. What a plug-in computes is kept under a key that holds the hash of its source, so that a changed
+plug-in is computed again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from adloc.methods.errors import MethodError
+from adloc.methods.method import Method
+from adloc.methods.padim_params import PADIM
+from adloc.methods.patchcore.params import PATCHCORE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from adloc.methods.detector import Detector
+
+OWN: Mapping[str, Method] = {method.name: method for method in (PATCHCORE, PADIM)}
+GROUP = "adloc.methods"
+_PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_STANDARD = "the object must be an adloc.methods.method.Method"
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A method as a study file may name it.
+
+    Attributes:
+        name: to write after `method:`.
+        origin: "adloc", or the package that brings it with its version.
+        method: None where it cannot be had.
+        problem: why not.
+    """
+
+    name: str
+    origin: str
+    method: Method | None
+    problem: str = ""
+
+
+def find_method(name: str) -> Method:
+    """The method of that name, of an installed package's entry point, or at "package.module:METHOD".
+
+    Raises:
+        MethodError: there is none, or what is there is no method.
+
+    Example:
+        >>> [step.name for step in find_method("patchcore").steps]
+        ['coreset', 'search', 'scores']
+    """
+    if name in OWN:
+        return OWN[name]
+    if _PLACE.fullmatch(name):
+        return _load_place(name)
+    entry = _entries().get(name)
+    if entry is not None:
+        return _named(name, _load_place(entry.value))
+    known = [*OWN, *_entries()]
+    near = difflib.get_close_matches(name, known, n=1)
+    raise MethodError(
+        f"method is {name!r}",
+        f"it must be one of {', '.join(known)}, or package.module:METHOD for one of your own",
+        f"use {near[0] if near else known[0]}",
+    )
+
+
+def is_method(name: str) -> bool:
+    """Whether `find_method` finds it."""
+    try:
+        find_method(name)
+    except MethodError:
+        return False
+    return True
+
+
+def offered() -> Iterator[Offered]:
+    """Every method that is there by name: adloc's own, then those of installed packages."""
+    for name, method in OWN.items():
+        yield Offered(name, "adloc", method)
+    for name, entry in _entries().items():
+        origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+        try:
+            yield Offered(name, origin, find_method(name))
+        except MethodError as error:
+            yield Offered(name, origin, None, f"{error.found}: {error.rule}")
+
+
+def load_detector(method: Method) -> Detector:
+    """An instance of the class that computes a method's steps; imports torch, which takes seconds.
+
+    Raises:
+        MethodError: a plug-in's class is not there.
+    """
+    module, _, name = method.detector.partition(":")
+    try:
+        detector: Detector = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError) as error:
+        if method.name in OWN:
+            raise
+        raise MethodError(
+            f"method {method.name}: its detector {method.detector} cannot be loaded ({error})",
+            "`detector` must name a class that can be imported and made without arguments",
+            "correct the Method's detector, or install what it imports",
+        ) from error
+    return detector
+
+
+@cache
+def _entries() -> dict[str, EntryPoint]:
+    """Entry points by name; one that has the name of a method of adloc's own is left out: those are contracts."""
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP)) if entry.name not in OWN}
+
+
+@cache
+def _load_place(place: str) -> Method:
+    """The method at "package.module:METHOD", with the hash of its source.
+
+    Raises:
+        MethodError: it cannot be imported, or is none.
+    """
+    module, _, attribute = place.partition(":")
+    remedy = "correct the path: the module must be importable here, and on every machine that computes"
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever a foreign module raises on import is its own fault, and said as such
+        raise MethodError(
+            f"method {place}: cannot be imported ({type(error).__name__}: {error})",
+            "package.module:METHOD must name an adloc.methods.method.Method",
+            remedy,
+        ) from error
+    if not isinstance(found, Method):
+        raise MethodError(f"method {place} is of type {type(found).__name__}", _STANDARD, remedy)
+    _check(place, found)
+    return replace(found, code=_hash_source(module, found.detector.partition(":")[0]))
+
+
+def _named(name: str, method: Method) -> Method:
+    """The method of an entry point, which must have its name: results are told apart by it."""
+    if method.name != name:
+        raise MethodError(
+            f"entry point {name} of {GROUP} is the method {method.name}",
+            "an entry point has the name of its method",
+            "give the two one name",
+        )
+    return method
+
+
+def _check(place: str, method: Method) -> None:
+    """Refuse a declaration that cannot be planned with.
+
+    Raises:
+        MethodError: saying what is wrong with it.
+    """
+    named = {name for step in method.steps for name in (*step.params, step.grows_with, step.builds_on) if name}
+    parts = [step.part for step in method.steps]
+    fields = set(method.params.model_fields) if issubclass(method.params, BaseModel) else set()
+    needed = {"backbone", "weights", "layers"} if method.reads == "features" else set()
+    problems = {
+        f"its name is {method.name!r}": _NAME.fullmatch(method.name) is None,
+        f"its name {method.name} is a method of adloc's own": method.name in OWN,
+        "its params are no Pydantic class": not issubclass(method.params, BaseModel),
+        "it has no fit step, or no score step after it": parts != sorted(parts) or len(set(parts)) < 2,  # noqa: PLR2004
+        f"its steps name unknown parameters: {', '.join(sorted(named - fields))}": bool(named - fields),
+        f"it reads features, and lacks the parameters {', '.join(sorted(needed - fields))}": bool(needed - fields),
+    }
+    found = [text for text, holds in problems.items() if holds]
+    if found:
+        raise MethodError(
+            f"method {place}: {'; '.join(found)}",
+            "a method declares a name of small letters, digits and _, its parameters, fit steps and then score steps",
+            "see the example under `Add a method` in the README",
+        )
+
+
+def _hash_source(*modules: str) -> str:
+    """SHA-256 over the files of these modules, hexadecimal; of a package, of all its modules."""
+    digest = hashlib.sha256()
+    for name in dict.fromkeys(modules):
+        spec = importlib.util.find_spec(name)
+        if spec is None or not spec.origin:
+            continue
+        origin = Path(spec.origin)
+        for path in sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
