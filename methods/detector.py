@@ -190,6 +190,26 @@ class LeaveOneOut(Protocol):
         ...
 
 
+@runtime_checkable
+class Rescoring(Protocol):
+    """A detector that can score again at other values of what makes scores of its distances.
+
+    Its method names these parameters in `Method.plain`.
+    """
+
+    def rescore(self, context: StepContext) -> Result:
+        """Score the same images by `context.params`; no feature is read.
+
+        Args:
+            context: of the last score step, with that step's result beside those before it, and parameters that
+                differ from the run's in some of `Method.plain`.
+
+        Returns:
+            As the last step: `image_scores` and `patch_maps`.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Patches:
     """P patches of the images of a part.

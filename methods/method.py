@@ -6,7 +6,7 @@ parameters named here and the same inputs share that step's result: it is comput
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class Method:
         maps: whether it says where a defect is; a method without patch maps gives scores of whole images alone.
         code: identity of the source behind a plug-in or of the library that does the work, a part of every key; empty
             for adloc's own steps, whose versions are raised by hand.
+        plain: the parameters that make scores of distances, each with the value at which it leaves them as they are.
+            A study compares the ranking of a run that has another value with that at this one, on its validation
+            part; see `adloc.methods.detector.Rescoring`.
     """
 
     name: str
@@ -73,3 +76,4 @@ class Method:
     reads: Literal["features", "images"] = "features"
     maps: bool = True
     code: str = ""
+    plain: Mapping[str, object] = field(default_factory=dict)

@@ -149,8 +149,23 @@ class Padim:
         for row, observations in enumerate(embeddings):  # (N, C, W)
             distances = leave_one_out_distances(observations.to(device).permute(2, 0, 1))
             patch_maps[:, row] = distances.T.cpu().numpy()
-        maps = self.anomaly_maps(patch_maps, features.image_size, params)
-        image_scores = _reduce(torch.from_numpy(maps).unsqueeze(1), params.image_score).numpy()
+        return self._scored(patch_maps, features.image_size, params)
+
+    def rescore(self, context: StepContext) -> Result:
+        """Blur and reduce the distances that are already found in another way.
+
+        Raises:
+            MethodError: the blur reaches over the image.
+        """
+        patch_maps = np.asarray(context.results["scores"].arrays["patch_maps"])
+        return self._scored(patch_maps, context.features.image_size, _as_padim(context.params))
+
+    def _scored(self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: PadimParams) -> Result:
+        """Image scores of distances (N, H, W), some images at a time."""
+        image_scores = np.empty(len(patch_maps), np.float32)
+        for start in range(0, len(patch_maps), BATCH):
+            maps = self.anomaly_maps(patch_maps[start : start + BATCH], size, params)
+            image_scores[start : start + BATCH] = _reduce(torch.from_numpy(maps).unsqueeze(1), params.image_score)
         return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
 
     def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:

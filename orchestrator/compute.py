@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from adloc.diagnosis import diagnose
 from adloc.environment import describe
 from adloc.features import FeatureExtraction, StoredFeatures
 from adloc.images import PartImages
@@ -23,6 +24,7 @@ from adloc.parts import TestPart, TrainPart, ValidationPart, require
 from adloc.plan import walk
 from adloc.saturation import find_saturated
 from adloc.stages import (
+    DiagnosisStage,
     EvaluationStage,
     FeatureStage,
     ImageStage,
@@ -48,7 +50,15 @@ if TYPE_CHECKING:
     from adloc.stages import Source, Stage
     from adloc.store import Store
 
-    _Computed = StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage | SaturationStage
+    _Computed = (
+        StepStage
+        | ThresholdStage
+        | TruthStage
+        | EvaluationStage
+        | SegmentationStage
+        | SaturationStage
+        | DiagnosisStage
+    )
 
 
 class Listener(Protocol):
@@ -262,6 +272,14 @@ class Workbench:
             case SaturationStage():
                 scores, truth = self.result(stage.scores), self.result(stage.truth)
                 return partial(find_saturated, stage, scores, truth, self.detector(stage.scores.method))
+            case DiagnosisStage():
+                truth, context = self.result(stage.evaluation.truth), self._rescoring(stage.evaluation.scores)
+                return partial(diagnose, stage, truth, context, self.detector(stage.evaluation.scores.method))
+
+    def _rescoring(self, scored: StepStage) -> StepContext:
+        """What the last score step has seen and found."""
+        results = {each.step.name: self.result(each) for each in (*scored.before, scored)}
+        return StepContext(scored.params, self.features(scored.features), results, scored.seed, self.device)
 
     def _step(
         self, stage: StepStage, before: Mapping[str, Result], extent: float | None, base: Result | None

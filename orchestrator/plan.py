@@ -16,6 +16,7 @@ from adloc.parts import Parts, TrainPart, pool
 from adloc.regimes import CLEAN, REGIMES
 from adloc.stage_maker import StageMaker
 from adloc.stages import (
+    DiagnosisStage,
     EvaluationStage,
     FeatureStage,
     ImageStage,
@@ -82,6 +83,7 @@ class Run:
         base: whether it is of what the main tables compare; the others show how figures move along an axis.
         segmentation: F1 at the validation part's pixel threshold; None without such a part, or where not asked for.
         saturation: sPRO; None where not asked for, or where no masks say which kind of defect they mark.
+        diagnosis: whether its scores rank the validation part worse than plain ones; None where they are plain.
     """
 
     study: str
@@ -102,6 +104,7 @@ class Run:
     base: bool = True
     segmentation: SegmentationStage | None = None
     saturation: SaturationStage | None = None
+    diagnosis: DiagnosisStage | None = None
 
     @property
     def train_part(self) -> Part:
@@ -127,7 +130,8 @@ class Run:
 
     def stages(self) -> Iterator[Stage]:
         """Every stage of the run, inputs first; one that two branches need comes twice."""
-        for last in (self.fit[-1], self.threshold, self.validation, self.test, self.segmentation, self.saturation):
+        evaluated = (self.validation, self.test, self.segmentation, self.saturation, self.diagnosis)
+        for last in (self.fit[-1], self.threshold, *evaluated):
             if last is not None:
                 yield from walk(last)
 
@@ -238,6 +242,8 @@ def inputs(stage: Stage) -> tuple[Stage, ...]:
             return (stage.scores, stage.truth)
         case SegmentationStage():
             return (stage.scores, stage.truth, stage.calibrated)
+        case DiagnosisStage():
+            return (stage.evaluation.scores, stage.evaluation.truth)
         case _:
             return ()
 
@@ -351,6 +357,7 @@ class _Builder:
             base,
             self._maker.segmentation(test, validation),
             self._maker.saturation(test),
+            self._maker.diagnosis(validation),
         )
 
     def _by_content(self, values: dict[str, Any], setting: str, repeat: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from adloc.metrics.registry import CHOICES
 from adloc.parts import TrainPart, require
 from adloc.stages import (
+    DiagnosisStage,
     EvaluationStage,
     FeatureStage,
     ImageStage,
@@ -42,6 +43,7 @@ class StageMaker:
         self._seed = spec.seed
         self._evaluation = spec.evaluation
         self._dtype = spec.features.dtype
+        self._margin = spec.comparison.margin
         self._weights = weights
         self._features = cache(FeatureStage)
         self._images = cache(ImageStage)
@@ -83,6 +85,10 @@ class StageMaker:
         if "pixel_spro" not in test.metrics or test.mode != "exact" or not test.truth.part.defect_kinds:
             return None
         return SaturationStage(test.scores, test.truth)
+
+    def diagnosis(self, validation: EvaluationStage | None) -> DiagnosisStage | None:
+        """The validation part's ranking against that of plain scores; None where they are plain, or cannot be told."""
+        return None if validation is None else DiagnosisStage.of(validation, self._margin)
 
     def settings(self) -> dict[str, object]:
         """What of the study file goes into every stage, as plain values."""

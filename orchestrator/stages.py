@@ -4,6 +4,7 @@
                                                       -> evaluation      <- truth (labels and masks)
                                                       -> segmentation    <- truth, evaluation of the validation part
                                                       -> saturation      <- truth, with masks that say their kind
+                                                      -> diagnosis       <- truth, evaluation of the validation part
 
 A stage is a value: what is to be computed, and a key made of that and of the keys of its inputs; at the leaves
 stand the content hashes of images and weights. Equal keys are one stage, computed once and kept by the store:
@@ -23,7 +24,7 @@ from adloc.study_file.evaluating import NATIVE
 from adloc.thresholds import GUARANTEED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pydantic import BaseModel
 
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
 # Raised when the code behind a kind of stage changes its results: artifacts of older versions are not used.
 FEATURES_VERSION, STEP_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 2, 2, 1, 1, 2
-SEGMENTATION_VERSION, SATURATION_VERSION, IMAGES_VERSION = 1, 1, 1
+SEGMENTATION_VERSION, SATURATION_VERSION, DIAGNOSIS_VERSION, IMAGES_VERSION = 1, 1, 1, 1
+RANKINGS = ("image_auroc", "pixel_auroc", "pixel_aupro")  # that a diagnosis compares
+FEWEST_OF_CLASS = 5  # images: from fewer no interval of a difference is trusted
 # Of images that a shift moves: since 2, what it brings in from outside of them is void.
 MOVED_TRUTH_VERSION = 2
 
@@ -302,8 +305,51 @@ class SaturationStage:
         return content_key(["saturation", SATURATION_VERSION, *inputs])
 
 
+@dataclass(frozen=True, eq=False)
+class DiagnosisStage:
+    """How the validation part is ranked at the run's own scoring and where each parameter of it is plain.
+
+    Attributes:
+        evaluation: of the validation part.
+        plain: parameters of the run that `Method.plain` names and that are not plain, with their plain values.
+        metrics: that are compared, by result column.
+        margin: a difference within it does not matter. Not in the key: what is measured does not depend on it.
+    """
+
+    evaluation: EvaluationStage
+    plain: Mapping[str, object]
+    metrics: tuple[str, ...]
+    margin: float
+    kind = "diagnosis"
+
+    @classmethod
+    def of(cls, validation: EvaluationStage, margin: float) -> DiagnosisStage | None:
+        """None where scores are plain, no ranking is asked for, or too few images could tell."""
+        values = validation.scores.params.model_dump(mode="json")
+        plain = {name: each for name, each in validation.scores.method.plain.items() if values[name] != each}
+        there = RANKINGS if validation.mode == "exact" else RANKINGS[:1]  # of pixels all maps are needed at once
+        metrics = tuple(name for name in there if name in validation.metrics)
+        n_anomalous = sum(sample.label for sample in validation.truth.part.samples)
+        fewest = min(n_anomalous, len(validation.truth.part) - n_anomalous)
+        return cls(validation, plain, metrics, margin) if plain and metrics and fewest >= FEWEST_OF_CLASS else None
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the comparison."""
+        return content_key(["diagnosis", DIAGNOSIS_VERSION, self.evaluation.key, dict(self.plain), self.metrics])
+
+
 Source = FeatureStage | ImageStage
-Stage = Source | StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage | SaturationStage
+Stage = (
+    Source
+    | StepStage
+    | ThresholdStage
+    | TruthStage
+    | EvaluationStage
+    | SegmentationStage
+    | SaturationStage
+    | DiagnosisStage
+)
 
 
 def _maps(scores: StepStage) -> dict[str, object]:

@@ -166,6 +166,10 @@ class PatchCore:
         arrays = context.results["search"].arrays
         return _weighed(arrays["distances"], arrays["support"], params)
 
+    def rescore(self, context: StepContext) -> Result:
+        """Weigh the distances that are already found in another way."""
+        return self.scores(context)
+
     def leave_one_out(self, context: StepContext) -> Result:
         """Score every training image by the bank without the entries that come from it, weighed as the run's scores.
 

@@ -154,6 +154,7 @@ PATCHCORE = Method(
         name="leave_one_out", part="score", params=("coreset_ratio", "neighbours", "reweight", "image_score")
     ),
     detector="adloc.methods.patchcore.detector:PatchCore",
+    plain={"reweight": "none", "image_score": "max", "smoothing_sigma": 0.0},
     default_space={
         "coreset_ratio": {"low": 0.01, "high": 0.25, "log": True},
         # From 2: with a single neighbour the two reweightings are refused.

@@ -15,6 +15,7 @@ from adloc.datasets.transform import resize_and_crop
 from adloc.environment import environment
 from adloc.methods.detector import PATCH_MAPS, FitFacts
 from adloc.metrics.classification import confusion
+from adloc.record.diagnosed import comparisons, warnings
 from adloc.record.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
 from adloc.record.located import find_contour
 from adloc.record.reasons import Content, reasons
@@ -54,7 +55,8 @@ def needed(run: Run) -> tuple[Stage, ...]:
     scored = run.test.scores
     truths = (run.test.truth, run.validation.truth if run.validation else None)
     found = (*run.fit, run.threshold, run.validation, run.test, *scored.before, scored, *truths)
-    return tuple(stage for stage in (*found, run.segmentation, run.saturation) if stage is not None)
+    last = (run.segmentation, run.saturation, run.diagnosis)
+    return tuple(stage for stage in (*found, *last) if stage is not None)
 
 
 def record_run(run: Run, bench: Workbench, records: Records, started: datetime) -> RunRecord:
@@ -107,6 +109,7 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
         facts=facts,
         reasons=reasons(run, metrics, Content.of("test part", truth), calibrated, has_maps=has_maps),
         masks=_mask_facts(run.test.truth.part, truth),
+        **_diagnosed(run, bench),
     )
 
 
@@ -168,6 +171,14 @@ def promises(run: Run, stage: ThresholdStage, bench: Workbench, threshold: float
         return {"expected_fpr": None, "upper_fpr": None}
     made = promise_of(normal.size, int((normal >= threshold).sum()), stage.config)
     return {"expected_fpr": made.expected, "upper_fpr": made.upper}
+
+
+def _diagnosed(run: Run, bench: Workbench) -> dict[str, object]:
+    """What the validation part says of the run's scoring against a plain one."""
+    if run.diagnosis is None:
+        return {}
+    found = comparisons(run.diagnosis, bench.result(run.diagnosis))
+    return {"diagnosis": found, "warnings": warnings(found, run.diagnosis.margin)}
 
 
 def _mask_facts(part: Part, truth: Result) -> MaskFacts:

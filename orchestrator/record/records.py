@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from adloc.record.diagnosed import PlainComparison  # noqa: TC001  pydantic reads it
 from adloc.regimes import CLEAN, SHIFT, evaluated_in
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class RunRecord(BaseModel):
         condition: where the run stands on the axes of its study; see `adloc.conditions`.
         reasons: why a metric is None, by result column.
         masks: of the test part; None in records of earlier versions.
+        diagnosis: the ranking of the validation part against that of plain scores; empty where scores are plain, where
+            too few images could tell, and in records of earlier versions.
+        warnings: sentences: which parameter makes that ranking clearly worse, by the study's margin of the time.
         error: of a failed run.
     """
 
@@ -106,6 +110,8 @@ class RunRecord(BaseModel):
     condition: dict[str, JsonValue] = {}
     reasons: dict[str, str] = {}
     masks: MaskFacts | None = None
+    diagnosis: tuple[PlainComparison, ...] = ()
+    warnings: tuple[str, ...] = ()
     error: str | None = None
 
     @property

@@ -16,6 +16,7 @@ from adloc.parts import TrainPart, ValidationPart
 from adloc.plan import deepen, find_bases, walk
 from adloc.record.recorder import costs, figures
 from adloc.stages import (
+    DiagnosisStage,
     EvaluationStage,
     FeatureStage,
     ImageStage,
@@ -158,3 +159,5 @@ def _parts(stage: Stage) -> tuple[Part, ...]:
             return stage.parts
         case EvaluationStage() | SegmentationStage() | SaturationStage():
             return (stage.truth.part,)
+        case DiagnosisStage():
+            return (stage.evaluation.truth.part,)

@@ -1,0 +1,175 @@
+"""Whether what a run makes of its distances ranks the validation part worse than the plain distances do.
+
+Each parameter that the method calls plain at another value (a reweighting, an image score, a blur) is looked at by
+itself: the run's own ranking against that with this one parameter plain, on the same images, with the interval of
+the difference. When that is worth a warning says `adloc.record.diagnosed`. No test image is seen.
+
+Notation: N images of the validation part, R resamples of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adloc.methods.detector import Rescoring, Result
+from adloc.metrics.ranking import auroc
+from adloc.metrics.regions import pixel_metrics
+from adloc.parts import ValidationPart, require
+from adloc.stages import FEWEST_OF_CLASS
+from adloc.study_file.evaluating import NATIVE
+from adloc.truth import truth_of
+from adloc.uncertainty.image_bootstrap import image_replicates
+from adloc.uncertainty.pixel_bootstrap import count_pixels, pixel_replicates
+from adloc.uncertainty.resampling import draw_weights, percentile_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+    from adloc.methods.detector import Detector, StepContext
+    from adloc.stages import DiagnosisStage
+    from adloc.truth import PixelTruth
+    from adloc.uncertainty.resampling import Interval, Weights
+
+_SEED = 42  # of the resamples: the same for every run on the same images
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """How well images, or their pixels, are ranked.
+
+    Attributes:
+        figures: by result column.
+        replicates: the same in every resample => (R,) each, centred on the figure.
+        n_images: that bear it: of the rarer class.
+    """
+
+    figures: Mapping[str, float]
+    replicates: Mapping[str, NDArray[np.float32]]
+    n_images: int
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """One scoring of the part; what is asked of it is worked out once.
+
+    Attributes:
+        image_scores: (N,) raw.
+        labels: (N,) True = anomalous.
+        weights: (R, N) resamples of the images.
+        maps: (N, height, width) raw; None where pixels are not compared.
+        truth: of the maps' size.
+    """
+
+    image_scores: NDArray[np.float32]
+    labels: NDArray[np.bool_]
+    weights: Weights
+    maps: NDArray[np.float32] | None = None
+    truth: PixelTruth | None = None
+
+    @cached_property
+    def images(self) -> Ranked:
+        """Of the images: image AUROC."""
+        replicates = image_replicates(self.image_scores, self.labels, None, self.weights)["image_auroc"]
+        fewest = int(min(self.labels.sum(), (~self.labels).sum()))
+        return Ranked(
+            {"image_auroc": auroc(self.image_scores, self.labels)}, {"image_auroc": replicates}, fewest
+        )  # fmt: skip
+
+    @cached_property
+    def pixels(self) -> Ranked | None:
+        """Of the pixels: AUROC and PRO; None where no defect pixel is known."""
+        if self.maps is None or self.truth is None:
+            return None
+        counts = count_pixels(self.maps, self.truth.masks, self.truth.void)
+        if counts is None:
+            return None
+        exact = pixel_metrics(self.maps, self.truth.masks, void=self.truth.void)
+        figures = {"pixel_auroc": exact.auroc, "pixel_aupro": exact.aupro}
+        whole = pixel_replicates(counts, np.ones((1, len(self.labels)), np.float32))
+        drawn = pixel_replicates(counts, self.weights)
+        centred = {name: drawn[name] + np.float32(figure - whole[name][0]) for name, figure in figures.items()}
+        return Ranked(figures, centred, int(min((counts.regions > 0).sum(), (~self.labels).sum())))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two rankings by one metric.
+
+    Attributes:
+        own: figure of the run's own scoring.
+        plain: figure of the plain one.
+        interval: 95 %, of plain minus own, by the paired bootstrap.
+    """
+
+    own: float
+    plain: float
+    interval: Interval
+
+
+def diagnose(stage: DiagnosisStage, truth: Result, context: StepContext, detector: Detector) -> Result:
+    """The run's own ranking against that with each parameter plain, as facts.
+
+    A fact is called by parameter, metric and side: "reweight.pixel_aupro.own", "... plain", and of the 95 % interval of
+    plain minus own "... low" and "... high". A metric that the parameter does not change, or that is not defined, has
+    none. Costs about an evaluation of the part for the run and one for each parameter; no backbone pass, no search.
+
+    Args:
+        stage: which parameters and metrics.
+        truth: of the part.
+        context: of the last score step, with that step's own result.
+        detector: of the method.
+    """
+    evaluation = stage.evaluation
+    require(evaluation.truth.part, ValidationPart)
+    if not isinstance(detector, Rescoring):
+        message = f"{evaluation.scores.method.name} names plain parameters and cannot score again"
+        raise TypeError(message)
+    labels, size = np.asarray(truth.arrays["labels"], dtype=bool), evaluation.truth.size
+    weights = draw_weights(labels, _SEED)
+    with_pixels = any(name.startswith("pixel_") for name in stage.metrics)
+
+    def scoring(result: Result, params: BaseModel) -> Scoring:
+        scores = np.asarray(result.arrays["image_scores"], dtype=np.float32)
+        if not with_pixels or size == NATIVE:
+            return Scoring(scores, labels, weights)
+        maps = detector.anomaly_maps(result.arrays["patch_maps"], size, params)
+        return Scoring(scores, labels, weights, maps, truth_of(truth.arrays, 0, len(labels)))
+
+    own = scoring(context.results[evaluation.scores.step.name], context.params)
+    facts: dict[str, float] = {}
+    for name, value in stage.plain.items():
+        params = context.params.model_copy(update={name: value})
+        plain = scoring(detector.rescore(replace(context, params=params)), params)
+        for metric, found in compare(own, plain).items():
+            if metric in stage.metrics:
+                sides = {"own": found.own, "plain": found.plain, "low": found.interval.low, "high": found.interval.high}
+                facts |= {f"{name}.{metric}.{side}": figure for side, figure in sides.items()}
+    return Result({}, facts)
+
+
+def compare(own: Scoring, plain: Scoring) -> dict[str, Difference]:
+    """By result column; without what is the same in both, is not defined, or rests on too few images."""
+    pairs: list[tuple[Ranked, Ranked]] = []
+    if not np.array_equal(own.image_scores, plain.image_scores):
+        pairs.append((own.images, plain.images))
+    if own.maps is not None and plain.maps is not None and not np.array_equal(own.maps, plain.maps):
+        mine, other = own.pixels, plain.pixels
+        pairs += [(mine, other)] if mine is not None and other is not None else []
+    return {
+        name: Difference(
+            one.figures[name],
+            other.figures[name],
+            percentile_interval(other.replicates[name] - one.replicates[name], one.n_images),
+        )
+        for one, other in pairs
+        if one.n_images >= FEWEST_OF_CLASS
+        for name in one.figures
+        if np.isfinite([*one.replicates[name], *other.replicates[name]]).all()
+    }
