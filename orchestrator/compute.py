@@ -51,13 +51,7 @@ if TYPE_CHECKING:
     from adloc.store import Store
 
     _Computed = (
-        StepStage
-        | ThresholdStage
-        | TruthStage
-        | EvaluationStage
-        | SegmentationStage
-        | SaturationStage
-        | DiagnosisStage
+        StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage | SaturationStage | DiagnosisStage
     )
 
 
@@ -247,7 +241,7 @@ class Workbench:
         self._listener.stage_done(stage, seconds, 0)
         return self._store.get(stage.kind, stage.key) or result  # memory-mapped: what was computed can be let go
 
-    def _work(self, stage: _Computed) -> Callable[[], Result]:
+    def _work(self, stage: _Computed) -> Callable[[], Result]:  # noqa: PLR0911  one a kind
         """Everything that a stage needs, done; and the stage itself, to be called and timed."""
         match stage:
             case StepStage():

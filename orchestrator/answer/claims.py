@@ -17,6 +17,7 @@ from adloc.answer.results import MACRO
 from adloc.answer.selection import chosen_interval, kind_of
 from adloc.answer.varied import pivots
 from adloc.answer.verdicts import USABLE, judge
+from adloc.answer.warned import find_warnings
 from adloc.regimes import SHIFT
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def find_claims(
     judged = find_verdicts(material) if verdicts is None else verdicts
     found = [
         *_chosen(material, comparisons, judged),
+        *find_warnings(material),
         *(_verdict(material, verdict) for verdict in judged[:MOST_VERDICTS]),
         *_ablations(material),
         *_crossed(material),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.answer.varied import as_words, varied
+from adloc.answer.warned import find_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -58,6 +59,9 @@ def find_limitations(material: Material) -> Iterator[Limitation]:
     yield Limitation("thresholds", _thresholds(material))
     yield Limitation("shift", _shift(material))
     yield Limitation("not varied", _fixed(material))
+    warned = [claim.text for claim in find_warnings(material)]
+    if warned:
+        yield Limitation("scores", " ".join(warned))
     yield Limitation(
         "costs", "Times and memory are of one machine, in one process whose peak memory counts earlier runs too."
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
+from adloc.record.diagnosed import marks
 from adloc.regimes import CLEAN
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ Row = dict[str, Cell]
 WHO = ("study", "category", "method", "regime", "scope", "threshold_scope", "repeat", "run_id", "status", "setting")
 SIZES = ("n_train", "n_val", "n_test")
 MACRO = "macro"
+WARNINGS = "warnings"  # a column of studies that have any
 WHOLE = ("model_mb", "fit_s")  # of which a macro row has that of all categories together
 
 
@@ -46,6 +48,7 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
     names = list(dict.fromkeys(name for record in records for name in record.params))
     axes = [name for name in AXES if name != "domain" and any(name in run.condition.values() for run in plan.runs)]
     rows = {record.run_id: _row(record, names, axes) for record in records}
+    _warn(rows, plan, records)
     groups: dict[str, list[str]] = {}
     for run in plan.runs:
         groups.setdefault(run.group, []).append(run.run_id)
@@ -64,6 +67,15 @@ def _row(record: RunRecord, param_names: Sequence[str], axes: Sequence[str]) -> 
     row |= {name: getattr(record, name) for name in SIZES}
     values = {"threshold": record.threshold, **record.metrics}
     return row | {name: values.get(name) for name in METRICS}
+
+
+def _warn(rows: Mapping[str, Row], plan: Plan, records: Sequence[RunRecord]) -> None:
+    """Say which parameter ranks which run's validation part clearly worse than plain scores, where one does."""
+    diagnosed = [record for record in records if record.diagnosis]
+    found = {r.run_id: marks(r.diagnosis, plan.spec.comparison.margin) for r in diagnosed}
+    if any(found.values()):
+        for run_id, row in rows.items():
+            row[WARNINGS] = found.get(run_id) or None
 
 
 def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
@@ -86,6 +98,9 @@ def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
         if name == "upper_fpr" and first["threshold_scope"] != "global":
             defined = False
         row[name] = over_categories(name, values, str(first["scope"])) if defined else None
+    if WARNINGS in row:
+        told = {r[WARNINGS]: [s["category"] for s in rows if s[WARNINGS] == r[WARNINGS]] for r in rows if r[WARNINGS]}
+        row[WARNINGS] = "; ".join(f"{text} ({', '.join(map(str, of))})" for text, of in told.items()) or None
     return row
 
 
@@ -148,6 +163,7 @@ def brief(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         apart.append("status")
     figures = ["threshold", "image_auroc", "image_f1", "pixel_auroc", "pixel_aupro", "fit_s", "score_ms_per_image",
                "model_mb"]  # fmt: skip
+    figures += [WARNINGS] if WARNINGS in rows[0] else []
     heads = [n.removeprefix("params.") for n in apart] + figures
     return heads, [[_cell(n, row[n]) for n in (*apart, *figures)] for row in rows]
 
@@ -177,6 +193,8 @@ def _varies(rows: Sequence[Row], name: str) -> bool:
 def _cell(name: str, value: Cell) -> str:
     if value is None or value == "":
         return "-"
+    if name == WARNINGS:  # which metrics, and of which category, the other forms say
+        return "; ".join(dict.fromkeys(text.partition(":")[0] for text in str(value).split("; ")))
     if not isinstance(value, float):
         return str(value)
     if name in AXES or name.startswith("params."):

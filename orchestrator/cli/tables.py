@@ -13,7 +13,7 @@ from rich.table import Table
 from adloc.answer.comparisons import HEADLINE
 from adloc.answer.material import gather
 from adloc.answer.promises import promise_lines
-from adloc.answer.results import MACRO, brief, current, varying
+from adloc.answer.results import MACRO, WARNINGS, brief, current, varying
 from adloc.datasets.split import counts
 from adloc.regimes import CLEAN
 from adloc.tuning.state import progress
@@ -52,6 +52,8 @@ def print_results(rows: Sequence[Row]) -> None:
             table.add_section()
         table.add_row(*line, style="bold" if row["category"] == MACRO else None)
     _console().print(table)
+    if WARNINGS in rows[0]:
+        click.echo("warnings: what ranks the validation part clearly worse than the plain distance does")
 
 
 def print_answer(answer: Answer) -> None:

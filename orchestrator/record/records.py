@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from adloc.record.diagnosed import PlainComparison  # noqa: TC001  pydantic reads it
+from adloc.record.diagnosed import PlainComparison
 from adloc.regimes import CLEAN, SHIFT, evaluated_in
 
 if TYPE_CHECKING:
