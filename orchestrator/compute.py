@@ -272,8 +272,10 @@ class Workbench:
 
     def _rescoring(self, scored: StepStage) -> StepContext:
         """What the last score step has seen and found."""
+        if not isinstance(scored.source, FeatureStage):
+            raise TypeError(scored.kind)
         results = {each.step.name: self.result(each) for each in (*scored.before, scored)}
-        return StepContext(scored.params, self.features(scored.features), results, scored.seed, self.device)
+        return StepContext(scored.params, self.features(scored.source), results, scored.seed, self.device)
 
     def _step(
         self, stage: StepStage, before: Mapping[str, Result], extent: float | None, base: Result | None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.methods.detector import Rescoring, Result
+from adloc.methods.detector import PATCH_MAPS, Rescoring, Result
 from adloc.metrics.ranking import auroc
 from adloc.metrics.regions import pixel_metrics
 from adloc.parts import ValidationPart, require
@@ -137,9 +137,9 @@ def diagnose(stage: DiagnosisStage, truth: Result, context: StepContext, detecto
 
     def scoring(result: Result, params: BaseModel) -> Scoring:
         scores = np.asarray(result.arrays["image_scores"], dtype=np.float32)
-        if not with_pixels or size == NATIVE:
+        if not with_pixels or size == NATIVE or PATCH_MAPS not in result.arrays:
             return Scoring(scores, labels, weights)
-        maps = detector.anomaly_maps(result.arrays["patch_maps"], size, params)
+        maps = detector.anomaly_maps(result.arrays[PATCH_MAPS], size, params)
         return Scoring(scores, labels, weights, maps, truth_of(truth.arrays, 0, len(labels)))
 
     own = scoring(context.results[evaluation.scores.step.name], context.params)
