@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from adloc.methods.detector import Detector
 
-OWN: Mapping[str, Method] = {method.name: method for method in (PATCHCORE, PADIM)}
+METHODS: Mapping[str, Method] = {method.name: method for method in (PATCHCORE, PADIM)}
 GROUP = "adloc.methods"
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -64,14 +64,14 @@ def find_method(name: str) -> Method:
         >>> [step.name for step in find_method("patchcore").steps]
         ['coreset', 'search', 'scores']
     """
-    if name in OWN:
-        return OWN[name]
+    if name in METHODS:
+        return METHODS[name]
     if _PLACE.fullmatch(name):
         return _load_place(name)
     entry = _entries().get(name)
     if entry is not None:
         return _named(name, _load_place(entry.value))
-    known = [*OWN, *_entries()]
+    known = [*METHODS, *_entries()]
     near = difflib.get_close_matches(name, known, n=1)
     raise MethodError(
         f"method is {name!r}",
@@ -91,7 +91,7 @@ def is_method(name: str) -> bool:
 
 def offered() -> Iterator[Offered]:
     """Every method that is there by name: adloc's own, then those of installed packages."""
-    for name, method in OWN.items():
+    for name, method in METHODS.items():
         yield Offered(name, "adloc", method)
     for name, entry in _entries().items():
         origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
@@ -111,7 +111,7 @@ def load_detector(method: Method) -> Detector:
     try:
         detector: Detector = getattr(importlib.import_module(module), name)()
     except (ImportError, AttributeError) as error:
-        if method.name in OWN:
+        if method.name in METHODS:
             raise
         raise MethodError(
             f"method {method.name}: its detector {method.detector} cannot be loaded ({error})",
@@ -124,7 +124,7 @@ def load_detector(method: Method) -> Detector:
 @cache
 def _entries() -> dict[str, EntryPoint]:
     """Entry points by name; one that has the name of a method of adloc's own is left out: those are contracts."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP)) if entry.name not in OWN}
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP)) if entry.name not in METHODS}
 
 
 @cache
@@ -173,7 +173,7 @@ def _check(place: str, method: Method) -> None:
     needed = {"backbone", "weights", "layers"} if method.reads == "features" else set()
     problems = {
         f"its name is {method.name!r}": _NAME.fullmatch(method.name) is None,
-        f"its name {method.name} is a method of adloc's own": method.name in OWN,
+        f"its name {method.name} is a method of adloc's own": method.name in METHODS,
         "its params are no Pydantic class": not issubclass(method.params, BaseModel),
         "it has no fit step, or no score step after it": parts != sorted(parts) or len(set(parts)) < 2,  # noqa: PLR2004
         f"its steps name unknown parameters: {', '.join(sorted(named - fields))}": bool(named - fields),
