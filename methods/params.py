@@ -1,4 +1,4 @@
-"""What the parameters of every method on backbone features have in common."""
+"""What the parameters of every method, and of those on backbone features, have in common."""
 
 from __future__ import annotations
 
@@ -14,14 +14,30 @@ if TYPE_CHECKING:
     from pydantic import ValidationInfo, ValidatorFunctionWrapHandler
 
 
-class BackboneParams(BaseModel):
-    """The network, and how a wrong value is answered.
+class StrictParams(BaseModel):
+    """How a wrong value is answered.
 
     A value that is refused gives one error whose message is the rule, and whose context holds `rule` and
     `remedy`. Every field states the two in its `json_schema_extra`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _state_the_rule(cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
+        """Refuse a value with the field's own rule instead of Pydantic's words."""
+        try:
+            return handler(value)
+        except ValidationError:
+            extra = cls.model_fields[str(info.field_name)].json_schema_extra
+            if not isinstance(extra, dict):  # a field without rule and remedy
+                raise
+            refuse(str(extra["rule"]), str(extra["remedy"]))
+
+
+class BackboneParams(StrictParams):
+    """The network whose features a method reads."""
 
     backbone: str = Field(
         default="resnet50",
@@ -39,18 +55,6 @@ class BackboneParams(BaseModel):
             "remedy": "use default",
         },
     )
-
-    @field_validator("*", mode="wrap")
-    @classmethod
-    def _state_the_rule(cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
-        """Refuse a value with the field's own rule instead of Pydantic's words."""
-        try:
-            return handler(value)
-        except ValidationError:
-            extra = cls.model_fields[str(info.field_name)].json_schema_extra
-            if not isinstance(extra, dict):  # a field without rule and remedy
-                raise
-            refuse(str(extra["rule"]), str(extra["remedy"]))
 
     @field_validator("backbone")
     @classmethod
