@@ -1,0 +1,1 @@
+"""DFM: how much of an image's features the directions in which normal images differ leave unexplained."""

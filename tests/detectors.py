@@ -1,0 +1,66 @@
+"""What tests of detectors share: features in memory, and a method's steps run one after another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from adloc.methods import load_detector
+from adloc.methods.detector import Result, StepContext
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydantic import BaseModel
+    from torch import Tensor
+
+    from adloc.methods.method import Method
+
+CPU = torch.device("cpu")
+Results = dict[str, Result]
+
+
+@dataclass(frozen=True)
+class HeldFeatures:
+    """Features in memory, handed out at most `largest` images at a time; notes how many were asked for."""
+
+    maps: dict[str, Tensor]
+    image_size: tuple[int, int] = (48, 80)
+    largest: int = 1000
+    batch_sizes: list[int] = field(default_factory=list)
+
+    @property
+    def n_images(self) -> int:
+        """How many images there are."""
+        return len(next(iter(self.maps.values())))
+
+    def batches(self, layers: Sequence[str], batch_size: int = 32) -> Iterator[dict[str, Tensor]]:
+        """Yield consecutive images."""
+        self.batch_sizes.append(batch_size)
+        step = min(batch_size, self.largest)
+        for start in range(0, self.n_images, step):
+            yield {layer: self.maps[layer][start : start + step] for layer in layers}
+
+    def pick(self, *images: int) -> HeldFeatures:
+        """Keep the named images, in this order."""
+        return replace(self, maps={layer: maps[list(images)] for layer, maps in self.maps.items()})
+
+
+def draw_features(n_images: int, seed: int) -> HeldFeatures:
+    """Four layers of positive noise, on maps of 12 x 20, 6 x 10, 3 x 5 and 2 x 3."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"layer1": (6, 12, 20), "layer2": (8, 6, 10), "layer3": (12, 3, 5), "layer4": (16, 2, 3)}
+    return HeldFeatures({layer: torch.rand(n_images, *shape, generator=generator) for layer, shape in shapes.items()})
+
+
+def take(method: Method, params: BaseModel, train: HeldFeatures, scored: HeldFeatures, seed: int = 0) -> Results:
+    """All steps of a method: fitted on one part, the other scored."""
+    detector = load_detector(method)
+    results: Results = {}
+    for step in method.steps:
+        features = train if step.part == "fit" else scored
+        context = StepContext(params, features, dict(results), seed, CPU)
+        results[step.name] = getattr(detector, step.name)(context)
+    return results

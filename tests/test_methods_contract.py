@@ -1,0 +1,122 @@
+"""What every detector on backbone features owes the study, held for each of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from adloc.methods import METHODS, load_detector
+from detectors import HeldFeatures, draw_features, take
+
+if TYPE_CHECKING:
+    from adloc.methods.method import Method
+
+# Parameters that suit the small maps of `draw_features`, where the defaults do not.
+SMALL: dict[str, dict[str, object]] = {
+    "dfm": {"layers": ["layer2"], "pooling": 2},
+}
+TRAIN, TEST = draw_features(20, seed=1), draw_features(5, seed=2)
+
+
+@pytest.fixture(params=list(SMALL))
+def method(request: pytest.FixtureRequest) -> Method:
+    """Each of the methods."""
+    return METHODS[request.param]
+
+
+def scores_of(
+    method: Method, train: HeldFeatures = TRAIN, scored: HeldFeatures = TEST
+) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    """What the last step gives."""
+    params = method.params.model_validate(SMALL[method.name])
+    return {name: np.asarray(each) for name, each in take(method, params, train, scored)["scores"].arrays.items()}
+
+
+def test_scores_are_one_number_an_image(method: Method) -> None:
+    """Image scores and maps are float32, finite, and one an image."""
+    found = scores_of(method)
+    assert found["image_scores"].shape == (5,)
+    assert found["patch_maps"].ndim == 3
+    assert len(found["patch_maps"]) == 5
+    for each in found.values():
+        assert each.dtype == np.float32
+        assert np.isfinite(each).all()
+
+
+def test_bits_do_not_depend_on_how_images_are_read(method: Method) -> None:
+    """One at a time, three or all at once: the same bits; an image alone has those that it has in a part."""
+    whole = scores_of(method)
+    for largest in (1, 3):
+        again = scores_of(method, replace(TRAIN, largest=largest), replace(TEST, largest=largest))
+        for name, each in whole.items():
+            np.testing.assert_array_equal(again[name], each)
+    alone = scores_of(method, scored=TEST.pick(3))
+    for name, each in whole.items():
+        np.testing.assert_array_equal(alone[name], each[3:4])
+
+
+def test_global_generators_are_left_alone(method: Method) -> None:
+    """Nothing is drawn from the global generators, and what they hold changes nothing."""
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.append(scores_of(method))
+        assert torch.equal(torch.get_rng_state(), before)
+    for name, each in found[0].items():
+        np.testing.assert_array_equal(found[1][name], each)
+
+
+def test_an_image_unlike_all_others_scores_highest(method: Method) -> None:
+    """Higher is more anomalous, for the image and, in its map, for the place."""
+    maps = {layer: each.clone() for layer, each in TEST.maps.items()}
+    for each in maps.values():
+        height, width = each.shape[-2:]
+        each[2, :, : height // 2, : width // 2] += 3.0
+    found = scores_of(method, scored=HeldFeatures(maps))
+    assert found["image_scores"].argmax() == 2
+    row, column = np.unravel_index(found["patch_maps"][2].argmax(), found["patch_maps"].shape[1:])
+    assert row < found["patch_maps"].shape[1] / 2
+    assert column < found["patch_maps"].shape[2] / 2
+
+
+def test_the_detector_has_every_step(method: Method) -> None:
+    """The registry's entry leads to a class that computes each declared step under its name."""
+    detector = load_detector(method)
+    steps = method.steps + (() if method.leave_one_out is None else (method.leave_one_out,))
+    assert all(callable(getattr(detector, step.name)) for step in steps)
+
+
+def test_every_parameter_acts_in_a_step_or_in_the_maps(method: Method) -> None:
+    """Each parameter beyond the backbone's is one that a key knows of, so no change goes unseen."""
+    named = {name for step in method.steps for name in (*step.params, step.grows_with) if name} | set(method.map_params)
+    assert named == set(method.params.model_fields) - {"backbone", "weights"}
+
+
+def test_every_parameter_says_what_it_is(method: Method) -> None:
+    """Each parameter has a description, a rule and a remedy for the study file's messages."""
+    for name, parameter in method.params.model_fields.items():
+        assert parameter.description, name
+        assert isinstance(parameter.json_schema_extra, dict), name
+        assert set(parameter.json_schema_extra) == {"rule", "remedy"}, name
+
+
+def test_the_default_space_holds_valid_values(method: Method) -> None:
+    """Every choice and both ends of every range are values that the method accepts."""
+    for name, dimension in method.default_space.items():
+        values = dimension.get("choices", [dimension.get("low"), dimension.get("high")])
+        assert isinstance(values, list)
+        for value in values:
+            method.params.model_validate({name: value})
+
+
+def test_declarations_import_no_torch() -> None:
+    """The planner reads every method's declaration without loading torch."""
+    code = "import sys, adloc.methods; sys.exit(bool({'torch', 'faiss', 'anomalib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
