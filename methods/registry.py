@@ -24,6 +24,7 @@ from adloc.methods.anomalib.params import ANOMALIB
 from adloc.methods.dfm.params import DFM
 from adloc.methods.errors import MethodError
 from adloc.methods.knn.params import KNN
+from adloc.methods.mahalanobis.params import MAHALANOBIS
 from adloc.methods.method import Method
 from adloc.methods.padim_params import PADIM
 from adloc.methods.patchcore.params import PATCHCORE
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from adloc.methods.detector import Detector
 
-METHODS: Mapping[str, Method] = {method.name: method for method in (PATCHCORE, PADIM, DFM, KNN, ANOMALIB)}
+METHODS: Mapping[str, Method] = {method.name: method for method in (PATCHCORE, PADIM, DFM, KNN, MAHALANOBIS, ANOMALIB)}
 GROUP = "adloc.methods"
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SMALL: dict[str, dict[str, object]] = {
     "dfm": {"layers": ["layer2"], "pooling": 2},
     "knn": {"layers": ["layer2", "layer3"]},
+    "mahalanobis": {"layers": ["layer2", "layer3"]},
 }
 TRAIN, TEST = draw_features(20, seed=1), draw_features(5, seed=2)
 
