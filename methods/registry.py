@@ -28,13 +28,16 @@ from adloc.methods.mahalanobis.params import MAHALANOBIS
 from adloc.methods.method import Method
 from adloc.methods.padim_params import PADIM
 from adloc.methods.patchcore.params import PATCHCORE
+from adloc.methods.spade.params import SPADE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from adloc.methods.detector import Detector
 
-METHODS: Mapping[str, Method] = {method.name: method for method in (PATCHCORE, PADIM, DFM, KNN, MAHALANOBIS, ANOMALIB)}
+METHODS: Mapping[str, Method] = {
+    method.name: method for method in (PATCHCORE, PADIM, DFM, KNN, MAHALANOBIS, SPADE, ANOMALIB)
+}
 GROUP = "adloc.methods"
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

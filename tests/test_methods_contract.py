@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, object]] = {
     "dfm": {"layers": ["layer2"], "pooling": 2},
     "knn": {"layers": ["layer2", "layer3"]},
     "mahalanobis": {"layers": ["layer2", "layer3"]},
+    "spade": {"layers": ["layer2", "layer3", "layer4"], "image_neighbours": 4},
 }
 TRAIN, TEST = draw_features(20, seed=1), draw_features(5, seed=2)
 

@@ -1,0 +1,1 @@
+"""SPADE: the nearest training images first, then each place beside all places of these."""
