@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from adloc.methods import METHODS, load_detector
+from adloc.methods import find_method, load_detector
 from detectors import HeldFeatures, draw_features, take
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ TRAIN, TEST = draw_features(20, seed=1), draw_features(5, seed=2)
 @pytest.fixture(params=list(SMALL))
 def method(request: pytest.FixtureRequest) -> Method:
     """Each of the methods."""
-    return METHODS[request.param]
+    return find_method(request.param)
 
 
 def scores_of(

@@ -6,36 +6,27 @@ K neighbours.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import Result
-from adloc.methods.embedding import embed, embed_projected, embed_some
 from adloc.methods.errors import MethodError
-from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix
+from adloc.methods.patchcore.bank import embed_parts, make_bank
+from adloc.methods.patchcore.coreset import count_picks
 from adloc.methods.patchcore.explaining import OthersBank, nearest_entries, origins
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.methods.patchcore.score import score_images, weigh_every_patch, weigh_max_patch
 from adloc.methods.patchcore.search import MemoryBank, Neighbours
-from adloc.methods.workers import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
     from pydantic import BaseModel
-    from torch import Tensor
 
     from adloc.methods.detector import Features, Nearest, Patches, StepContext
-
-# Images embedded at a time. Few, so that what is made on the way stays below the 32 MB from which on glibc asks the
-# system for fresh pages each time: 1.5 ms an image of ResNet-50's shapes on one core, instead of 5.7 ms for 16.
-_BATCH = 2
-_SEARCHED = 16  # images searched at a time: 77 MB for 28 x 28 patches of 1536 values
 
 
 class PatchCore:
@@ -46,17 +37,7 @@ class PatchCore:
     """
 
     def coreset(self, context: StepContext) -> Result:
-        """Pick the coreset at the largest ratio and gather its embeddings.
-
-        The features are read twice: once to project every patch, once to embed the picked ones, so that the
-        D values of all patches never exist, unless there is no projection.
-
-        Returns:
-            Arrays: `order` int64 (m,), indices into the n training patches (image by image, row by row) in
-            the order of picking; `radius` float32 (m,), the covering radius after each pick, in projected
-            units; `elapsed_s` float32 (m,), seconds from the start of picking; `bank` float32 (m, D).
-            The first entries are those of any smaller ratio. Facts: n_images, grid_height, grid_width,
-            n_patches, dimension (D), projected_dimension, embed_s and gather_s of the two passes.
+        """Pick the coreset at the largest ratio and gather its embeddings; for the result see `make_bank`.
 
         Raises:
             MethodError: there is no training image, or a feature is not finite.
@@ -68,38 +49,7 @@ class PatchCore:
                 "PatchCore is fitted on normal images, at least one",
                 "raise train_fraction, or add images to train/good",
             )
-        start = time.perf_counter()
-        dimension, matrix = _projection(context, params)
-
-        def project(features: dict[str, Tensor]) -> Tensor:
-            return embed(features, params) if matrix is None else embed_projected(features, params, matrix)
-
-        projected = list(spread(project, _batches(context, params)))
-        _, height, width, _ = projected[0].shape
-        points = torch.cat(projected).flatten(0, 2)
-        projected.clear()
-        embedded = time.perf_counter()
-        picked = pick_greedily(points, count_picks(params.coreset_ratio, len(points)))
-        gathering = time.perf_counter()
-        bank = _gather(context, params, picked.order, (height * width, dimension))
-        return Result(
-            arrays={
-                "order": picked.order,
-                "radius": picked.radius,
-                "elapsed_s": picked.elapsed_s,
-                "bank": bank,
-            },
-            facts={
-                "n_images": context.features.n_images,
-                "grid_height": height,
-                "grid_width": width,
-                "n_patches": len(points),
-                "dimension": dimension,
-                "projected_dimension": points.shape[1],
-                "embed_s": embedded - start,
-                "gather_s": time.perf_counter() - gathering,
-            },
-        )
+        return make_bank(context, params)
 
     def search(self, context: StepContext) -> Result:
         """Find the nearest bank entries of every patch, in the bank of this run's coreset ratio.
@@ -124,7 +74,7 @@ class PatchCore:
         segment = MemoryBank(prefix[n_known:], params.metric, context.device, first=n_known)
         squared, neighbours, furthest, nearest = [], [], [], []
         start = 0
-        for embeddings in _embeddings(context, params):
+        for embeddings in embed_parts(context, params):
             n_images, height, width, dimension = embeddings.shape
             patches = embeddings.reshape(-1, dimension)
             found = segment.find(patches, k)
@@ -184,7 +134,7 @@ class PatchCore:
         others = OthersBank(bank, origin, context.features.n_images, params)
         distances: list[NDArray[np.float32]] = []
         support: list[NDArray[np.float32]] = []
-        for embeddings in _embeddings(context, params):
+        for embeddings in embed_parts(context, params):
             _, height, width, dimension = embeddings.shape
             for image in embeddings:
                 found, around = others.find(len(distances), image.reshape(-1, dimension), context.device)
@@ -245,77 +195,6 @@ def _own(params: BaseModel) -> PatchCoreParams:
         message = f"PatchCore was given {type(params).__name__}"
         raise TypeError(message)
     return params
-
-
-def _batches(context: StepContext, params: PatchCoreParams) -> Iterator[dict[str, Tensor]]:
-    """Features of a few consecutive images at a time, on the device."""
-    for features in context.features.batches(params.layers, _BATCH):
-        yield {layer: each.to(context.device) for layer, each in features.items()}
-
-
-def _count(features: Mapping[str, Tensor]) -> int:
-    """How many images."""
-    return len(next(iter(features.values())))
-
-
-def _projection(context: StepContext, params: PatchCoreParams) -> tuple[int, Tensor | None]:
-    """D, and the matrix float32 (D, projection_dim) on the device, if there is to be one."""
-    first = next(iter(context.features.batches(params.layers, 1)))
-    dimension = sum(first[layer].shape[1] for layer in params.layers)
-    matrix = projection_matrix(dimension, params.projection_dim, context.seed)
-    return dimension, None if matrix is None else matrix.to(context.device)
-
-
-def _embeddings(context: StepContext, params: PatchCoreParams) -> Iterator[NDArray[np.float32]]:
-    """Embeddings of consecutive images, float32 (<= 16, H, W, D), in memory that the next ones are written to."""
-    held = np.empty(0, np.float32)
-    n_held = 0
-    for features in _batches(context, params):
-        embeddings = embed(features, params)
-        if not len(held):
-            held = np.empty((min(_SEARCHED, context.features.n_images), *embeddings.shape[1:]), np.float32)
-        if n_held + len(embeddings) > len(held):
-            yield held[:n_held]
-            n_held = 0
-        torch.from_numpy(held[n_held : n_held + len(embeddings)]).copy_(embeddings)
-        n_held += len(embeddings)
-    if n_held:
-        yield held[:n_held]
-
-
-def _gather(
-    context: StepContext, params: PatchCoreParams, order: NDArray[np.int64], shape: tuple[int, int]
-) -> NDArray[np.float32]:
-    """The embeddings of the picked patches, float32 (m, D), in the order of picking.
-
-    Args:
-        context: of the fit.
-        params: of the fit.
-        order: the picks.
-        shape: patches an image, and D.
-    """
-    n_patches, dimension = shape
-    by_index = np.argsort(order)
-    images, places = np.divmod(order[by_index], n_patches)
-
-    bank = np.empty((len(order), dimension), np.float32)
-
-    def embed_picks(batch: tuple[int, dict[str, Tensor]]) -> None:
-        first, features = batch
-        low, high = np.searchsorted(images, (first, first + _count(features)))
-        if low < high:
-            rows = torch.from_numpy((images[low:high] - first) * n_patches + places[low:high])
-            bank[by_index[low:high]] = embed_some(features, params, rows.to(context.device)).cpu().numpy()
-
-    def numbered() -> Iterator[tuple[int, dict[str, Tensor]]]:
-        first = 0
-        for features in _batches(context, params):
-            yield first, features
-            first += _count(features)
-
-    for _ in spread(embed_picks, numbered()):
-        pass  # each fills its own rows
-    return bank
 
 
 def _bank(results: Mapping[str, Result], params: PatchCoreParams) -> NDArray[np.float32]:

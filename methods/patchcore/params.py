@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pydantic import ValidationInfo
 
 
-class PatchCoreParams(BackboneParams):
-    """Parameters of PatchCore (Roth et al. 2022, arXiv 2106.08265)."""
+class MemoryBankParams(BackboneParams):
+    """How patches are described, which of them a memory bank keeps, and what is made of the distances to it."""
 
     layers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=("layer2", "layer3"),
@@ -63,30 +63,10 @@ class PatchCoreParams(BackboneParams):
             "remedy": "use 128",
         },
     )
-    neighbours: int = Field(
-        default=9,
-        ge=1,
-        le=1000,
-        description="Nearest bank entries k that are searched for every patch.",
-        json_schema_extra={
-            "rule": "it must be a whole number from 1 to 1000: the bank entries searched for every patch",
-            "remedy": "use 9",
-        },
-    )
     metric: Literal["euclidean", "cosine"] = Field(
         default="euclidean",
         description="Distance of two patches; cosine is 1 - cos, and the coreset is picked on unit vectors.",
         json_schema_extra={"rule": "it must be euclidean or cosine", "remedy": "use euclidean"},
-    )
-    reweight: Literal["every_patch", "max_patch", "none"] = Field(
-        default="every_patch",
-        validate_default=True,
-        description=(
-            "every_patch: each patch's distance d1 times 1 - exp(-d1) / sum exp(-d_i) over its k neighbours. "
-            "max_patch: the image score times the weight of Roth et al., equation 7; maps are not weighted. "
-            "none: distances as they are."
-        ),
-        json_schema_extra={"rule": "it must be every_patch, max_patch or none", "remedy": "use none"},
     )
     image_score: Literal["max"] | Annotated[float, Field(gt=0, le=100)] = Field(
         default="max",
@@ -116,6 +96,31 @@ class PatchCoreParams(BackboneParams):
                 f"use {max(patch_size - 1, 1)} or {patch_size + 1}",
             )
         return patch_size
+
+
+class PatchCoreParams(MemoryBankParams):
+    """Parameters of PatchCore (Roth et al. 2022, arXiv 2106.08265)."""
+
+    neighbours: int = Field(
+        default=9,
+        ge=1,
+        le=1000,
+        description="Nearest bank entries k that are searched for every patch.",
+        json_schema_extra={
+            "rule": "it must be a whole number from 1 to 1000: the bank entries searched for every patch",
+            "remedy": "use 9",
+        },
+    )
+    reweight: Literal["every_patch", "max_patch", "none"] = Field(
+        default="every_patch",
+        validate_default=True,
+        description=(
+            "every_patch: each patch's distance d1 times 1 - exp(-d1) / sum exp(-d_i) over its k neighbours. "
+            "max_patch: the image score times the weight of Roth et al., equation 7; maps are not weighted. "
+            "none: distances as they are."
+        ),
+        json_schema_extra={"rule": "it must be every_patch, max_patch or none", "remedy": "use none"},
+    )
 
     @field_validator("reweight")
     @classmethod
