@@ -28,6 +28,7 @@ from adloc.methods.mahalanobis.params import MAHALANOBIS
 from adloc.methods.method import Method
 from adloc.methods.padim_params import PADIM
 from adloc.methods.patchcore.params import PATCHCORE
+from adloc.methods.softpatch.params import SOFTPATCH
 from adloc.methods.spade.params import SPADE
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from adloc.methods.detector import Detector
 
 METHODS: Mapping[str, Method] = {
-    method.name: method for method in (PATCHCORE, PADIM, DFM, KNN, MAHALANOBIS, SPADE, ANOMALIB)
+METHODS: Mapping[str, Method] = {method.name: method for method in (PATCHCORE, PADIM, DFM, KNN, MAHALANOBIS, SPADE, SOFTPATCH, ANOMALIB)}
 }
 GROUP = "adloc.methods"
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")

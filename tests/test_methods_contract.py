@@ -23,6 +23,8 @@ SMALL: dict[str, dict[str, object]] = {
     "knn": {"layers": ["layer2", "layer3"]},
     "mahalanobis": {"layers": ["layer2", "layer3"]},
     "spade": {"layers": ["layer2", "layer3", "layer4"], "image_neighbours": 4},
+    "softpatch": {"coreset_ratio": 0.2},
+    "patchcore": {"coreset_ratio": 0.2},
 }
 TRAIN, TEST = draw_features(20, seed=1), draw_features(5, seed=2)
 

@@ -1,0 +1,1 @@
+"""SoftPatch: PatchCore for training images of which some may show a defect."""
