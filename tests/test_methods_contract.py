@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from adloc.methods import find_method, load_detector
+from adloc.methods.detector import Rescoring
 from detectors import HeldFeatures, draw_features, take
 
 if TYPE_CHECKING:
@@ -114,6 +115,12 @@ def test_every_parameter_says_what_it_is(method: Method) -> None:
         assert parameter.description, name
         assert isinstance(parameter.json_schema_extra, dict), name
         assert set(parameter.json_schema_extra) == {"rule", "remedy"}, name
+
+
+def test_what_makes_scores_of_distances_can_be_left_out(method: Method) -> None:
+    """A method that names plain values of its parameters accepts them, and can score again at them."""
+    method.params.model_validate(dict(method.plain))
+    assert isinstance(load_detector(method), Rescoring) == bool(method.plain)
 
 
 def test_the_default_space_holds_valid_values(method: Method) -> None:

@@ -83,6 +83,8 @@ def test_scores_are_weighed_distances() -> None:
     found = results["scores"].arrays
     np.testing.assert_allclose(found["patch_maps"].ravel(), expected, rtol=1e-4)
     np.testing.assert_array_equal(found["image_scores"], found["patch_maps"].max(axis=(1, 2)))
+    hard = StepContext(PLAIN.model_copy(update={"soft_weights": False}), TEST, results, 0, CPU)
+    np.testing.assert_allclose(SoftPatch().rescore(hard).arrays["patch_maps"].ravel(), distances.min(axis=1), rtol=1e-4)
 
 
 def test_with_nothing_left_out_the_bank_is_patchcores() -> None:

@@ -85,16 +85,21 @@ class SoftPatch:
         return self._patchcore.search(replace(context, params=_as_patchcore(context.params)))
 
     def scores(self, context: StepContext) -> Result:
-        """Weigh the distance of each patch by the weight of its nearest entry.
+        """Weigh the distance of each patch by the weight of its nearest entry, where soft weights are asked for.
 
         Returns:
             Arrays: `image_scores` float32 (N,), `patch_maps` float32 (N, H, W).
         """
-        arrays = context.results["search"].arrays
-        weights = np.asarray(context.results["coreset"].arrays["weights"])
-        patch_maps = np.asarray(arrays["distances"])[..., 0] * weights[np.asarray(arrays["neighbours"])[..., 0]]
-        image_scores = score_images(patch_maps, _own(context.params).image_score)
-        return Result({"image_scores": image_scores, "patch_maps": patch_maps})
+        params, arrays = _own(context.params), context.results["search"].arrays
+        patch_maps = np.array(arrays["distances"][..., 0])
+        if params.soft_weights:
+            weights = np.asarray(context.results["coreset"].arrays["weights"])
+            patch_maps *= weights[np.asarray(arrays["neighbours"])[..., 0]]
+        return Result({"image_scores": score_images(patch_maps, params.image_score), "patch_maps": patch_maps})
+
+    def rescore(self, context: StepContext) -> Result:
+        """Weigh the distances that are already found in another way."""
+        return self.scores(context)
 
     def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:  # noqa: ARG002
         """The bank entry that is nearest to each patch, and the training patch that it is the embedding of."""

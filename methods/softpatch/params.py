@@ -44,6 +44,11 @@ class SoftPatchParams(MemoryBankParams):
             "remedy": "use 0.15, or 0 to leave none out",
         },
     )
+    soft_weights: bool = Field(
+        default=True,
+        description="Whether a patch's distance is multiplied by the weight of its nearest entry.",
+        json_schema_extra={"rule": "it must be true or false", "remedy": "use true"},
+    )
 
 
 SOFTPATCH = Method(
@@ -65,7 +70,7 @@ SOFTPATCH = Method(
         ),
         Step(name="coreset", part="fit", params=("removed",), grows_with="coreset_ratio"),
         Step(name="search", part="score", params=("coreset_ratio",), builds_on="coreset_ratio"),
-        Step(name="scores", part="score", params=("image_score",)),
+        Step(name="scores", part="score", params=("soft_weights", "image_score")),
     ),
     map_params=("smoothing_sigma",),
     least_images=2,  # of a patch beside others at its place
@@ -73,7 +78,9 @@ SOFTPATCH = Method(
     default_space={
         "removed": {"choices": [0.0, 0.05, 0.1, 0.15, 0.25]},
         "discriminator": {"choices": ["lof", "nearest", "gaussian"]},
+        "soft_weights": {"choices": [True, False]},
         "coreset_ratio": {"low": 0.01, "high": 0.25, "log": True},
         "layers": {"choices": [["layer2", "layer3"], ["layer2"], ["layer1", "layer2", "layer3"]]},
     },
+    plain={"soft_weights": False, "image_score": "max", "smoothing_sigma": 0.0},
 )

@@ -118,6 +118,7 @@ class Spade:
             )
             if base is not None:
                 found = _lists(base, index).merged(found, k)
+            context.progress(index + 1, context.features.n_images)
             squared.append(found.squared.reshape(height, width, -1))
             places.append(found.indices.reshape(height, width, -1))
         return Result({"squared": np.stack(squared), "places": np.stack(places)}, {"n_images": n_images})
@@ -137,6 +138,10 @@ class Spade:
                 "patch_maps": average_nearest(to_places, params.patch_neighbours),
             }
         )
+
+    def rescore(self, context: StepContext) -> Result:
+        """Average the distances that are already found; the blur is that of the maps alone."""
+        return self.scores(context)
 
     def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:  # noqa: ARG002
         """The place of a training image that is nearest to each place: the search's own first neighbour."""

@@ -91,4 +91,5 @@ SPADE = Method(
         # Not layer1, whose grid is 16 times as long to search as that of layer2.
         "layers": {"choices": [["layer2", "layer3", "layer4"], ["layer2", "layer4"], ["layer2", "layer3"]]},
     },
+    plain={"smoothing_sigma": 0.0},
 )
