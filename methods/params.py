@@ -1,4 +1,4 @@
-"""What the parameters of every method, and of those on backbone features, have in common."""
+"""What the parameters of every method have in common, and those of every method on backbone features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationInfo, ValidatorFunctionWrapHandler
 
 
-class StrictParams(BaseModel):
+class MethodParams(BaseModel):
     """How a wrong value is answered.
 
     A value that is refused gives one error whose message is the rule, and whose context holds `rule` and
@@ -36,7 +36,7 @@ class StrictParams(BaseModel):
             refuse(str(extra["rule"]), str(extra["remedy"]))
 
 
-class BackboneParams(StrictParams):
+class BackboneParams(MethodParams):
     """The network whose features a method reads."""
 
     backbone: str = Field(

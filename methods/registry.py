@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from adloc.methods.anomalib.params import ANOMALIB
 from adloc.methods.dfm.params import DFM
 from adloc.methods.errors import MethodError
+from adloc.methods.floor.params import FLOOR
 from adloc.methods.knn.params import KNN
 from adloc.methods.mahalanobis.params import MAHALANOBIS
 from adloc.methods.method import Method
@@ -36,9 +37,18 @@ if TYPE_CHECKING:
 
     from adloc.methods.detector import Detector
 
-METHODS: Mapping[str, Method] = {
-METHODS: Mapping[str, Method] = {method.name: method for method in (PATCHCORE, PADIM, DFM, KNN, MAHALANOBIS, SPADE, SOFTPATCH, ANOMALIB)}
-}
+_OWN = (
+    PATCHCORE,
+    PADIM,
+    SOFTPATCH,
+    SPADE,
+    DFM,
+    KNN,
+    MAHALANOBIS,
+    FLOOR,
+    ANOMALIB,
+)
+METHODS: Mapping[str, Method] = {method.name: method for method in _OWN}
 GROUP = "adloc.methods"
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

@@ -1,4 +1,4 @@
-"""What tests of detectors share: features in memory, and a method's steps run one after another."""
+"""What tests of detectors share: features or images in memory, and a method's steps run one after another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from adloc.methods import load_detector
-from adloc.methods.detector import Result, StepContext
+from adloc.methods.detector import ImageContext, Result, StepContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,6 +48,43 @@ class HeldFeatures:
         return replace(self, maps={layer: maps[list(images)] for layer, maps in self.maps.items()})
 
 
+@dataclass(frozen=True)
+class HeldImages:
+    """Images in memory, float32 (N, 3, height, width), handed out at most `largest` at a time."""
+
+    pixels: Tensor
+    largest: int = 1000
+
+    @property
+    def n_images(self) -> int:
+        """How many images there are."""
+        return len(self.pixels)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.pixels.shape[-2:]
+        return int(height), int(width)
+
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """Give the named images."""
+        return self.pixels[list(indices)]
+
+    def batches(self, batch_size: int = 32) -> Iterator[Tensor]:
+        """Yield consecutive images."""
+        yield from self.pixels.split(min(batch_size, self.largest))
+
+    def pick(self, *images: int) -> HeldImages:
+        """Keep the named images, in this order."""
+        return replace(self, pixels=self.pixels[list(images)])
+
+
+def draw_images(n_images: int, seed: int) -> HeldImages:
+    """Noise of 12 x 20 pixels in 256 levels, as of 8 bits."""
+    generator = torch.Generator().manual_seed(seed)
+    return HeldImages(torch.randint(256, (n_images, 3, 12, 20), generator=generator).float() / 255)
+
+
 def draw_features(n_images: int, seed: int) -> HeldFeatures:
     """Four layers of positive noise, on maps of 12 x 20, 6 x 10, 3 x 5 and 2 x 3."""
     generator = torch.Generator().manual_seed(seed)
@@ -55,12 +92,22 @@ def draw_features(n_images: int, seed: int) -> HeldFeatures:
     return HeldFeatures({layer: torch.rand(n_images, *shape, generator=generator) for layer, shape in shapes.items()})
 
 
-def take(method: Method, params: BaseModel, train: HeldFeatures, scored: HeldFeatures, seed: int = 0) -> Results:
+def take(
+    method: Method,
+    params: BaseModel,
+    train: HeldFeatures | HeldImages,
+    scored: HeldFeatures | HeldImages,
+    seed: int = 0,
+) -> Results:
     """All steps of a method: fitted on one part, the other scored."""
     detector = load_detector(method)
     results: Results = {}
     for step in method.steps:
-        features = train if step.part == "fit" else scored
-        context = StepContext(params, features, dict(results), seed, CPU)
+        part = train if step.part == "fit" else scored
+        context = (
+            ImageContext(params, part, dict(results), seed, CPU)
+            if isinstance(part, HeldImages)
+            else StepContext(params, part, dict(results), seed, CPU)
+        )
         results[step.name] = getattr(detector, step.name)(context)
     return results

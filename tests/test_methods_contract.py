@@ -1,10 +1,10 @@
-"""What every detector on backbone features owes the study, held for each of them."""
+"""What every detector owes the study, held for each of those that are quick to make."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 
 from adloc.methods import find_method, load_detector
 from adloc.methods.detector import Rescoring
-from detectors import HeldFeatures, draw_features, take
+from detectors import HeldFeatures, HeldImages, draw_features, draw_images, take
 
 if TYPE_CHECKING:
     from adloc.methods.method import Method
@@ -26,8 +26,9 @@ SMALL: dict[str, dict[str, object]] = {
     "spade": {"layers": ["layer2", "layer3", "layer4"], "image_neighbours": 4},
     "softpatch": {"coreset_ratio": 0.2},
     "patchcore": {"coreset_ratio": 0.2},
+    "floor": {},
 }
-TRAIN, TEST = draw_features(20, seed=1), draw_features(5, seed=2)
+Scores = dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
 
 
 @pytest.fixture(params=list(SMALL))
@@ -36,17 +37,34 @@ def method(request: pytest.FixtureRequest) -> Method:
     return find_method(request.param)
 
 
-def scores_of(
-    method: Method, train: HeldFeatures = TRAIN, scored: HeldFeatures = TEST
-) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+@dataclass(frozen=True)
+class Parts:
+    """A train part of 20 images and a scored one of 5: features, or images."""
+
+    train: HeldFeatures | HeldImages
+    scored: HeldFeatures | HeldImages
+
+    @classmethod
+    def of(cls, method: Method) -> Parts:
+        """Draw what the method reads."""
+        draw = draw_images if method.reads == "images" else draw_features
+        return cls(draw(20, seed=1), draw(5, seed=2))
+
+    def at_most(self, largest: int) -> Parts:
+        """The same, handed out so many at a time."""
+        return Parts(replace(self.train, largest=largest), replace(self.scored, largest=largest))
+
+
+def scores_of(method: Method, parts: Parts) -> Scores:
     """What the last step gives."""
     params = method.params.model_validate(SMALL[method.name])
-    return {name: np.asarray(each) for name, each in take(method, params, train, scored)["scores"].arrays.items()}
+    found = take(method, params, parts.train, parts.scored)["scores"].arrays
+    return {name: np.asarray(each) for name, each in found.items()}
 
 
 def test_scores_are_one_number_an_image(method: Method) -> None:
     """Image scores and maps are float32, finite, and one an image; a method without maps gives none."""
-    found = scores_of(method)
+    found = scores_of(method, Parts.of(method))
     assert found["image_scores"].shape == (5,)
     assert ("patch_maps" in found) == method.maps
     if method.maps:
@@ -59,12 +77,13 @@ def test_scores_are_one_number_an_image(method: Method) -> None:
 
 def test_bits_do_not_depend_on_how_images_are_read(method: Method) -> None:
     """One at a time, three or all at once: the same bits; an image alone has those that it has in a part."""
-    whole = scores_of(method)
+    parts = Parts.of(method)
+    whole = scores_of(method, parts)
     for largest in (1, 3):
-        again = scores_of(method, replace(TRAIN, largest=largest), replace(TEST, largest=largest))
+        again = scores_of(method, parts.at_most(largest))
         for name, each in whole.items():
             np.testing.assert_array_equal(again[name], each)
-    alone = scores_of(method, scored=TEST.pick(3))
+    alone = scores_of(method, Parts(parts.train, parts.scored.pick(3)))
     for name, each in whole.items():
         np.testing.assert_array_equal(alone[name], each[3:4])
 
@@ -75,7 +94,7 @@ def test_global_generators_are_left_alone(method: Method) -> None:
     for seed in (1, 2):
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        found.append(scores_of(method))
+        found.append(scores_of(method, Parts.of(method)))
         assert torch.equal(torch.get_rng_state(), before)
     for name, each in found[0].items():
         np.testing.assert_array_equal(found[1][name], each)
@@ -83,11 +102,12 @@ def test_global_generators_are_left_alone(method: Method) -> None:
 
 def test_an_image_unlike_all_others_scores_highest(method: Method) -> None:
     """Higher is more anomalous, for the image and, in its map, for the place."""
-    maps = {layer: each.clone() for layer, each in TEST.maps.items()}
-    for each in maps.values():
+    parts = Parts.of(method)
+    scored = parts.scored
+    for each in [scored.pixels] if isinstance(scored, HeldImages) else scored.maps.values():
         height, width = each.shape[-2:]
         each[2, :, : height // 2, : width // 2] += 3.0
-    found = scores_of(method, scored=HeldFeatures(maps))
+    found = scores_of(method, parts)
     assert found["image_scores"].argmax() == 2
     if not method.maps:
         return

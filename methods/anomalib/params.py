@@ -11,10 +11,10 @@ from adloc.methods.anomalib.catalogue import MODELS
 from adloc.methods.backbone import check_weights, find_backbone
 from adloc.methods.errors import MethodError
 from adloc.methods.method import Method, Step
-from adloc.methods.params import StrictParams, refuse
+from adloc.methods.params import MethodParams, refuse
 
 
-class AnomalibParams(StrictParams):
+class AnomalibParams(MethodParams):
     """Parameters of a model of anomalib: which one, what it sees through, how it is trained."""
 
     model: str = Field(
