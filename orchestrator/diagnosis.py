@@ -4,13 +4,13 @@ Each parameter that the method calls plain at another value (a reweighting, an i
 itself: the run's own ranking against that with this one parameter plain, on the same images, with the interval of
 the difference. When that is worth a warning says `adloc.record.diagnosed`. No test image is seen.
 
-Notation: N images of the validation part, R resamples of them.
+Notation: N images of the validation part.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +23,8 @@ from adloc.stages import FEWEST_OF_CLASS
 from adloc.study_file.evaluating import NATIVE
 from adloc.truth import truth_of
 from adloc.uncertainty.image_bootstrap import image_replicates
+from adloc.uncertainty.jackknife import influences, paired_test, without_each
 from adloc.uncertainty.pixel_bootstrap import count_pixels, pixel_replicates
-from adloc.uncertainty.resampling import draw_weights, percentile_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from adloc.methods.detector import Detector, StepContext
     from adloc.stages import DiagnosisStage
     from adloc.truth import PixelTruth
-    from adloc.uncertainty.resampling import Interval, Weights
+    from adloc.uncertainty.resampling import Interval
 
-_SEED = 42  # of the resamples: the same for every run on the same images
+LEVEL = 0.99  # of the intervals: a study has many runs, and each is looked at by itself
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,12 +46,12 @@ class Ranked:
 
     Attributes:
         figures: by result column.
-        replicates: the same in every resample => (R,) each, centred on the figure.
-        n_images: that bear it: of the rarer class.
+        left_out: the same without each image, and of all in the last place => (N + 1,) each.
+        n_images: of the class that fewer of bear it.
     """
 
     figures: Mapping[str, float]
-    replicates: Mapping[str, NDArray[np.float32]]
+    left_out: Mapping[str, NDArray[np.float32]]
     n_images: int
 
 
@@ -62,25 +62,21 @@ class Scoring:
     Attributes:
         image_scores: (N,) raw.
         labels: (N,) True = anomalous.
-        weights: (R, N) resamples of the images.
         maps: (N, height, width) raw; None where pixels are not compared.
         truth: of the maps' size.
     """
 
     image_scores: NDArray[np.float32]
     labels: NDArray[np.bool_]
-    weights: Weights
     maps: NDArray[np.float32] | None = None
     truth: PixelTruth | None = None
 
     @cached_property
     def images(self) -> Ranked:
-        """Of the images: image AUROC."""
-        replicates = image_replicates(self.image_scores, self.labels, None, self.weights)["image_auroc"]
+        """Of the images: their AUROC."""
+        left_out = without_each(self.labels, partial(image_replicates, self.image_scores, self.labels, None))
         fewest = int(min(self.labels.sum(), (~self.labels).sum()))
-        return Ranked(
-            {"image_auroc": auroc(self.image_scores, self.labels)}, {"image_auroc": replicates}, fewest
-        )  # fmt: skip
+        return Ranked({"image_auroc": auroc(self.image_scores, self.labels)}, left_out, fewest)
 
     @cached_property
     def pixels(self) -> Ranked | None:
@@ -91,11 +87,9 @@ class Scoring:
         if counts is None:
             return None
         exact = pixel_metrics(self.maps, self.truth.masks, void=self.truth.void)
-        figures = {"pixel_auroc": exact.auroc, "pixel_aupro": exact.aupro}
-        whole = pixel_replicates(counts, np.ones((1, len(self.labels)), np.float32))
-        drawn = pixel_replicates(counts, self.weights)
-        centred = {name: drawn[name] + np.float32(figure - whole[name][0]) for name, figure in figures.items()}
-        return Ranked(figures, centred, int(min((counts.regions > 0).sum(), (~self.labels).sum())))
+        left_out = without_each(self.labels, partial(pixel_replicates, counts))
+        fewest = int(min((counts.regions > 0).sum(), (~self.labels).sum()))
+        return Ranked({"pixel_auroc": exact.auroc, "pixel_aupro": exact.aupro}, left_out, fewest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +99,7 @@ class Difference:
     Attributes:
         own: figure of the run's own scoring.
         plain: figure of the plain one.
-        interval: 95 %, of plain minus own, by the paired bootstrap.
+        interval: 99 %, of plain minus own, by the paired jackknife.
     """
 
     own: float
@@ -116,7 +110,7 @@ class Difference:
 def diagnose(stage: DiagnosisStage, truth: Result, context: StepContext, detector: Detector) -> Result:
     """The run's own ranking against that with each parameter plain, as facts.
 
-    A fact is called by parameter, metric and side: "reweight.pixel_aupro.own", "... plain", and of the 95 % interval of
+    A fact is called by parameter, metric and side: "reweight.pixel_aupro.own", "... plain", and of the 99 % interval of
     plain minus own "... low" and "... high". A metric that the parameter does not change, or that is not defined, has
     none. Costs about an evaluation of the part for the run and one for each parameter; no backbone pass, no search.
 
@@ -132,15 +126,14 @@ def diagnose(stage: DiagnosisStage, truth: Result, context: StepContext, detecto
         message = f"{evaluation.scores.method.name} names plain parameters and cannot score again"
         raise TypeError(message)
     labels, size = np.asarray(truth.arrays["labels"], dtype=bool), evaluation.truth.size
-    weights = draw_weights(labels, _SEED)
     with_pixels = any(name.startswith("pixel_") for name in stage.metrics)
 
     def scoring(result: Result, params: BaseModel) -> Scoring:
         scores = np.asarray(result.arrays["image_scores"], dtype=np.float32)
         if not with_pixels or size == NATIVE or PATCH_MAPS not in result.arrays:
-            return Scoring(scores, labels, weights)
+            return Scoring(scores, labels)
         maps = detector.anomaly_maps(result.arrays[PATCH_MAPS], size, params)
-        return Scoring(scores, labels, weights, maps, truth_of(truth.arrays, 0, len(labels)))
+        return Scoring(scores, labels, maps, truth_of(truth.arrays, 0, len(labels)))
 
     own = scoring(context.results[evaluation.scores.step.name], context.params)
     facts: dict[str, float] = {}
@@ -163,13 +156,15 @@ def compare(own: Scoring, plain: Scoring) -> dict[str, Difference]:
         mine, other = own.pixels, plain.pixels
         pairs += [(mine, other)] if mine is not None and other is not None else []
     return {
-        name: Difference(
-            one.figures[name],
-            other.figures[name],
-            percentile_interval(other.replicates[name] - one.replicates[name], one.n_images),
-        )
+        name: _difference(one, other, name, own.labels)
         for one, other in pairs
-        if one.n_images >= FEWEST_OF_CLASS
         for name in one.figures
-        if np.isfinite([*one.replicates[name], *other.replicates[name]]).all()
+        if one.n_images >= FEWEST_OF_CLASS
     }
+
+
+def _difference(own: Ranked, plain: Ranked, metric: str, labels: NDArray[np.bool_]) -> Difference:
+    moved = influences(plain.left_out[metric], labels) - influences(own.left_out[metric], labels)
+    difference = plain.figures[metric] - own.figures[metric]
+    tested = paired_test(difference, [moved[labels], moved[~labels]])
+    return Difference(own.figures[metric], plain.figures[metric], tested.interval(difference, LEVEL))

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.uncertainty.image_bootstrap import image_replicates
-from adloc.uncertainty.jackknife import leave_one_out
+from adloc.uncertainty.jackknife import without_each
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.answer.finding import Finding
-
-_ROWS = 512  # images left out at a time: all of 10,000 would take 400 MB
+    from adloc.uncertainty.resampling import Weights
 
 
 class LeftOut:
@@ -44,15 +43,12 @@ class LeftOut:
 
 def _leave_out(finding: Finding) -> dict[str, NDArray[np.float32]]:
     test, counts = finding.test, _pixel_counts(finding)
-    found: dict[str, list[NDArray[np.float32]]] = {}
-    for start in range(0, len(test.scores) + 1, _ROWS):
-        weights = leave_one_out(test.labels, start, start + _ROWS)
-        made = image_replicates(test.scores, test.labels, finding.record.threshold, weights)
-        if counts is not None:
-            made |= pixel_replicates(counts, weights)
-        for metric, values in made.items():
-            found.setdefault(metric, []).append(values)
-    return {metric: np.concatenate(values) for metric, values in found.items()}
+
+    def measure(weights: Weights) -> dict[str, NDArray[np.float32]]:
+        of_images = image_replicates(test.scores, test.labels, finding.record.threshold, weights)
+        return of_images if counts is None else of_images | pixel_replicates(counts, weights)
+
+    return without_each(test.labels, measure)
 
 
 def _pixel_counts(finding: Finding) -> PixelCounts | None:

@@ -25,7 +25,7 @@ class PlainComparison(BaseModel):
         metric: result column, without the prefix of the validation part.
         figure: of the run.
         plain_figure: with the parameter plain, all else as it is.
-        low: of the 95 % interval of plain minus own, over samples of validation images.
+        low: of the 99 % interval of plain minus own, over samples of validation images.
         high: the other end.
     """
 
