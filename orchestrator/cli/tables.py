@@ -14,6 +14,7 @@ from adloc.answer.comparisons import HEADLINE
 from adloc.answer.material import gather
 from adloc.answer.promises import promise_lines
 from adloc.answer.results import MACRO, WARNINGS, brief, current, varying
+from adloc.cli.fitting import print_fitting
 from adloc.datasets.split import counts
 from adloc.regimes import CLEAN
 from adloc.tuning.state import progress
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from adloc.plan import Plan
     from adloc.study import DataCheck, Study
 
-
-WORDS = ("category", "method", "regime", "domain", "scope", "status", "layers")
 SHORTCUT = ("images_of", "threshold_of", "flagged", "n_images")
 
 
@@ -42,16 +41,9 @@ def print_results(rows: Sequence[Row]) -> None:
         click.echo("no results yet: run the study first")
         return
     heads, cells = brief(rows)
-    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
-    for column, head in zip(table.columns, heads, strict=True):
-        column.justify = (
-            "left" if head in ("category", "method", "regime", "domain", "scope", "status", "layers") else "right"
-        )
-    for row, line in zip(rows, cells, strict=True):
-        if row["category"] == MACRO and table.rows and not table.rows[-1].style:
-            table.add_section()
-        table.add_row(*line, style="bold" if row["category"] == MACRO else None)
-    _console().print(table)
+    print_fitting(_console(), heads, cells, sum(row["category"] != MACRO for row in rows))
+    if any("-" in line for line in cells):
+        click.echo("-: not defined there, or not computed; a threshold has no average")
     if WARNINGS in rows[0]:
         click.echo("warnings: what ranks the validation part clearly worse than the plain distance does")
 
@@ -80,7 +72,9 @@ def print_claims(claims: Sequence[Claim]) -> None:
     if claims:
         click.echo()
     for claim in claims:
-        _console().print(claim.text, soft_wrap=False)
+        _console().print(claim.text, soft_wrap=False, style="bold" if claim.kind == "use" else None)
+        if claim.kind == "use":
+            click.echo()
 
 
 def print_promises(study: Study, answer: Answer) -> None:
@@ -97,11 +91,9 @@ def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:
     click.echo(f"\n{title}")
     apart = [name for name in varying(rows) if name not in ("category", "method", axis)]
     heads = ["method", *(n.removeprefix("params.") for n in apart), axis, "relative", *HEADLINE, "fpr", "fnr"]
-    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        names = ("relative_drop", *(f"drop_{n}" for n in HEADLINE), "image_fpr", "image_fnr")
-        table.add_row(*(str(row[n]) for n in ("method", *apart, axis)), *(_signed(row[n], n) for n in names))
-    _console().print(table)
+    names = ("relative_drop", *(f"drop_{n}" for n in HEADLINE), "image_fpr", "image_fnr")
+    lines = [[*(str(row[n]) for n in ("method", *apart, axis)), *(_signed(row[n], n) for n in names)] for row in rows]
+    print_fitting(_console(), heads, lines)
 
 
 def _print_shortcut(rows: Sequence[Row]) -> None:
