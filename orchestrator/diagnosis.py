@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from adloc.truth import PixelTruth
     from adloc.uncertainty.resampling import Interval
 
-LEVEL = 0.99  # of the intervals: a study has many runs, and each is looked at by itself
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
@@ -99,7 +97,7 @@ class Difference:
     Attributes:
         own: figure of the run's own scoring.
         plain: figure of the plain one.
-        interval: 99 %, of plain minus own, by the paired jackknife.
+        interval: 95 %, of plain minus own, by the paired jackknife.
     """
 
     own: float
@@ -110,7 +108,7 @@ class Difference:
 def diagnose(stage: DiagnosisStage, truth: Result, context: StepContext, detector: Detector) -> Result:
     """The run's own ranking against that with each parameter plain, as facts.
 
-    A fact is called by parameter, metric and side: "reweight.pixel_aupro.own", "... plain", and of the 99 % interval of
+    A fact is called by parameter, metric and side: "reweight.pixel_aupro.own", "... plain", and of the 95 % interval of
     plain minus own "... low" and "... high". A metric that the parameter does not change, or that is not defined, has
     none. Costs about an evaluation of the part for the run and one for each parameter; no backbone pass, no search.
 
@@ -167,4 +165,4 @@ def _difference(own: Ranked, plain: Ranked, metric: str, labels: NDArray[np.bool
     moved = influences(plain.left_out[metric], labels) - influences(own.left_out[metric], labels)
     difference = plain.figures[metric] - own.figures[metric]
     tested = paired_test(difference, [moved[labels], moved[~labels]])
-    return Difference(own.figures[metric], plain.figures[metric], tested.interval(difference, LEVEL))
+    return Difference(own.figures[metric], plain.figures[metric], tested.interval(difference))

@@ -53,8 +53,10 @@ def write_layout_image(path: Path, pixels: NDArray[np.uint8]) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def write_category(root: Path, category: str, height: int, width: int, *, channels: int) -> None:
-    """Write a made-up category: 12 train/good, 4 test/good, 5 images of each of two defect types, with masks.
+def write_category(
+    root: Path, category: str, height: int, width: int, *, channels: int, n_train: int = 12, n_defects: int = 5
+) -> None:
+    """Write a made-up category: train/good, 4 test/good, `n_defects` of each of two defect types, with masks.
 
     A woven texture with a little noise; the defects are blobs that are brighter ("glare") or darker ("hole").
     """
@@ -73,12 +75,12 @@ def write_category(root: Path, category: str, height: int, width: int, *, channe
         clipped = pixels.clip(0, 255).astype(np.uint8)
         write_layout_image(root / category / name, clipped[:, :, 0] if channels == 1 else clipped)
 
-    for i in range(12):
+    for i in range(n_train):
         save(f"train/good/{i:03}.png", normal())
     for i in range(4):
         save(f"test/good/{i:03}.png", normal())
     for defect, value in (("glare", 250.0), ("hole", 15.0)):
-        for i in range(5):
+        for i in range(n_defects):
             row, column = rng.uniform(0.25, 0.75, 2) * (height, width)
             blob = np.hypot(rows - row, columns - column) < rng.uniform(0.1, 0.16) * min(height, width)
             save(f"test/{defect}/{i:03}.png", np.where(blob[:, :, None], value, normal()))

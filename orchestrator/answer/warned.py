@@ -32,11 +32,11 @@ def find_warnings(material: Material) -> Iterator[Claim]:
         if not worse:
             continue
         finding, worst = max(worse, key=lambda each: max(c.low for c in each[1]))
-        where = finding.record.category
-        if len(seen) > 1:
-            where += f", the worst of {len(worse)} of {len(seen)} validation rankings that are so"
         settings = tuple(dict.fromkeys(f.setting.label for f, _ in worse))
-        text = f"{method}: {warning(worst, margin, where)}"
+        text = f"{method}: {warning(worst, margin, finding.record.category)}"
+        if len(seen) > 1:
+            text += f" So it is in {len(worse)} of {len(seen)} validation rankings"
+            text += ", in none worse than here." if len(worse) > 1 else "."
         if material.chosen is not None and material.chosen.label in settings:
             text += " The chosen setting is one of those."
         yield Claim("warning", settings, text)

@@ -25,7 +25,7 @@ class PlainComparison(BaseModel):
         metric: result column, without the prefix of the validation part.
         figure: of the run.
         plain_figure: with the parameter plain, all else as it is.
-        low: of the 99 % interval of plain minus own, over samples of validation images.
+        low: of the 95 % interval of plain minus own, over samples of validation images.
         high: the other end.
     """
 
@@ -96,7 +96,7 @@ def warning(of_one: list[PlainComparison], margin: float, where: str = "") -> st
     Args:
         of_one: the comparisons of one parameter.
         margin: differences within it do not matter.
-        where: said of the worse figures: "brick, the worst of 3 categories".
+        where: which category's figures they are; "" leaves it unsaid.
     """
     worse = [each for each in of_one if each.is_worse(margin)]
     if not worse:
