@@ -50,7 +50,7 @@ def claims_of(runs: Sequence[Finding], answer: Answer | None = None) -> dict[str
 def test_a_comparison_names_the_better_validated_method_and_its_rival() -> None:
     """Two methods: chosen by .9 against .8, with the other's test figure; a verdict each; one hardest defect."""
     claims = claims_of([run(setting("one"), 0.8), run(setting("other", 1), 0.9)])
-    assert {kind: len(found) for kind, found in claims.items()} == {"chosen": 1, "verdict": 2, "hard": 1}
+    assert {kind: len(found) for kind, found in claims.items()} == {"use": 1, "chosen": 1, "verdict": 2, "hard": 1}
     assert claims["chosen"][0].settings == ("other", "one")
     assert "image AUROC 0.900 there" in claims["chosen"][0].text
     assert "one has image AUROC 0.700" in claims["chosen"][0].text
@@ -143,7 +143,7 @@ def test_tuning_tells_its_gain_on_both_parts() -> None:
 def first_claim(comparisons: Sequence[Comparison]) -> str:
     """Of two methods that were compared so; other was chosen."""
     runs = [run(setting("one"), 0.8), run(setting("other", 1), 0.9)]
-    return find_claims(material(runs), comparisons)[0].text
+    return next(c.text for c in find_claims(material(runs), comparisons) if c.kind == "chosen")
 
 
 def test_a_rival_is_told_apart_by_its_own_comparison() -> None:
@@ -341,6 +341,12 @@ def test_a_shipped_study_answers_its_own_question(path: Path, mvtec_tree: Path, 
     lifted = lambda planned: 0 if planned.regime in ("clean", "no_adaptation") else 2  # noqa: E731
     write_records(study, values, lambda planned, sample: sample.label + lifted(planned))
     claims = find_claims(gathered(study), ())
+    use = claims[0]
+    assert use.kind == "use"
+    assert use.text.startswith("Use ")
+    assert ", at the threshold 0.5. Expect 0.0% false alarms" in use.text
+    after = "When light, pose and sensor change, recalibrate it (a new threshold from images after the change)"
+    assert (after in use.text) == (len(study.spec.regimes) > 1)
     for kind, words in ANSWERS[path.stem]:
         told = [c.text for c in claims if c.kind == kind]
         assert any(words in text for text in told), (kind, words, told)

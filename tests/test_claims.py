@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adloc.answer.claims import find_claims, find_verdicts, shift_words
+from adloc.answer.claims import find_claims, find_verdicts
 from adloc.answer.found import find
+from adloc.answer.verdict_words import shift_words
 from adloc.answer.verdicts import decide
 from adloc.report.page import write_report
 from adloc.report.sections.answer import answer
@@ -106,12 +107,12 @@ def test_what_is_chosen_was_chosen_on_the_validation_part(material: Material) ->
     assert material.chosen is not None
     assert material.chosen.params["coreset_ratio"] == 0.5
     assert material.leads == (material.chosen,)
-    claims = find_claims(material, ())
-    assert claims[0].kind == "chosen"
-    assert claims[0].settings[0] == material.chosen.label
-    assert f"{material.chosen.label} was chosen on the validation part (image AUROC 0.900 there)" in claims[0].text
-    assert "reaches image AUROC 0.810" in claims[0].text
-    assert "0.970" not in claims[0].text
+    use, chosen, *_ = find_claims(material, ())
+    assert (use.kind, chosen.kind) == ("use", "chosen")
+    assert use.settings[0] == chosen.settings[0] == material.chosen.label
+    assert f"{material.chosen.label} was chosen on the validation part (image AUROC 0.900 there)" in chosen.text
+    assert "reaches image AUROC 0.810" in chosen.text
+    assert "0.970" not in chosen.text
 
 
 @pytest.mark.parametrize("tested", [{0.1: 0.1, 0.5: 0.5, 0.9: 0.9}, {0.1: 0.9, 0.5: 0.1, 0.9: 0.5}])
@@ -171,8 +172,8 @@ def test_the_first_screen_shows_threshold_and_errors_of_every_state(material: Ma
         ("clean", "use it", "1.5"), ("shifted, as it is", "\N{EN DASH}", "1.5"),
         ("shifted, recalibrated", "recalibrate it", "3.5"), ("shifted, refitted", "\N{EN DASH}", "1.5"),
     ]  # fmt: skip
-    assert [r["false alarms"].value for r in rows] == [0.05, 0.9, 0.3, 0.2]
-    assert [r["misses"].value for r in rows] == [0.25, 0, 0.5, 0.25]
+    assert [r["false alarms, %"].value for r in rows] == pytest.approx([5, 90, 30, 20])
+    assert [r["misses, %"].value for r in rows] == [25, 0, 50, 25]
 
 
 def test_the_leaderboard_marks_the_choice_and_no_best_test_figure(material: Material) -> None:
@@ -188,10 +189,10 @@ def test_the_report_keeps_its_claims_for_terminal_and_mlflow(study: Study) -> No
     """claims.json has the sentences of the page."""
     written = write_report(study)
     kept = json.loads((written.page.parent / "claims.json").read_text())
-    assert [c["kind"] for c in kept] == ["chosen", "verdict", "ablation", "hard"]
+    assert [c["kind"] for c in kept] == ["use", "chosen", "verdict", "ablation", "hard"]
     page = written.page.read_text()
     assert all(c["text"] in page for c in kept)
-    assert "(validation chose 0.5): 0.1: 0.930 and 0.500, 2 MB; 0.5: 0.810 and 0.500, 10 MB" in kept[2]["text"]
+    assert "(validation chose 0.5): 0.1: 0.930 and 0.500, 2 MB; 0.5: 0.810 and 0.500, 10 MB" in kept[3]["text"]
 
 
 def test_repeats_are_averaged_wherever_a_figure_is_claimed(make: Callable[..., Study]) -> None:
@@ -215,7 +216,11 @@ def test_without_anomalous_images_nothing_is_said_of_figures_that_need_them(
             tested=dict.fromkeys(TESTED),
         )
     )
-    first = find_claims(material, ())[0]
+    use, first, *_ = find_claims(material, ())
+    assert use.text.startswith(
+        "Which setting to use is not known: there are no anomalous validation images of gear, so what a threshold "
+        "misses was not judged."
+    )
     assert first.text.startswith("There are no anomalous test images of gear: what a method misses is not known")
     assert "AUROC" not in first.text
     assert find_verdicts(material)[0].clean == "not judged"

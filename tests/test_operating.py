@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from adloc.answer.operating import abstain_band, error_rates, exact_share, on_the_line
+from adloc.answer.operating import abstain_band, error_rates, exact_share, mean_share, on_the_line
 from adloc.study_file.operating import OperatingConfig
 from commandline import call as adloc
 
@@ -57,6 +57,32 @@ def test_errors_become_counts_at_the_lines_prevalence() -> None:
     assert found.cost.value == pytest.approx(2 * 198 + 50)
     assert found.false_rejects.interval.high == pytest.approx(990 * exact_share(4, 20).interval.high)
     assert found.escapes.interval.low == pytest.approx(10 * exact_share(1, 10).interval.low)
+
+
+def test_a_mean_of_shares_is_no_surer_than_its_smallest_group() -> None:
+    """None of 3 x 10: at most 1 - .025 ** (1 / 30); none of 10 and 40: as of 2 x 10; all: the same from above."""
+    assert mean_share(0, [10, 10, 10]).low == 0
+    assert mean_share(0, [10, 10, 10]).high == pytest.approx(1 - 0.025 ** (1 / 30))
+    assert mean_share(0, [10, 40]).high == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert mean_share(1, [10, 40]).low == pytest.approx(0.025 ** (1 / 20))
+    assert mean_share(1, [10, 40]).high == 1
+    pooled = exact_share(6, 30).interval  # 1, 2 and 3 of 10 each
+    assert (mean_share(0.2, [10, 10, 10]).low, mean_share(0.2, [10, 10, 10]).high) == pytest.approx(
+        (pooled.low, pooled.high)
+    )
+    assert math.isnan(mean_share(0.5, [0, 10]).high)
+
+
+@pytest.mark.parametrize(
+    ("counts", "shares"),
+    [((20, 20, 20), (0.02, 0.02, 0.02)), ((12, 40, 60), (0.3, 0.0, 0.0)), ((20, 20, 20), (0.0, 0.0, 0.3))],
+)
+def test_a_mean_of_shares_is_covered_whatever_the_shares(counts: tuple[int, ...], shares: tuple[float, ...]) -> None:
+    """In 2,000 draws; a bootstrap covers the first in 71 %, the second in 89 %."""
+    drawn = np.random.default_rng(0).binomial(counts, shares, (2000, len(counts))) / np.array(counts)
+    true = float(np.mean(shares))
+    held = [(found := mean_share(float(v), counts)).low <= true <= found.high for v in drawn.mean(axis=1)]
+    assert np.mean(held) >= 0.95
 
 
 def test_both_errors_widen_what_is_made_of_both() -> None:

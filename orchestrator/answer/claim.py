@@ -11,7 +11,7 @@ from adloc.record.records import write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-ClaimKind = Literal["chosen", "warning", "verdict", "ablation", "unified", "tuning", "hard"]
+ClaimKind = Literal["use", "chosen", "warning", "verdict", "ablation", "unified", "tuning", "hard"]
 
 
 @dataclass(frozen=True, slots=True)

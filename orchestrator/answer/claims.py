@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.answer.advice import advise, use_claim
 from adloc.answer.claim import Claim
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
 from adloc.answer.selection import chosen_interval, kind_of
 from adloc.answer.varied import pivots
-from adloc.answer.verdicts import USABLE, judge
+from adloc.answer.verdict_words import verdict_claim
+from adloc.answer.verdicts import judge
 from adloc.answer.warned import find_warnings
-from adloc.regimes import SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from adloc.answer.compared import Comparison
     from adloc.answer.finding import Setting
     from adloc.answer.material import Material
-    from adloc.answer.verdicts import State, Verdict
-    from adloc.study_file.axes import StudyShift
+    from adloc.answer.verdicts import Verdict
 
 MINUS = "\N{MINUS SIGN}"
 MOST_VERDICTS = 4
@@ -39,10 +39,12 @@ def find_claims(
 ) -> tuple[Claim, ...]:
     """Every claim that the study has data for, those that people act on first."""
     judged = find_verdicts(material) if verdicts is None else verdicts
+    use = use_claim(material, judged)
     found = [
+        *([use] if use is not None else []),
         *_chosen(material, comparisons, judged),
         *find_warnings(material),
-        *(_verdict(material, verdict) for verdict in judged[:MOST_VERDICTS]),
+        *(verdict_claim(material, verdict) for verdict in judged[:MOST_VERDICTS]),
         *_ablations(material),
         *_crossed(material),
         *_unified(material),
@@ -92,17 +94,17 @@ def _chosen(material: Material, comparisons: Sequence[Comparison], judged: Seque
         tested = next((c for c in comparisons if _is_of(c, regime, chosen, rival)), None)
         if tested is not None:
             text += f": {_difference(tested)}"
-    text += _serves_instead(chosen, judged)
+    text += _serves_instead(material, chosen, judged)
     yield Claim("chosen", (chosen.label, *(s.label for s in rivals)), text + ".")
 
 
-def _serves_instead(chosen: Setting, judged: Sequence[Verdict]) -> str:
+def _serves_instead(material: Material, chosen: Setting, judged: Sequence[Verdict]) -> str:
     """Whose threshold serves where that of the chosen setting, which ranks best, does not."""
     own = next((v for v in judged if v.setting is chosen), None)
-    others = [v.setting.label for v in judged if v.clean == "use it" and v.setting is not chosen]
-    if own is None or own.clean != "do not use it" or not others:
+    if own is None or own.clean != "do not use it":
         return ""
-    return f". It ranks best, but its threshold does not serve: use {others[0]}"
+    instead = advise(material, judged).setting
+    return "" if instead is None else f". It ranks best, but its threshold does not serve: use {instead.label}"
 
 
 def _choice(material: Material, chosen: Setting) -> str:
@@ -125,85 +127,6 @@ def _difference(tested: Comparison) -> str:
     if tested.verdict in ("first better", "second better"):
         return f"a difference beyond the noise (corrected p {tested.p_holm:.2g})"
     return tested.verdict if tested.verdict.startswith("equal") else "the test images do not tell the two apart"
-
-
-def _verdict(material: Material, verdict: Verdict) -> Claim:
-    """What to do with a setting, and what to expect of it: false alarms and misses first."""
-    setting, clean = verdict.setting, verdict.state("clean")
-    text = f"{setting.label}: "
-    if clean is not None:
-        text += verdict.clean
-        if verdict.clean == "do not use it" and not math.isnan(clean.avoided):
-            avoided = f"{max(0.0, clean.avoided):.0%} of the errors, less than {USABLE:.0%}"
-            text += f" (on validation images it avoids {avoided})"
-        if clean.thresholds:
-            shown = "at the threshold" if verdict.clean == "use it" else "at its threshold"
-            text += f", {shown} {_thresholds(clean)}: {_errors(material, setting, clean)} on clean test images"
-            text += _promised(material, setting, clean)
-        else:
-            text += ": no threshold was calibrated, for lack of a validation part"
-    told = [_moved(material.at(each.domain), each) for each in (verdict, *verdict.elsewhere) if each.shifted]
-    text += ("; " if clean is not None and told else "") + "; ".join(told)
-    return Claim("verdict", (setting.label,), text + ".")
-
-
-def _moved(material: Material, verdict: Verdict) -> str:
-    """What to do under the simulated shift, or on images of a real domain, and what each state errs there."""
-    moved = [s for s in verdict.states if s.name != "clean" and s.thresholds]
-    told = ", ".join(f"{_errors(material, verdict.setting, s, brief=True)} {s.name}" for s in moved)
-    action = "use it as it is" if verdict.shifted == "use it" else verdict.shifted
-    return f"{_where(material)}: {action}" + (f" ({told})" if told else "")
-
-
-def _where(material: Material) -> str:
-    """When light, pose and sensor change; on images of new_camera."""
-    transforms = material.plan.spec.shift.transforms
-    if material.domain == SHIFT and transforms is not None:
-        return f"when {shift_words(transforms)} change"
-    return f"on images of {material.domain}"
-
-
-def _thresholds(state: State) -> str:
-    shown = list(state.thresholds.items())
-    if len(shown) == 1 or len({t for _, t in shown}) == 1:
-        return f"{shown[0][1]:.4g}"
-    return ", ".join(f"{t:.4g} ({c})" for c, t in shown[:3]) + (" and so on" if len(shown) > 3 else "")  # noqa: PLR2004
-
-
-def _errors(material: Material, setting: Setting, state: State, *, brief: bool = False) -> str:
-    rates = []
-    for metric, name in (("image_fpr", "false alarms"), ("image_fnr", "misses")):
-        value = material.macro(setting, state.regime, metric)
-        if math.isnan(value):
-            continue
-        between = material.interval(setting, state.regime, metric)
-        sure = "" if brief or math.isnan(between.low) else f" ({between.low:.1%} to {between.high:.1%})"
-        rates.append(f"{value:.1%} {name}{sure}")
-    return " and ".join(rates) or "no error rates"
-
-
-def _promised(material: Material, setting: Setting, state: State) -> str:
-    """What the threshold's own normal images guarantee; the worst category."""
-    row = material.row(setting, state.regime).values()
-    known = [(upper, f) for f in row if (upper := f.record.metrics.get("upper_fpr")) is not None]
-    if not known:
-        return ""
-    worst, finding = max(known, key=lambda pair: pair[0])
-    pooled = row if setting.threshold_scope == "global" else (finding,)
-    n = sum(int((~each.images["validation"].labels).sum()) for each in pooled)
-    each = " a category" if setting.threshold_scope != "global" and len(row) > 1 else ""
-    return f"; {n} normal validation images{each} guarantee at most {worst:.1%} false alarms (95 % certainty)"
-
-
-def shift_words(shift: StudyShift) -> str:
-    """What a shift changes, in words: "light, pose and sensor"; only what is switched on."""
-    groups = {
-        "light": ("brightness", "contrast", "saturation", "illumination"),
-        "pose": ("rotation_deg", "scale", "translation", "crop"),
-        "sensor": ("blur", "noise"),
-    }
-    on = [word for word, names in groups.items() if any(getattr(shift, name) is not None for name in names)]
-    return " and ".join(filter(None, (", ".join(on[:-1]), *on[-1:]))) or "nothing"
 
 
 def _ablations(material: Material) -> Iterator[Claim]:

@@ -18,7 +18,8 @@ import numpy as np
 
 from adloc.answer.axes import at_base
 from adloc.answer.comparisons import mean_interval
-from adloc.answer.finding import Finding, Setting
+from adloc.answer.finding import ERROR_RATES, Finding, Setting
+from adloc.answer.operating import mean_share
 from adloc.answer.results import over_categories, varying
 from adloc.conditions import AXES, is_base
 from adloc.metrics.registry import METRICS
@@ -155,10 +156,16 @@ class Material:
         return self.value(setting, regime, metric)
 
     def interval(self, setting: Setting, regime: str, metric: str, category: str | None = None) -> Interval:
-        """Of `value`: over the repeats by t where there are several, else by resampling the test images."""
+        """Of `value`: over the repeats by t where there are several, else by resampling the test images.
+
+        Of an error rate the exact one, or what its mean over categories has at least (see `mean_share`).
+        """
         if self.plan.spec.repeats > 1:
             return mean_interval(self.values(setting, regime, metric, category), METRICS[metric])
         if category is None and len(self.plan.parts) > 1:
+            if metric in ERROR_RATES and not math.isnan(value := self.macro(setting, regime, metric)):
+                labels = [f.test.labels for f in self.row(setting, regime).values()]
+                return mean_share(value, [int((a if metric == "image_fnr" else ~a).sum()) for a in labels])
             return percentile_interval(self.macro_replicates(setting, regime, metric), self.n_images(setting, regime))
         finding = self.get(setting, regime, category or next(iter(self.plan.parts)))
         return finding.interval(metric) if finding else Interval(math.nan, math.nan)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from adloc.uncertainty.resampling import Interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -83,8 +85,13 @@ class AbstainBand:
     misses: Estimate
 
 
-def exact_share(n_hits: int, n: int, confidence: float = 0.95) -> Estimate:
+def exact_share(n_hits: float, n: int, confidence: float = 0.95) -> Estimate:
     """A share with its exact interval (Clopper and Pearson, Biometrika 26, 1934); nan of nothing.
+
+    Args:
+        n_hits: 0 to n; a count, or the mean of several.
+        n: images.
+        confidence: of the interval.
 
     >>> found = exact_share(0, 12).interval
     >>> round(found.low, 3), round(found.high, 3)
@@ -98,6 +105,21 @@ def exact_share(n_hits: int, n: int, confidence: float = 0.95) -> Estimate:
     low = float(betaincinv(n_hits, n - n_hits + 1, tail)) if n_hits else 0.0
     high = float(betaincinv(n_hits + 1, n - n_hits, 1 - tail)) if n_hits < n else 1.0
     return Estimate(n_hits / n, Interval(low, high))
+
+
+def mean_share(value: float, counts: Sequence[int]) -> Interval:
+    """The interval of a share's mean over groups that weigh the same: at least 95 %, whatever the groups' shares are.
+
+    That of as many images as the smallest group has in each: the mean is no less certain, because the variance of
+    a share is concave in it and falls with the group's size. A bootstrap gives a share of which few or none were
+    seen too narrow an interval: true shares of 2 % of three times 20 images are covered in 71 %.
+
+    Args:
+        value: the mean of the groups' shares.
+        counts: images of each group.
+    """
+    n = len(counts) * min(counts)
+    return exact_share(value * n, n).interval
 
 
 def error_rates(

@@ -25,7 +25,8 @@ NOISE = (
     "Intervals (95 %) come from a bootstrap over the test images, normal and anomalous ones drawn separately; the "
     "fitted model and its threshold are held fixed. They say how far a figure would move with other test images of "
     "the same kind, not with another split or seed. An interval of no width at 1.000 means that no resample makes a "
-    "mistake, not that none is possible."
+    "mistake, not that none is possible. Those of false alarms and misses are exact ones (Clopper and Pearson), and of "
+    "an average at least 95 %."
 )
 
 
@@ -49,6 +50,7 @@ class Section:
     Attributes:
         name: anchor.
         title: head.
+        lead: what stands out above all of it; "" for nothing.
         text: paragraphs.
         tables: with their files.
         figures: with their files.
@@ -65,6 +67,7 @@ class Section:
     notes: tuple[str, ...] = ()
     kind: str = ""
     pictures: tuple[Picture, ...] = ()
+    lead: str = ""
 
 
 def who(row: Row) -> tuple[object, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from adloc.answer.claims import shift_words
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
+from adloc.answer.verdict_words import shift_words
 from adloc.regimes import SHIFT
 from adloc.report.charts import figures as charts
 from adloc.report.charts.figure import safe
