@@ -27,7 +27,7 @@ from adloc.methods.floor.params import FLOOR
 from adloc.methods.knn.params import KNN
 from adloc.methods.mahalanobis.params import MAHALANOBIS
 from adloc.methods.method import Method
-from adloc.methods.padim_params import PADIM
+from adloc.methods.padim.params import PADIM
 from adloc.methods.patchcore.params import PATCHCORE
 from adloc.methods.softpatch.params import SOFTPATCH
 from adloc.methods.spade.params import SPADE

@@ -13,8 +13,8 @@ from scipy.spatial.distance import mahalanobis
 from adloc.methods.detector import LeaveOneOut, NearestTraining, Patches, StepContext
 from adloc.methods.embedding import embed
 from adloc.methods.errors import MethodError
-from adloc.methods.padim_explaining import RIDGE, check_enough, leave_one_out_distances, nearest_images
-from adloc.methods.padim_params import PADIM, PadimParams
+from adloc.methods.padim.explaining import RIDGE, check_enough, leave_one_out_distances, nearest_images
+from adloc.methods.padim.params import PADIM, PadimParams
 from adloc.methods.patchcore.detector import PatchCore
 from adloc.methods.patchcore.params import PATCHCORE, PatchCoreParams
 from adloc.methods.patchcore.score import score_images, weigh_every_patch
@@ -169,7 +169,7 @@ def test_padims_nearest_image_is_nearest_by_the_gaussian_of_the_position() -> No
 @pytest.mark.slow
 def test_padim_scores_each_image_as_a_model_fitted_without_it() -> None:
     """Maps and image scores are those of anomalib's own fit to the other images (in float32: to 1 %)."""
-    from adloc.methods.padim import Padim
+    from adloc.methods.padim.detector import Padim
 
     params = PadimParams(layers=("layer2", "layer3"), n_features=6, smoothing_sigma=1.0)
     train = draw_features(40, seed=5, odd=11)
@@ -190,7 +190,7 @@ def test_padim_scores_each_image_as_a_model_fitted_without_it() -> None:
 @pytest.mark.slow
 def test_padims_nearest_training_patch_stands_at_the_same_place() -> None:
     """A test image that is a copy of a training image is nearest to that one, at distance 0, wherever one looks."""
-    from adloc.methods.padim import Padim
+    from adloc.methods.padim.detector import Padim
 
     params = PadimParams(layers=("layer2", "layer3"), n_features=6)
     train = draw_features(10, seed=5)

@@ -21,8 +21,8 @@ from adloc.methods import memory, padim, padim_memory
 from adloc.methods.detector import Result, StepContext
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
-from adloc.methods.padim import Padim
-from adloc.methods.padim_params import PADIM, PadimParams
+from adloc.methods.padim.detector import Padim
+from adloc.methods.padim.params import PADIM, PadimParams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +91,7 @@ def noise(n_images: int, *, seed: int = 0, size: tuple[int, int] = (96, 72)) -> 
 
 def test_declaration_imports_neither_torch_nor_anomalib() -> None:
     """The planner reads PaDiM's declaration without loading torch or anomalib."""
-    code = "import sys, adloc.methods.padim_params; sys.exit(bool({'torch', 'anomalib'} & set(sys.modules)))"
+    code = "import sys, adloc.methods.padim.params; sys.exit(bool({'torch', 'anomalib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
 
 

@@ -17,10 +17,10 @@ from adloc.methods.errors import MethodError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from anomalib.models.components.base import AnomalibModule
     from numpy.typing import NDArray
     from pydantic import BaseModel
 
+    from adloc.methods.anomalib.library import AnomalibModule
     from adloc.methods.detector import Arrays, ImageContext
 
 BATCH = 8  # images scored together: always so many, the last batch filled up, so that sums have one order

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from anomalib.models.components.base import AnomalibModule
     from lightning.pytorch import LightningModule, Trainer
 
+    from adloc.methods.anomalib.library import AnomalibModule
     from adloc.methods.detector import Images
 
 LAST = "last.ckpt"

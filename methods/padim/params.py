@@ -67,7 +67,7 @@ PADIM = Method(
     map_params=("smoothing_sigma",),
     least_images=2,  # of a covariance
     leave_one_out=Step(name="leave_one_out", part="score", params=("smoothing_sigma", "image_score")),
-    detector="adloc.methods.padim:Padim",
+    detector="adloc.methods.padim.detector:Padim",
     plain={"image_score": "max", "smoothing_sigma": 0.0},
     default_space={
         # EfficientNet-Lite0 has 176 channels in these layers, so every choice is valid with every backbone.

@@ -17,23 +17,22 @@ import numpy as np
 import torch
 from torch import nn
 
+from adloc.methods.anomalib.library import padim_module
 from adloc.methods.detector import Nearest, Patches, Result
 from adloc.methods.errors import MethodError
-from adloc.methods.padim_explaining import check_enough, leave_one_out_distances, nearest_images
-from adloc.methods.padim_memory import BATCH, check_fit_memory, check_score_memory, read_shape
-from adloc.methods.padim_params import PadimParams
+from adloc.methods.padim.explaining import check_enough, leave_one_out_distances, nearest_images
+from adloc.methods.padim.memory import BATCH, check_fit_memory, check_score_memory, read_shape
+from adloc.methods.padim.params import PadimParams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from types import ModuleType
 
-    from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
-    from anomalib.models.image.padim.torch_model import PadimModel
     from numpy.typing import NDArray
     from pydantic import BaseModel
 
+    from adloc.methods.anomalib.library import AnomalyMapGenerator, PadimModel
     from adloc.methods.detector import Features, StepContext
-    from adloc.methods.padim_memory import Shape
+    from adloc.methods.padim.memory import Shape
 
 
 class Padim:
@@ -48,7 +47,7 @@ class Padim:
 
     def __init__(self) -> None:
         """Import anomalib, which takes 5 to 17 s: here, so that no step's measured time contains it."""
-        _import_anomalib()
+        padim_module()
 
     def gaussian(self, context: StepContext) -> Result:
         """Fit mean and inverse covariance of every patch position.
@@ -225,14 +224,6 @@ def _as_padim(params: BaseModel) -> PadimParams:
     return params
 
 
-def _import_anomalib() -> ModuleType:
-    """Import PaDiM's module of anomalib, 10 to 17 s the first time, without its dependencies' warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from anomalib.models.image.padim import torch_model
-    return torch_model
-
-
 class _ChannelCounts(nn.Module):
     """A backbone from which anomalib reads the number of channels of each layer: shapes without values."""
 
@@ -247,7 +238,7 @@ class _ChannelCounts(nn.Module):
 
 def _build_model(channels: Sequence[int], n_features: int, seed: int) -> PadimModel:
     """Build anomalib's model without a network; its layers are called maps.0, maps.1, ..."""
-    torch_model = _import_anomalib()
+    torch_model = padim_module()
     # anomalib draws `idx` from the global CPU generator, which is given back as it was.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -262,7 +253,7 @@ def _build_model(channels: Sequence[int], n_features: int, seed: int) -> PadimMo
 
 def _build_generator(sigma: float) -> AnomalyMapGenerator:
     """Build anomalib's map generator; sigma 0 makes its blur the identity."""
-    generator: AnomalyMapGenerator = _import_anomalib().AnomalyMapGenerator(sigma=sigma)
+    generator: AnomalyMapGenerator = padim_module().AnomalyMapGenerator(sigma=sigma)
     return generator
 
 
