@@ -17,10 +17,12 @@ import torch
 from pydantic import ValidationError
 from scipy.spatial.distance import mahalanobis
 
-from adloc.methods import memory, padim, padim_memory
+from adloc.methods import memory
 from adloc.methods.detector import Result, StepContext
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
+from adloc.methods.padim import detector as padim
+from adloc.methods.padim import memory as padim_memory
 from adloc.methods.padim.detector import Padim
 from adloc.methods.padim.params import PADIM, PadimParams
 
