@@ -169,7 +169,7 @@ def _without_anomalib(monkeypatch: pytest.MonkeyPatch) -> None:
     def begin(*_: object) -> None:
         raise BegunError
 
-    monkeypatch.setattr(padim, "_import_anomalib", lambda: None)
+    monkeypatch.setattr(padim, "padim_module", lambda: None)
     monkeypatch.setattr(padim, "_build_model", begin)
 
 
