@@ -18,7 +18,7 @@ from adloc.diagnosis import Scoring, compare, diagnose
 from adloc.errors import StageMismatchError
 from adloc.methods import METHODS, load_detector
 from adloc.methods.detector import Rescoring, Result, StepContext
-from adloc.methods.padim.params import PadimParams
+from adloc.methods.padim_params import PadimParams
 from adloc.methods.patchcore.detector import PatchCore
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.record.diagnosed import PlainComparison, marks, warnings
@@ -165,7 +165,7 @@ def test_patchcore_scores_again_without_a_search() -> None:
 @pytest.mark.slow
 def test_padim_scores_again_without_its_model() -> None:
     """The distances on the grid are blurred and reduced in another way, to the bits of a score step of that way."""
-    from adloc.methods.padim.detector import Padim
+    from adloc.methods.padim import Padim
 
     train, test = draw_features(20, seed=1), draw_features(11, seed=2)
     params, device, padim = PadimParams(layers=("layer2", "layer3"), n_features=6), torch.device("cpu"), Padim()
@@ -241,9 +241,9 @@ def test_the_claim_has_the_worst_category_and_counts_a_shared_validation_part_on
     (claim,) = find_warnings(made)
     assert (claim.kind, claim.settings) == ("warning", ("patchcore",))
     assert claim.text == (
-        "patchcore: reweight every_patch ranks validation pixels clearly worse than the plain distance"
-        " (reweight: none): PRO 0.027 against 0.991, on brick. Use reweight: none. So it is in 2 of 2 validation"
-        " rankings, in none worse than here."
+        "patchcore: reweight every_patch ranks validation pixels clearly worse than the plain distance "
+        "(reweight: none): PRO 0.027 against 0.991, on brick. Use reweight: none. So it is in 2 of 2 validation "
+        "rankings, in none worse than here."
     )
     assert claim in find_claims(made, ())
     rows = made.answer.rows
