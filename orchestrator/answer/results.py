@@ -161,9 +161,9 @@ def brief(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     apart = varying(rows)
     if any(row["status"] != "done" for row in rows):
         apart.append("status")
-    figures = ["threshold", "image_auroc", "image_f1", "pixel_auroc", "pixel_aupro", "fit_s", "score_ms_per_image",
-               "model_mb"]  # fmt: skip
-    figures += [WARNINGS] if WARNINGS in rows[0] else []
+    warned = (WARNINGS,) if WARNINGS in rows[0] else ()  # before the costs: on a narrow terminal the last are left out
+    figures = ["threshold", "image_auroc", "image_f1", "pixel_auroc", "pixel_aupro", *warned, "fit_s",
+               "score_ms_per_image", "model_mb"]  # fmt: skip
     heads = [n.removeprefix("params.") for n in apart] + figures
     return heads, [[_cell(n, row[n]) for n in (*apart, *figures)] for row in rows]
 
@@ -191,10 +191,10 @@ def _varies(rows: Sequence[Row], name: str) -> bool:
 
 
 def _cell(name: str, value: Cell) -> str:
+    if name == WARNINGS:  # which metrics, and of which category, the other forms say
+        return "; ".join(dict.fromkeys(text.partition(":")[0] for text in str(value or "").split("; ")))
     if value is None or value == "":
         return "-"
-    if name == WARNINGS:  # which metrics, and of which category, the other forms say
-        return "; ".join(dict.fromkeys(text.partition(":")[0] for text in str(value).split("; ")))
     if not isinstance(value, float):
         return str(value)
     if name in AXES or name.startswith("params."):

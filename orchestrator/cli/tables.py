@@ -44,8 +44,10 @@ def print_results(rows: Sequence[Row]) -> None:
     print_fitting(_console(), heads, cells, sum(row["category"] != MACRO for row in rows))
     if any("-" in line for line in cells):
         click.echo("-: not defined there, or not computed; a threshold has no average")
-    if WARNINGS in rows[0]:
-        click.echo("warnings: what ranks the validation part clearly worse than the plain distance does")
+    if WARNINGS in heads:
+        told = dict.fromkeys(line[heads.index(WARNINGS)] for line in cells)
+        by = "; ".join(text for text in told if text)
+        click.echo(f"warnings: the validation part is ranked clearly worse than by the plain distance, by {by}")
 
 
 def print_answer(answer: Answer) -> None:
