@@ -13,6 +13,7 @@ import numpy as np
 
 from adloc.answer.advice import advise, use_claim
 from adloc.answer.claim import Claim
+from adloc.answer.floor import find_floored
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
 from adloc.answer.selection import chosen_interval, kind_of
@@ -43,6 +44,7 @@ def find_claims(
     found = [
         *([use] if use is not None else []),
         *_chosen(material, comparisons, judged),
+        *find_floored(material),
         *find_warnings(material),
         *(verdict_claim(material, verdict) for verdict in judged[:MOST_VERDICTS]),
         *_ablations(material),

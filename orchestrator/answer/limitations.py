@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adloc.answer.floor import find_floored
 from adloc.answer.varied import as_words, varied
 from adloc.answer.warned import find_warnings
 
@@ -59,7 +60,7 @@ def find_limitations(material: Material) -> Iterator[Limitation]:
     yield Limitation("thresholds", _thresholds(material))
     yield Limitation("shift", _shift(material))
     yield Limitation("not varied", _fixed(material))
-    warned = [claim.text for claim in find_warnings(material)]
+    warned = [claim.text for claim in (*find_floored(material), *find_warnings(material))]
     if warned:
         yield Limitation("scores", " ".join(warned))
     yield Limitation(
