@@ -264,6 +264,140 @@ def test_the_report_names_the_group_whose_errors_grow_most() -> None:
     )
 
 
+def test_the_table_of_images_has_every_number_that_was_fitted_on() -> None:
+    """A row a number, with errors first and how many runs it is of; what was not computed is a dash."""
+    section = how_many_images(learning(0.905))
+    assert section is not None
+    assert (section.name, section.title) == ("images", "How many images")
+    table = section.tables[0]
+    assert (table.name, table.caption) == ("axis_train_images", "Figures by train images, mean over draws and repeats")
+    titles = tuple(METRICS[m].title for m in ("image_fpr", "image_fnr", "image_auroc", "pixel_aupro"))
+    assert table.heads == ("setting", "regime", "train images", *titles, "runs")
+    assert table.filters == ("setting", "regime")
+    none = "\N{EN DASH}"
+    assert [[c.text if c.value is None else c.value for c in cells] for cells in table.rows] == [
+        ["padim", "clean", "1", 0.5, 0.0, pytest.approx(0.3), none, "1"],
+        ["padim", "clean", "4", 0.2, 0.3, pytest.approx(0.1), none, "1"],
+        ["padim", "clean", "all", 0.1, 0.4, pytest.approx(0.095), none, "1"],
+    ]
+    assert section.notes == (
+        "Bands reach from the lowest to the highest draw and repeat; lines are their mean. The number that is enough is "
+        "the smallest from which no larger one is better by more than 0.01 in the image AUROC of the validation part; "
+        "its false alarms and misses are of the test part.",
+    )
+
+
+def test_one_image_is_one_and_no_threshold_has_no_errors() -> None:
+    """Where one image is as good as all; without error rates none are told."""
+    rows = [
+        row(train_images=n, draw=0, val_image_auroc=v, n_train=2 * (1 if n == 1 else 10))
+        for n, v in ((1, 0.9), ("all", 0.905))
+    ]
+    section = how_many_images(material_of(spec_of(learning_curve={}), [*rows, *CATEGORIES]))
+    assert section is not None
+    assert section.text == (
+        "padim, clean: 1 image a category is enough: no threshold was calibrated, and no larger number, up to 10, is "
+        "better by more than 0.01 in validation image AUROC (0.900; 0.905 with all).",
+    )
+
+
+def test_contamination_says_where_its_defects_are_from() -> None:
+    """And that thresholds are chosen on the same images at every share."""
+    rows = [row(contamination=c, image_fnr=m) for c, m in ((0.0, 0.2), (0.1, 0.6))]
+    section = how_clean(material_of(spec_of(train={"contamination": [0, 0.1]}), [*rows, *CATEGORIES]))
+    assert section is not None
+    assert (section.name, section.title) == ("contamination", "How clean")
+    assert section.text == ("padim, clean: from contamination 0 to 0.1, misses go from 20.0% to 60.0%.",)
+    assert section.notes == (
+        "The defects are taken from the validation part, and those of the largest share have left it at every share: "
+        "all thresholds are chosen on the same images. Bands reach from the lowest to the highest draw and repeat; "
+        "lines are their mean.",
+    )
+    assert section.tables[0].name == "axis_contamination"
+
+
+def hurt(figures: dict[str, tuple[float, float]], factors: str = "each", **values: Any) -> Any:
+    """The section of groups with these misses and AUROCs, of .1 and .9 before the shift."""
+    rows = [row(image_fnr=0.1, image_auroc=0.9)]
+    rows += [shifted(factors=n, image_fnr=m, image_auroc=a, **values) for n, (m, a) in figures.items()]
+    section = which_part_hurts(material_of(spec_of(shift={"factors": factors}), [*rows, *CATEGORIES]))
+    assert section is not None
+    return section
+
+
+@pytest.mark.parametrize(
+    ("together", "words"),
+    [
+        (0.5, "Together they cost as much image AUROC as the sum of each alone."),
+        (0.4, "Together they cost 0.100 more image AUROC than the sum of each alone: they make each other worse."),
+        (0.6, "Together they cost 0.100 less image AUROC than the sum of each alone: they overlap."),
+        (0.4994, "Together they cost 0.001 more image AUROC than the sum of each alone: they make each other worse."),
+        (0.4996, "Together they cost as much image AUROC as the sum of each alone."),
+    ],
+)
+def test_losses_add_up_overlap_or_make_each_other_worse(together: float, words: str) -> None:
+    """Blur takes .1 and noise .3 of .9: .5 is left if they add up; less than half a thousandth is no difference."""
+    (text,) = hurt({"blur": (0.2, 0.8), "noise": (0.1, 0.6), "all": (0.2, together)}).text
+    assert text.endswith(f" {words}")
+    alone = "alone it changes misses by +0.100 (all together +0.100), image AUROC by \N{MINUS SIGN}0.100 (all together "
+    assert text.startswith(f"padim, no adaptation: blur hurts most; {alone}")
+
+
+def test_where_no_group_raises_the_errors_that_is_said() -> None:
+    """Blur leaves the misses, noise lowers them: neither hurts, and of one group there is no sum."""
+    (text,) = hurt({"blur": (0.1, 0.8), "noise": (0.05, 0.6), "all": (0.1, 0.5)}).text
+    assert text.startswith(
+        "padim, no adaptation: no group alone raises the errors; blur changes misses by +0.000 (all together +0.000), "
+    )
+    (text,) = hurt({"blur": (0.2, 0.8), "all": (0.3, 0.5)}).text
+    assert "Together" not in text
+
+
+def test_the_table_of_groups_ends_with_all_and_what_is_beyond_the_sum() -> None:
+    """.1 and .3 of AUROC alone, .4 by both drawn together, .3 by all: .1 less than the sum."""
+    section = hurt(
+        {"blur": (0.2, 0.8), "noise": (0.1, 0.6), "blur+noise": (0.3, 0.5), "all": (0.3, 0.6)}, factors="factorial"
+    )
+    assert (section.name, section.title) == ("factors", "Which part of the shift hurts")
+    (table,) = section.tables
+    assert (table.name, table.caption) == ("factors", "What each group of transforms costs against clean")
+    titles = tuple(f"lost {METRICS[m].title}" for m in ("image_fpr", "image_fnr", "image_auroc", "pixel_aupro"))
+    assert table.heads == ("setting", "regime", "factors", *titles)
+    assert table.filters == ("setting", "regime")
+    assert {row[3].text for row in table.rows} == {row[6].text for row in table.rows} == {"\N{EN DASH}"}
+    assert [[cell.text for cell in (*row[:3], row[4], row[5])] for row in table.rows] == [
+        ["padim", "no adaptation", "blur", "+0.100", "+0.100"],
+        ["padim", "no adaptation", "noise", "+0.000", "+0.300"],
+        ["padim", "no adaptation", "blur+noise", "+0.200", "+0.400"],
+        ["padim", "no adaptation", "all", "+0.200", "+0.300"],
+        ["padim", "no adaptation", "all less the sum of the single ones", "+0.100", "\N{MINUS SIGN}0.100"],
+    ]
+    assert section.notes == (
+        "Losses are against the clean test part; positive is worse. A group alone is drawn exactly as it is in the whole "
+        "shift. Together less than the sum: the groups overlap, or an error rate has no room left.",
+    )
+
+
+def test_severity_is_told_at_its_ends_before_the_groups() -> None:
+    """From .5 to 2 the false alarms go from 10 to 40 %, whatever stands between; both axes have a table."""
+    rows = [row(image_fpr=0.1, image_auroc=0.9)]
+    rows += [
+        shifted(severity=s, factors="all", image_fpr=f, image_auroc=a)
+        for s, f, a in ((0.5, 0.1, 0.9), (1.0, 0.9, 0.5), (2.0, 0.4, 0.7))
+    ]
+    rows += [shifted(severity=1.0, factors=n, image_fpr=f, image_auroc=0.8) for n, f in (("blur", 0.2), ("noise", 0.3))]
+    spec = spec_of(shift={"severity": [0.5, 1, 2], "factors": "each"})
+    section = which_part_hurts(material_of(spec, [*rows, *CATEGORIES]))
+    assert section is not None
+    ends, groups = section.text
+    assert ends == (
+        "padim, no adaptation: from severity 0.5 to 2, false alarms go from 10.0% to 40.0%, image AUROC goes from 0.900 to "
+        "0.700."
+    )
+    assert "noise hurts most" in groups
+    assert [table.name for table in section.tables] == ["axis_severity", "factors"]
+
+
 def test_sections_of_axes_are_left_out_without_axes() -> None:
     """A study that varies nothing has none of the three."""
     plain = material_of(spec_of(), [row(), shifted(), *CATEGORIES])

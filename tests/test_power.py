@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from adloc.answer.power import study_power
+from adloc.answer.power import StudyPower, study_power
 from adloc.metrics.ranking import auroc
 from adloc.uncertainty.delong import compare_aurocs
 from adloc.uncertainty.power import Counts, auroc_variance, difference_error, images_needed, smallest_difference
+from handmade import finding, images, material, setting
 
 
 def test_the_variance_without_discrimination_is_mann_and_whitneys() -> None:
@@ -62,6 +63,53 @@ def test_a_plan_says_what_it_can_see() -> None:
     assert f"differs by {found.difference:.3f} and more" in found.sentence()
     assert "assumed" in found.sentence()
     assert study_power(plan(40, 0)) is None
+
+
+def test_a_plan_says_it_in_these_words() -> None:
+    """Of categories of different sizes the largest is told; what cannot be seen or counted is said so."""
+    made = StudyPower(0.0824, 0.9, 0.5, measured=False, wanted=0.05, images=(Counts(50, 70), Counts(60, 40)))
+    assert made.sentence() == (
+        "Power: this study tells settings apart whose macro image AUROC differs by 0.082 and more, in 80% of cases (one "
+        "comparison at 5 %; AUROC 0.90 and correlation 0.50 assumed); a difference of 0.05 takes up to 60 normal and 70 "
+        "anomalous test images a category."
+    )
+    blind = StudyPower(1.0, 0.9, 0.5, measured=True, wanted=0.05, images=None)
+    assert blind.sentence() == (
+        "Power: no difference of macro image AUROC can be told apart with so few test images; a difference of 0.05 takes "
+        "more images than can be counted on."
+    )
+    measured = StudyPower(0.999, 0.9, 0.5, measured=True, wanted=0.05, images=None)
+    assert "differs by 0.999 and more" in measured.sentence()
+    assert "correlation 0.50 measured here)" in measured.sentence()
+
+
+def test_the_studys_own_aurocs_replace_the_assumed_ones() -> None:
+    """Two detectors that go together nearly always and part their classes: .95 of correlation and .99 at most."""
+    labels = [0] * 20 + [1] * 20
+    scores = [float(i) for i in range(40)]
+    scores[19], scores[20] = 20.5, 19.5
+    turned = [39 - s for s in scores]
+    near = [s + 0.01 * (i % 2) for i, s in enumerate(scores)]
+    near[18], near[21] = 21.2, 18.2
+
+    def found(*of: list[float], n: int = 2) -> StudyPower:
+        runs = [
+            finding(setting(f"s{i}", i), images(s, labels), category=c) for i, s in enumerate(of[:n]) for c in "a"
+        ]
+        made = study_power(plan(20, 20), material(runs))
+        assert made is not None
+        return made
+
+    together = found(scores, near)
+    assert together.measured
+    assert together.auroc == 0.99  # 399 and 395 of 400 pairs are right: .9925 on average
+    assert 0.3 < together.correlation <= 0.95
+    opposed = found(scores, turned)
+    assert (opposed.auroc, opposed.correlation) == (pytest.approx(0.5, abs=0.01), 0.0)  # they move against each other
+    wrong = found(turned, [39 - s for s in near])
+    assert wrong.auroc == 0.5  # no test is planned below chance
+    assert not found(scores, scores).measured  # the same twice says nothing of a pair
+    assert not found(scores, near, n=1).measured
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adloc.answer.promises import promise_lines, promised
+from adloc.answer.promises import promise_lines, promised, small_part_warnings
 from adloc.errors import UserError
 from adloc.keys import content_key
 from adloc.stage_maker import StageMaker
@@ -188,3 +189,42 @@ def test_what_a_change_of_domain_takes_is_told_once() -> None:
     (line,) = promise_lines(material(runs))
     assert line.startswith("no adaptation: nothing is promised")
     assert line.endswith("; seen on the test part: one 2 of 8, other 2 of 8")
+
+
+def test_one_other_threshold_is_the_other_and_equal_bounds_are_one() -> None:
+    """Two categories: the other; three with equal bounds: one number; of its own 2 normals where not pooled."""
+    one = setting("one", threshold_scope="global", scope="unified")
+    pair = [promise_made(one, c, 0.1, u) for c, u in (("a", 0.2), ("b", 0.4))]
+    (line,) = promise_lines(material(pair))
+    assert line.endswith("seen on the test part 1 of 4; up to 2,000 at the other threshold of this setting")
+    three = [promise_made(one, c, 0.1, u) for c, u in (("a", 0.2), ("b", 0.4), ("c", 0.2))]
+    assert promise_lines(material(three))[0].endswith("; up to 2,000 at the other 2 thresholds of this setting")
+    own = finding(setting("own"), images([1, 5, 9], [0, 0, 1]), images([1, 2, 9], [0, 0, 1]), threshold=4.0)
+    (line,) = promise_lines(material([own], thresholds=ThresholdConfig(objective="normal_max")))
+    assert line == (  # none of 2: 1 / 3 expected, 1 - sqrt(.05) at most
+        "brick own clean: of 10,000 good parts at most 3,333 false alarms expected, up to 7,764 (95 %), from 2 normal "
+        "validation images; seen on the test part 1 of 2"
+    )
+
+
+def test_a_part_too_small_for_its_rate_is_warned_of_once_a_size() -> None:
+    """1 % takes 99 images to be expected: 12 promise 1/13 = 7.7 % and 22 %, a single one 50 % and 95 %."""
+
+    def planned(category: str, normal: int) -> Any:
+        samples = [SimpleNamespace(label=label) for label in [0] * normal + [1] * 3]
+        return SimpleNamespace(threshold=SimpleNamespace(parts=[SimpleNamespace(category=category, samples=samples)]))
+
+    runs = [planned("a", 12), planned("b", 12), planned("a", 12), planned("c", 1), planned("d", 99), planned("e", 0),
+            SimpleNamespace(threshold=None)]  # fmt: skip
+
+    def warned(**values: Any) -> list[str]:
+        return small_part_warnings(
+            SimpleNamespace(runs=runs, spec=SimpleNamespace(thresholds=ThresholdConfig(**values)))  # type: ignore[arg-type]
+        )
+
+    assert warned(objective="normal_quantile", fpr=0.01) == [
+        "a, b: 12 normal validation images cannot promise 1 %: expected at most 7.7 %, up to 22 % at 95 %",
+        "c: 1 normal validation image cannot promise 1 %: expected at most 50 %, up to 95 % at 95 %",
+    ]
+    assert [line[:4] for line in warned(objective="normal_quantile", fpr=0.2)] == ["c: 1"]
+    assert warned(objective="f1") == []
