@@ -281,9 +281,9 @@ def test_the_table_of_images_has_every_number_that_was_fitted_on() -> None:
         ["padim", "clean", "all", 0.1, 0.4, pytest.approx(0.095), none, "1"],
     ]
     assert section.notes == (
-        "Bands reach from the lowest to the highest draw and repeat; lines are their mean. The number that is enough is "
-        "the smallest from which no larger one is better by more than 0.01 in the image AUROC of the validation part; "
-        "its false alarms and misses are of the test part.",
+        "Bands reach from the lowest to the highest draw and repeat; lines are their mean. The number that is enough "
+        "is the smallest from which no larger one is better by more than 0.01 in the image AUROC of the validation "
+        "part; its false alarms and misses are of the test part.",
     )
 
 
@@ -373,8 +373,8 @@ def test_the_table_of_groups_ends_with_all_and_what_is_beyond_the_sum() -> None:
         ["padim", "no adaptation", "all less the sum of the single ones", "+0.100", "\N{MINUS SIGN}0.100"],
     ]
     assert section.notes == (
-        "Losses are against the clean test part; positive is worse. A group alone is drawn exactly as it is in the whole "
-        "shift. Together less than the sum: the groups overlap, or an error rate has no room left.",
+        "Losses are against the clean test part; positive is worse. A group alone is drawn exactly as it is in the "
+        "whole shift. Together less than the sum: the groups overlap, or an error rate has no room left.",
     )
 
 
@@ -391,8 +391,8 @@ def test_severity_is_told_at_its_ends_before_the_groups() -> None:
     assert section is not None
     ends, groups = section.text
     assert ends == (
-        "padim, no adaptation: from severity 0.5 to 2, false alarms go from 10.0% to 40.0%, image AUROC goes from 0.900 to "
-        "0.700."
+        "padim, no adaptation: from severity 0.5 to 2, false alarms go from 10.0% to 40.0%, image AUROC goes from "
+        "0.900 to 0.700."
     )
     assert "noise hurts most" in groups
     assert [table.name for table in section.tables] == ["axis_severity", "factors"]

@@ -39,8 +39,7 @@ def told(plan: Any = None, params: list[dict[str, object]] | None = None, **spec
         "regimes": ["clean"], "image": SimpleNamespace(size=224, tiles=None),
     }  # fmt: skip
     runs = [
-        finding(setting(f"s{i}", i, method="m", params=p), images([1, 2], [0, 1]))
-        for i, p in enumerate(params or [{}])
+        finding(setting(f"s{i}", i, method="m", params=p), images([1, 2], [0, 1])) for i, p in enumerate(params or [{}])
     ]
     made = material(runs, **base | spec)
     made.plan.parts = {"gear": parts(4, (2, 1), (5, 7)), "strip": parts(6, (3, 2), (5, 7))}  # type: ignore[misc]
@@ -97,7 +96,8 @@ def test_thresholds_say_what_so_few_normals_can_tell() -> None:
         (
             {},
             "Synthetic (mvtec_shift, seed 42), at severity 1 alone, applied to every image once. On: rotation_deg, "
-            "scale, translation, brightness, contrast, saturation, blur, noise, illumination; off: crop; fill reflect. ",
+            "scale, translation, brightness, contrast, saturation, blur, noise, illumination; off: crop; fill "
+            "reflect. ",
         ),
         (
             {"severity": (0.5, 2.0), "fill": "constant", "seed": 3}
@@ -124,9 +124,9 @@ def test_a_real_shift_says_of_how_many_images() -> None:
     shift = SimpleNamespace(transforms=None)
     found = told({"targets": {"new": target}}, shift=shift, regimes=["clean", "no_adaptation"])
     assert found["shift"] == (
-        "Real images of new, a category: train 8 to 9 normal and 0 anomalous; validation 1 normal and 0 to 1 anomalous; "
-        "test 2 normal and 3 anomalous. What else differs from the source's images than what the domain is named for, "
-        "no figure tells."
+        "Real images of new, a category: train 8 to 9 normal and 0 anomalous; validation 1 normal and 0 to 1 "
+        "anomalous; test 2 normal and 3 anomalous. What else differs from the source's images than what the domain is "
+        "named for, no figure tells."
     )
 
 
@@ -143,8 +143,8 @@ def test_what_was_held_fixed_is_named_with_its_value() -> None:
     }  # fmt: skip
     found = told(params=[held | {"neighbours": k} for k in (1, 9)])
     assert found["not varied"] == (
-        "image size 224; m: backbone resnet18, weights r18.pth, layers a-b, patch_size 3, coreset_ratio 0.1, metric l2, "
-        "reweight none, n_features 100, image_score max, smoothing_sigma 4."
+        "image size 224; m: backbone resnet18, weights r18.pth, layers a-b, patch_size 3, coreset_ratio 0.1, metric "
+        "l2, reweight none, n_features 100, image_score max, smoothing_sigma 4."
     )
     tiled = told(image=SimpleNamespace(size=[224, 320], tiles="2 x 3"))
     assert tiled["not varied"].startswith("image size 224-320, of each of 2 x 3 tiles; m: ")

@@ -69,14 +69,14 @@ def test_a_plan_says_it_in_these_words() -> None:
     """Of categories of different sizes the largest is told; what cannot be seen or counted is said so."""
     made = StudyPower(0.0824, 0.9, 0.5, measured=False, wanted=0.05, images=(Counts(50, 70), Counts(60, 40)))
     assert made.sentence() == (
-        "Power: this study tells settings apart whose macro image AUROC differs by 0.082 and more, in 80% of cases (one "
-        "comparison at 5 %; AUROC 0.90 and correlation 0.50 assumed); a difference of 0.05 takes up to 60 normal and 70 "
-        "anomalous test images a category."
+        "Power: this study tells settings apart whose macro image AUROC differs by 0.082 and more, in 80% of cases "
+        "(one comparison at 5 %; AUROC 0.90 and correlation 0.50 assumed); a difference of 0.05 takes up to 60 normal "
+        "and 70 anomalous test images a category."
     )
     blind = StudyPower(1.0, 0.9, 0.5, measured=True, wanted=0.05, images=None)
     assert blind.sentence() == (
-        "Power: no difference of macro image AUROC can be told apart with so few test images; a difference of 0.05 takes "
-        "more images than can be counted on."
+        "Power: no difference of macro image AUROC can be told apart with so few test images; a difference of 0.05 "
+        "takes more images than can be counted on."
     )
     measured = StudyPower(0.999, 0.9, 0.5, measured=True, wanted=0.05, images=None)
     assert "differs by 0.999 and more" in measured.sentence()
@@ -93,9 +93,7 @@ def test_the_studys_own_aurocs_replace_the_assumed_ones() -> None:
     near[18], near[21] = 21.2, 18.2
 
     def found(*of: list[float], n: int = 2) -> StudyPower:
-        runs = [
-            finding(setting(f"s{i}", i), images(s, labels), category=c) for i, s in enumerate(of[:n]) for c in "a"
-        ]
+        runs = [finding(setting(f"s{i}", i), images(s, labels), category=c) for i, s in enumerate(of[:n]) for c in "a"]
         made = study_power(plan(20, 20), material(runs))
         assert made is not None
         return made
