@@ -18,7 +18,7 @@ from adloc.diagnosis import Scoring, compare, diagnose
 from adloc.errors import StageMismatchError
 from adloc.methods import METHODS, load_detector
 from adloc.methods.detector import Rescoring, Result, StepContext
-from adloc.methods.padim_params import PadimParams
+from adloc.methods.padim.params import PadimParams
 from adloc.methods.patchcore.detector import PatchCore
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.record.diagnosed import PlainComparison, marks, warnings
@@ -165,7 +165,7 @@ def test_patchcore_scores_again_without_a_search() -> None:
 @pytest.mark.slow
 def test_padim_scores_again_without_its_model() -> None:
     """The distances on the grid are blurred and reduced in another way, to the bits of a score step of that way."""
-    from adloc.methods.padim import Padim
+    from adloc.methods.padim.detector import Padim
 
     train, test = draw_features(20, seed=1), draw_features(11, seed=2)
     params, device, padim = PadimParams(layers=("layer2", "layer3"), n_features=6), torch.device("cpu"), Padim()
