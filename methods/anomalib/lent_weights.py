@@ -8,8 +8,11 @@ with weights is refused by name.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
 
 from adloc.methods.backbone import find_backbone
 from adloc.methods.errors import MethodError
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _LENDING = RLock()  # what is replaced is the library's, for the whole process
-_CLASSIFIERS = ("fc.", "classifier.", "head.")
 _COUNTER = "num_batches_tracked"  # of batch normalisation; no pass in evaluation reads it
 
 
@@ -36,7 +38,8 @@ def lend_weights(model: str, backbone: str | None, weights: Path | None) -> Iter
         weights: the file; None for random weights.
 
     Raises:
-        MethodError: on the way: another network's weights are asked for, or the file lacks some.
+        MethodError: on the way: another network's weights are asked for; later, when a pass enters a module whose
+            weights the file lacks.
     """
     import timm
     from torchvision.models import WeightsEnum
@@ -61,9 +64,7 @@ def lend_weights(model: str, backbone: str | None, weights: Path | None) -> Iter
 
         whole: dict[str, Tensor] = get_model(backbone).state_dict()
         found = read_state_dict(weights) if weights is not None else {}
-        if weights is not None:
-            _check(whole, found, weights, model)
-        return whole | {key: value for key, value in found.items() if key in whole}
+        return _complete(whole, found) if weights is not None else whole
 
     with _LENDING:
         vars(timm)["create_model"] = lent
@@ -97,26 +98,54 @@ def _named_as_timm(backbone: str | None, path: Path, create: Any) -> Mapping[str
 
 
 def _fill(network: nn.Module, state: Mapping[str, Tensor], path: Path, model: str) -> None:
-    """Put the tensors into a network, which may be without its classifier or its last stages."""
+    """Put the tensors into a network, which may be without its classifier, or whose last stages nobody reads.
+
+    What the file lacks becomes NaN, and a pass that enters a module with it is refused.
+    """
     own = network.state_dict()
-    _check(own, state, path, model)
-    network.load_state_dict({name: state.get(name, value) for name, value in own.items()})
+    network.load_state_dict(_complete(own, state))
+    for name in _lacking(own, state):
+        place = name.rpartition(".")[0]
+        network.get_submodule(place).register_forward_pre_hook(_Refusal(name, path, model))
 
 
-def _check(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path, model: str) -> None:
-    """Refuse a file that lacks a tensor of the network, or has it in another shape; the classifier is not used."""
-    lacking = [
+def _complete(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors from the file; NaN for those that it lacks."""
+    lacking = _lacking(own, state)
+    return {
+        name: torch.full_like(value, torch.nan) if name in lacking else state.get(name, value)
+        for name, value in own.items()
+    }
+
+
+def _lacking(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> set[str]:
+    """Names that the file lacks, or has in another shape; a counter of batches is read by no pass."""
+    return {
         name
         for name, value in own.items()
-        if not name.startswith(_CLASSIFIERS)
-        and not name.endswith(_COUNTER)
-        and (name not in state or state[name].shape != value.shape)
-    ]
-    if lacking:
+        if not name.endswith(_COUNTER) and (name not in state or state[name].shape != value.shape)
+    }
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Refuses to enter a module whose weights the file lacks."""
+
+    name: str
+    path: Path
+    model: str
+
+    def __call__(self, module: nn.Module, inputs: object) -> None:
+        """Say which.
+
+        Raises:
+            MethodError: always.
+        """
+        del module, inputs
         raise MethodError(
-            f"weights {path}: {lacking[0]} is missing or of another shape, of {len(lacking)} in all",
-            f"the file must hold the weights of every part of the network that anomalib's {model} sees through",
-            "use a complete file of this backbone",
+            f"weights {self.path}: {self.name} is missing or of another shape",
+            f"the file must hold the weights of every part of the network that anomalib's {self.model} looks through",
+            "use a complete file of this backbone, or shallower layers in arguments",
         )
 
 

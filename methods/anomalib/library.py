@@ -9,10 +9,12 @@ import inspect
 import logging
 import warnings
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from functools import partialmethod
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 import torch
 from torchvision.transforms.v2 import Compose, Normalize
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from adloc.methods.anomalib.lent_weights import lend_weights
 from adloc.methods.backbone import find_backbone
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from anomalib.models.components.base import AnomalibModule as AnomalibModule  # noqa: PLC0414
     from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator as AnomalyMapGenerator  # noqa: PLC0414
     from anomalib.models.image.padim.torch_model import PadimModel as PadimModel  # noqa: PLC0414
+    from anomalib.pre_processing import PreProcessor
 
     from adloc.methods.anomalib.params import AnomalibParams
 
@@ -42,15 +45,18 @@ class Prediction(NamedTuple):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' notices, which are about their own use, from the terminal."""
-    before = logging.root.manager.disable
+    """Keep the libraries' notices, which are about their own use, and their progress bars from the terminal."""
+    before, bar = logging.root.manager.disable, tqdm.__init__
     logging.disable(logging.WARNING)  # their loggers have handlers and levels of their own
+    bars: Any = tqdm
+    bars.__init__ = partialmethod(bar, disable=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+        bars.__init__ = bar
 
 
 def padim_module() -> ModuleType:
@@ -81,9 +87,8 @@ def build(params: AnomalibParams, size: tuple[int, int], weights: Path | None) -
         taken = inspect.signature(made.__init__).parameters
         options = _options(params, size, set(taken))
         _check_arguments(params, set(taken))
-        pre_processor = made.configure_pre_processor(size)
-        _see_through(pre_processor, params.backbone)
-        with lend_weights(params.model, params.backbone, weights), _translated(params.model):
+        with lend_weights(params.model, params.backbone, weights), translated(params.model):
+            pre_processor = _pre_processor(made, size, params.backbone)
             module: AnomalibModule = made(**options, pre_processor=pre_processor)
             if "input_dim" in taken and "input_dim" not in params.arguments:
                 n_inputs = _count_inputs(module, size)
@@ -176,15 +181,18 @@ def _check_arguments(params: AnomalibParams, taken: set[str]) -> None:
         )
 
 
-def _see_through(pre_processor: Any, backbone: str | None) -> None:  # noqa: ANN401  # anomalib's
-    """Normalise as the backbone was trained, where that is not as ResNets were."""
+def _pre_processor(made: type[AnomalibModule], size: tuple[int, int], backbone: str | None) -> PreProcessor:
+    """The model's own preparation of images, without a crop, normalised as the backbone was trained."""
+    crops = "center_crop_size" in inspect.signature(made.configure_pre_processor).parameters
+    pre_processor = made.configure_pre_processor(size, **({"center_crop_size": size} if crops else {}))
     transform = getattr(pre_processor, "transform", None)
     if backbone is None or not isinstance(transform, Compose):
-        return
+        return pre_processor
     known = find_backbone(backbone)
     pre_processor.transform = Compose(
         [Normalize(known.mean, known.std) if isinstance(each, Normalize) else each for each in transform.transforms]
     )
+    return pre_processor
 
 
 def _count_inputs(module: AnomalibModule, size: tuple[int, int]) -> int:
@@ -202,22 +210,34 @@ def _count_inputs(module: AnomalibModule, size: tuple[int, int]) -> int:
 
 
 @contextmanager
-def _translated(model: str) -> Iterator[None]:
-    """Say what kept a model from being built, where it is not adloc's fault."""
+def translated(model: str) -> Iterator[None]:
+    """Say what kept a model from being made or trained; a file that it would download is named instead.
+
+    Raises:
+        MethodError: in place of what the library raised.
+    """
+    from anomalib.data.utils import download
+
+    def refuse_download(url: str, filename: Path, **_: object) -> NoReturn:
+        raise MethodError(
+            f"anomalib's {model} asks for {url}",
+            "adloc downloads nothing behind your back",
+            f"put that file at {filename.resolve()}",
+        )
+
+    fetch = vars(download)["urlretrieve"]
+    vars(download)["urlretrieve"] = refuse_download
     try:
         yield
     except MethodError:
         raise
     except (OSError, RuntimeError, ValueError, TypeError, ImportError, AssertionError, KeyError) as error:
+        first_line = next(iter(str(error).splitlines()), "")
         raise MethodError(
-            f"anomalib's {model} cannot be made with these arguments: {type(error).__name__}: {_first_line(error)}",
-            "its class takes `arguments` as anomalib's documentation says, and finds what it needs on this machine",
-            "correct methods[].params.arguments; see the README for what each model needs",
+            f"anomalib's {model} cannot be made or trained so: {type(error).__name__}: {first_line}",
+            "its class takes `arguments` as anomalib's documentation says, images of a size that suits it, and finds"
+            " what it needs on this machine",
+            "correct methods[].params or image.size; the README says what each model needs",
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "")
-
-
-translated: Callable[[str], Any] = _translated
+    finally:
+        vars(download)["urlretrieve"] = fetch

@@ -20,7 +20,7 @@ from adloc.answer.axes import at_base
 from adloc.answer.comparisons import mean_interval
 from adloc.answer.finding import ERROR_RATES, Finding, Setting
 from adloc.answer.operating import mean_share
-from adloc.answer.results import over_categories, varying
+from adloc.answer.results import MODEL, over_categories, varying
 from adloc.conditions import AXES, is_base
 from adloc.metrics.registry import METRICS
 from adloc.regimes import CLEAN, SHIFT, evaluated_in
@@ -307,14 +307,16 @@ def number(value: object) -> float | None:
 
 
 def _labels(rows: Sequence[Row]) -> dict[str, str]:
-    """By run_id: the method and what tells its settings apart."""
+    """By run_id: the method and what tells its settings apart; of a method that stands for many, the model first."""
     if not rows:
         return {}
-    skipped = ("category", "method", "regime", "repeat")
+    skipped = ("category", "method", "regime", "repeat", MODEL)
     names = [n for n in varying(rows) if n not in skipped]
     found: dict[str, str] = {}
     for row in rows:
-        parts = [str(row["method"])]
+        model = (row["method"], row.get(MODEL))
+        alike = [r for r in rows if (r["method"], r.get(MODEL)) == model]
+        parts = [" ".join(str(each) for each in model if each is not None)]
         for name in names:
             value = row.get(name)
             if value is None or (name == "scope" and value == "category"):
@@ -327,7 +329,7 @@ def _labels(rows: Sequence[Row]) -> dict[str, str]:
                 continue
             short = name.removeprefix("params.")
             shown = f"{value:g}" if isinstance(value, float) else str(value)
-            differs = name == "scope" or len({r[name] for r in rows if r["method"] == row["method"]}) > 1
+            differs = name == "scope" or len({str(r[name]) for r in alike}) > 1
             parts += [shown if name == "scope" else f"{short} {shown}"] if differs else []
         found[str(row["run_id"])] = ", ".join(parts)
     return found

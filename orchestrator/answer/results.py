@@ -26,6 +26,7 @@ Row = dict[str, Cell]
 WHO = ("study", "category", "method", "regime", "scope", "threshold_scope", "repeat", "run_id", "status", "setting")
 SIZES = ("n_train", "n_val", "n_test")
 MACRO = "macro"
+MODEL = "params.model"  # of a method that stands for many models: which one
 WARNINGS = "warnings"  # a column of studies that have any
 WHOLE = ("model_mb", "fit_s")  # of which a macro row has that of all categories together
 
