@@ -134,10 +134,10 @@ def _restore(context: ImageContext, arrays: Arrays) -> AnomalibModule:
         owner = module.model.get_submodule(place)
         old = owner._buffers.get(last, owner._parameters.get(last))  # noqa: SLF001  # a bank grows: no public way
         value = torch.from_numpy(np.array(array))
-        if old is not None and old.shape == value.shape:
-            old.data.copy_(value)
+        if old is not None and old.numel() == value.numel():  # a single number is kept as an array of one
+            old.data.copy_(value.reshape(old.shape))
         elif last in owner._buffers:  # noqa: SLF001
-            owner._buffers[last] = value.reshape(()) if old is not None and old.ndim == 0 else value  # noqa: SLF001
+            owner._buffers[last] = value  # noqa: SLF001
         else:
             owner.register_parameter(last, torch.nn.Parameter(value, requires_grad=False))
     return module.to(context.device).eval()

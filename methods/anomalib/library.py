@@ -21,7 +21,7 @@ from adloc.methods.backbone import find_backbone
 from adloc.methods.errors import MethodError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator as AnomalyMapGenerator  # noqa: PLC0414
     from anomalib.models.image.padim.torch_model import PadimModel as PadimModel  # noqa: PLC0414
     from anomalib.pre_processing import PreProcessor
+    from lightning.pytorch import Callback
 
     from adloc.methods.anomalib.params import AnomalibParams
 
@@ -147,11 +148,13 @@ def batch_of(images: torch.Tensor) -> object:
     )
 
 
-def engine(**options: Any) -> Engine:  # noqa: ANN401  # those of Lightning's Trainer
-    """The Engine of anomalib itself."""
+def engine(callbacks: Sequence[Callback], folder: str, **options: Any) -> Engine:  # noqa: ANN401  # Lightning's
+    """The Engine of anomalib itself; it makes folders in `folder`, and would keep a checkpoint of the end there."""
+    from anomalib.callbacks import ModelCheckpoint
     from anomalib.engine import Engine
 
-    return Engine(**options)
+    none = ModelCheckpoint(folder, save_top_k=0)
+    return Engine(callbacks=[*callbacks, none], default_root_dir=folder, **options)
 
 
 def _options(params: AnomalibParams, size: tuple[int, int], taken: set[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import os
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -66,23 +67,19 @@ def train(module: AnomalibModule, images: Images, training: Training) -> None:
     if training.scratch is not None and training.epochs > 1:
         checkpoint = training.scratch / LAST
         callbacks.append(_LastEpoch(checkpoint))
-    options = {
+    options: dict[str, Any] = {
         "max_epochs": training.epochs,
         "accelerator": "gpu" if training.device.type == "cuda" else "cpu",
         "devices": 1,
         "logger": False,
-        "callbacks": callbacks,
-        "barebones": False,
-        "enable_checkpointing": True,
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "deterministic": "warn",
-        "default_root_dir": training.scratch or os.devnull,
         "limit_val_batches": 0,
     }
     resumed = str(checkpoint) if checkpoint is not None and checkpoint.is_file() else None
-    with quiet(), _exact(), translated(type(module).__name__):
-        made = engine(**options)
+    with quiet(), _exact(), translated(type(module).__name__), TemporaryDirectory() as folder:
+        made = engine(callbacks, folder, **options)
         data = _TrainingImages(images, training)
         try:
             made.fit(model=module, datamodule=cast("Any", data), ckpt_path=resumed)
