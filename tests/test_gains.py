@@ -45,6 +45,20 @@ def test_a_gain_is_against_the_same_run_alone(changed: dict[str, Any]) -> None:
     assert tuning_gains([row("default", **changed), row("tuned")], COLUMNS, ["val_image_auroc"]) == []
 
 
+def test_a_gain_names_its_condition_and_no_other_column() -> None:
+    """Who, axes and parameters of the tuned row, then three figures a metric; what was sought comes first."""
+    rows = [row(name, severity=1.0, val_image_auroc=0.8) for name in ("default", "tuned")]
+    (found,) = tuning_gains(rows, COLUMNS, ["val_image_auroc"])
+    named = [name for name in found if not name.startswith(("untuned_", "tuned_", "gain_"))]
+    assert named == [
+        "category", "method", "regime", "scope", "threshold_scope", "repeat", "setting", "params.k", "params.b",
+        "severity",
+    ]  # fmt: skip
+    gains = [name for name in found if name.startswith("gain_")]
+    assert gains[:2] == ["gain_val_image_auroc", "gain_image_auroc"]
+    assert len(gains) == len(set(gains))
+
+
 @pytest.mark.parametrize(("regime", "told"), [("clean", True), ("no_adaptation", True), ("threshold_only", False)])
 def test_validation_figures_are_of_the_part_that_was_tuned_on(regime: str, told: bool) -> None:
     """A threshold from shifted images was calibrated on others; the test part is told all the same."""

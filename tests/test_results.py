@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
-from adloc.answer.results import brief, table, varying, write
+from adloc.answer.results import brief, over_categories, table, varying, write, write_parquet
 from adloc.conditions import Condition
 from handmade import record
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def rows_of(*records: Any, categories: str = "ab") -> list[dict[str, Any]]:
@@ -53,6 +58,13 @@ def test_a_unified_model_was_fitted_once() -> None:
     assert rows_of(*pair(scope="unified", n_train=30))[-1]["n_train"] == 30
 
 
+def test_a_parameter_of_any_kind_has_a_cell() -> None:
+    """Nothing stays nothing, lists are joined, numbers stay numbers, and what else there is becomes words."""
+    params = {"k": None, "layers": ["a", "b"], "ratio": 0.1, "more": {"a": 1}}
+    (row,) = rows_of(record(params=params))
+    assert [row[f"params.{name}"] for name in params] == [None, "a-b", 0.1, "{'a': 1}"]
+
+
 def test_a_failed_or_missing_run_leaves_the_average_empty() -> None:
     """No mean of what happens to be there; what was tuned apart has no value in common."""
     failed = rows_of(*pair(status=["done", "failed"], metrics={"image_auroc": 0.6}))[-1]
@@ -91,3 +103,24 @@ def test_latex_escapes_what_it_would_read() -> None:
     text = write(rows_of(record(category="a_b", method="50%"), categories="abc"), "latex")
     assert text.startswith("\\begin{tabular}{llllllllll}")
     assert "a\\_b & 50\\% & " in text
+
+
+def test_files_read_back_as_they_were(tmp_path: Path) -> None:
+    """In full digits, empty where there is nothing; a parameter that is a number here and a word there is a word."""
+    rows: list[dict[str, Any]] = [{"k": 1, "v": 1 / 3, "n": None}, {"k": "x", "v": 0.5, "n": 2}]
+    assert write(rows, "csv").splitlines() == ["k,v,n", "1,0.3333333333333333,", "x,0.5,2"]
+    assert write([], "csv") == ""
+    assert json.loads(write(rows, "json")) == rows
+    write_parquet(rows, tmp_path / "t.parquet")
+    frame = pd.read_parquet(tmp_path / "t.parquet")
+    assert frame["k"].tolist() == ["1", "x"]
+    assert frame["v"].tolist() == [1 / 3, 0.5]
+
+
+def test_what_is_fitted_is_whole_and_what_is_measured_a_mean() -> None:
+    """Sizes and fit times of a category's own models add up; a unified model has one; all else is averaged."""
+    for name in ("model_mb", "fit_s"):
+        assert over_categories(name, [1.0, 2.0], "category") == 3.0
+        assert over_categories(name, [2.0, 3.0], "unified") == 2.0
+    for scope in ("category", "unified"):
+        assert over_categories("image_auroc", [0.6, 0.9], scope) == pytest.approx(0.75)

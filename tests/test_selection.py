@@ -91,3 +91,18 @@ def test_intervals_cover_what_the_procedure_reaches() -> None:
     spreads = (0.0, 0.1, 0.3, 0.6)
     n_covered = sum(covered(rng, spread, 150) for spread in spreads)
     assert 0.93 <= n_covered / (150 * len(spreads)) <= 0.97
+
+
+def test_the_interval_of_one_setting_is_that_of_its_test_images_by_t() -> None:
+    """Of 8 defects 4 lie above all 10 normals: .5 with an error of sqrt(.25 / 8), and t of 7 degrees 2.3646."""
+    labels = np.repeat([False, True], [10, 8])
+    test = Scored(np.array([[1.0] * 10 + [2.0] * 4 + [0.0] * 4]), labels)
+    validation = Scored(np.array([[0.0] * 10 + [1.0] * 8]), labels)
+    found = resample_choice([validation], [test], seed=1, n_resamples=20_000)
+    assert found is not None
+    assert (found.validation, found.test, found.optimism, found.shares) == (1.0, 0.5, 0.0, (1.0,))
+    reach = 2.3646 * math.sqrt(0.25 / 8)
+    assert (found.interval.low, found.interval.high) == pytest.approx((0.5 - reach, 0.5 + reach), abs=0.006)
+    clipped = resample_choice([validation], [Scored(test.scores[:, 8:], labels[8:])], seed=1)
+    assert clipped is not None  # of 2 normals one degree of freedom is left: all of 0 to 1
+    assert (clipped.interval.low, clipped.interval.high) == (0.0, 1.0)

@@ -114,13 +114,13 @@ def test_swaps_of_twelve_images_are_all_counted_and_of_thirteen_drawn() -> None:
 
 
 def test_ties_count_half_in_every_swap() -> None:
-    """P of scores with many ties, by scikit-learn's areas of all 64 ways to swap."""
-    rng, labels = np.random.default_rng(4), np.array([True, False] * 3)
-    for _ in range(10):
-        a, b = (rng.integers(0, 3, size=6).astype(float) for _ in range(2))
+    """P of scores with many ties, by scikit-learn's areas of all 32 ways to swap."""
+    rng, labels = np.random.default_rng(4), np.array([True, False, True, False, True])
+    for _ in range(4):
+        a, b = (rng.integers(0, 3, size=5).astype(float) for _ in range(2))
         ranks = [rankdata(a), rankdata(b)]
         gaps = []
-        for ways in itertools.product([0, 1], repeat=6):
+        for ways in itertools.product([0, 1], repeat=5):
             pair = [[ranks[w if first else 1 - w][i] for i, w in enumerate(ways)] for first in (True, False)]
             gaps.append(abs(roc_auc_score(labels, pair[0]) - roc_auc_score(labels, pair[1])))
         assert swap_p(a, b, labels) == pytest.approx(np.mean(np.array(gaps) >= gaps[0] - 1e-9))
