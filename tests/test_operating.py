@@ -118,6 +118,10 @@ def test_a_band_leaves_what_lies_outside_it() -> None:
     assert band.looked_at == pytest.approx(0.99 * 8 / 20)
     assert (band.false_alarms.value, band.misses.value) == (0, pytest.approx(0.1))
     assert abstain_band(SCORES, LABELS, 25.0, 25.0, 0.01) is None
+    edges = abstain_band(np.array([1.0, 2.0, 3.0, 2.0]), np.array([False, False, False, True]), 2.0, 3.0, 0.25)
+    assert edges is not None  # 2 is looked at and 3 is rejected
+    assert edges.looked_at == pytest.approx(0.75 / 3 + 0.25)
+    assert (edges.false_alarms.value, edges.misses.value) == (pytest.approx(1 / 3), 0)
 
 
 def study(path: Path, root: Path, more: str) -> Path:

@@ -79,6 +79,8 @@ def test_thresholds_have_a_row_each_and_repeats_where_there_are_some() -> None:
     )
     assert repeated.heads[3] == "repeat"
     assert [row[3] for row in cells(repeated)] == [0, 1, 0, 1]
+    lost = [finding(ONE, PART, None, category=c, threshold=2.5) for c in "ab"]  # no validation score was kept
+    assert cells(table_of(section_of(*lost), "paper_thresholds"))[0][5:7] == [0, 0]
     bare = section_of(*(run(ONE, c, threshold=None) for c in "ab"))
     assert "paper_thresholds" not in {table.name for table in bare.tables}
 
