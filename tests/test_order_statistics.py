@@ -82,7 +82,7 @@ def test_choosing_adds_to_the_expected_rate() -> None:
 
 
 def test_what_choosing_adds_errs_on_the_safe_side() -> None:
-    """Not below the e with E[max over k of FPR - min(1, (k + 1) / 13 + e)] = 0 of 400,000 other draws, nor far above."""
+    """Not below the e with E[max over k of FPR - min(1, (k + 1) / 13 + e)] = 0 of other draws, nor far above it."""
     drawn = np.sort(np.random.default_rng(77).random((400_000, 12)), axis=1)
 
     def excess(e: float) -> float:
