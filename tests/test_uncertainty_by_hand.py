@@ -114,16 +114,18 @@ def test_swaps_of_twelve_images_are_all_counted_and_of_thirteen_drawn() -> None:
 
 
 def test_ties_count_half_in_every_swap() -> None:
-    """P of scores with many ties, by scikit-learn's areas of all 32 ways to swap."""
+    """P by scikit-learn's areas of all 32 ways to swap; of the first pair a quarter in place of a half gives .875."""
     rng, labels = np.random.default_rng(4), np.array([True, False, True, False, True])
-    for _ in range(4):
-        a, b = (rng.integers(0, 3, size=5).astype(float) for _ in range(2))
+    pairs = [(np.array([2.0, 1, 1, 0, 0]), np.array([0.0, 0, 0, 0, 2]))]
+    pairs += [(rng.integers(0, 3, size=5).astype(float), rng.integers(0, 3, size=5).astype(float)) for _ in range(2)]
+    for a, b in pairs:
         ranks = [rankdata(a), rankdata(b)]
         gaps = []
         for ways in itertools.product([0, 1], repeat=5):
             pair = [[ranks[w if first else 1 - w][i] for i, w in enumerate(ways)] for first in (True, False)]
             gaps.append(abs(roc_auc_score(labels, pair[0]) - roc_auc_score(labels, pair[1])))
         assert swap_p(a, b, labels) == pytest.approx(np.mean(np.array(gaps) >= gaps[0] - 1e-9))
+    assert swap_p(*pairs[0], labels) == 1
 
 
 def test_pixel_counts_are_kept_under_these_names() -> None:
