@@ -90,6 +90,8 @@ def test_what_choosing_adds_errs_on_the_safe_side() -> None:
 
     found = expected_excess(12)
     assert excess(found) <= 0 < excess(found - 0.004)
+    bounds = [simultaneous_bound(12, k) for k in range(12)]
+    assert 0.95 <= (drawn <= bounds).all(axis=1).mean() < 0.957  # every rank at once, with as little to spare
 
 
 def test_large_parts_are_bounded_without_simulation() -> None:
