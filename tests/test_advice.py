@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from adloc.answer.advice import advise, use_claim
 from adloc.answer.claims import find_claims, find_verdicts
+from adloc.answer.verdict_words import shift_words, verdict_claim
 from adloc.report.sections.answer import answer
+from adloc.study_file.axes import StudyShift
 from handmade import finding, images, material, setting
 
 if TYPE_CHECKING:
@@ -81,6 +83,8 @@ def test_that_nothing_serves_is_said() -> None:
     assert alone.startswith("Use none of these settings: on validation images a threshold avoids 25% of the errors")
     worse = told(material([run(one, threshold=4.5, validation=images([5, 6, 7, 8, 1, 2, 3, 4], LABELS))]))
     assert "avoids 0% of the errors (one)" in worse  # all of them are made, and none is avoided
+    wrong = material([run(one, threshold=4.5, validation=images([5, 6, 7, 8, 1, 2, 3, 4], LABELS))])
+    assert "(on validation images it avoids 0% of the errors" in verdict_claim(wrong, find_verdicts(wrong)[0]).text
     assert told(material([run(one, threshold=2.5)])).startswith("Use one, at the threshold 2.5. ")
 
 
@@ -212,3 +216,16 @@ def test_a_table_without_dashes_explains_none() -> None:
     section = answer(bare, (), find_verdicts(bare))
     assert section is not None
     assert section.notes[-1] == "\N{EN DASH} stands for nothing: under threshold, that none was calibrated."
+
+
+def test_each_transform_belongs_to_light_pose_or_sensor() -> None:
+    """Alone it is said to change that, and nothing else."""
+    of = {
+        "light": ("brightness", "contrast", "saturation", "illumination"), "pose": ("rotation_deg", "scale",
+        "translation"), "sensor": ("blur", "noise"),
+    }  # fmt: skip
+    names = [name for group in of.values() for name in group]
+    for word, group in of.items():
+        for name in group:
+            off = dict.fromkeys(n for n in names if n != name)
+            assert shift_words(StudyShift.model_validate(off)) == word, name

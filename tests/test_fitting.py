@@ -30,6 +30,14 @@ def test_a_table_that_fits_is_as_wide_as_its_words() -> None:
         ]
 
 
+@pytest.mark.parametrize(("n_plain", "bold"), [(2, [False, False, True]), (None, [False] * 3), (0, [True] * 3)])
+def test_averages_are_bold(n_plain: int | None, bold: list[bool]) -> None:
+    """Those behind the plain rows, and none where there are no averages."""
+    buffer = io.StringIO()
+    print_fitting(Console(file=buffer, width=80, force_terminal=True), HEADS, LINES, n_plain)
+    assert ["\x1b[1m" in line for line in buffer.getvalue().splitlines()[1:]] == bold
+
+
 def test_heads_are_broken_before_a_column_is_left_out() -> None:
     """8 + 6 + 5 letters and two gaps of 1: 21."""
     expected = ["           image model", "category   auroc    mb", "brick     0.1234  12.5"]

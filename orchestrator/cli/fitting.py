@@ -16,7 +16,7 @@ GAP = 2
 
 
 def print_fitting(
-    console: Console, heads: Sequence[str], lines: Sequence[Sequence[str]], n_above: int | None = None
+    console: Console, heads: Sequence[str], lines: Sequence[Sequence[str]], n_plain: int | None = None
 ) -> None:
     """Print a table; where it is too wide its heads are broken and its columns set closer, then the last left out.
 
@@ -24,7 +24,7 @@ def print_fitting(
         console: where to.
         heads: of the columns.
         lines: cells of each row.
-        n_above: rows above a rule, those below it bold; None for no rule.
+        n_plain: rows before those that are bold; None where none is.
     """
     gap, shown, n = GAP, list(heads), len(heads)
     widths = _widths(shown, lines)
@@ -37,9 +37,7 @@ def print_fitting(
     for head, word, width in zip(heads[:n], shown, widths, strict=False):
         table.add_column(word, justify="left" if head in WORDS else "right", width=width)
     for number, line in enumerate(lines):
-        if number == n_above and number:
-            table.add_section()
-        table.add_row(*line[:n], style="bold" if n_above is not None and number >= n_above else None)
+        table.add_row(*line[:n], style="bold" if n_plain is not None and number >= n_plain else None)
     console.print(table)
     if n < len(heads):
         console.print(f"not shown at this width: {', '.join(heads[n:])}")
