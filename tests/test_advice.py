@@ -84,7 +84,9 @@ def test_that_nothing_serves_is_said() -> None:
     worse = told(material([run(one, threshold=4.5, validation=images([5, 6, 7, 8, 1, 2, 3, 4], LABELS))]))
     assert "avoids 0% of the errors (one)" in worse  # all of them are made, and none is avoided
     wrong = material([run(one, threshold=4.5, validation=images([5, 6, 7, 8, 1, 2, 3, 4], LABELS))])
-    assert "(on validation images it avoids 0% of the errors" in verdict_claim(wrong, find_verdicts(wrong)[0]).text
+    verdict = verdict_claim(wrong, find_verdicts(wrong)[0]).text
+    assert "(on validation images it avoids 0% of the errors, less than 50%), at its threshold 4.5: " in verdict
+    assert verdict.endswith(" misses (0.0% to 60.2%) on clean test images.")
     assert told(material([run(one, threshold=2.5)])).startswith("Use one, at the threshold 2.5. ")
 
 
@@ -147,7 +149,7 @@ def test_a_setting_that_serves_after_the_change_alone_is_named_there() -> None:
     """On clean images nothing serves; what to do after the change is said all the same, in the place of nothing."""
     runs = [each for each in shifted(setting("one")) if each.record.regime != "clean"]
     text = told(material([run(setting("one"), threshold=9), *runs]))
-    assert text.startswith("Use none of these settings: ")
+    assert text.startswith("Use none of these settings: on validation images a threshold avoids 0% of the errors (one)")
     assert " recalibrate one (a new threshold from images after the change) and expect " in text
 
 
