@@ -144,12 +144,15 @@ def test_what_makes_scores_of_distances_can_be_left_out(method: Method) -> None:
 
 
 def test_the_default_space_holds_valid_values(method: Method) -> None:
-    """Every choice and both ends of every range are values that the method accepts."""
+    """Every choice and both ends of every range are accepted, and the untuned value, the first trial, is among them."""
+    untuned = method.params().model_dump(mode="json")
     for name, dimension in method.default_space.items():
-        values = dimension.get("choices", [dimension.get("low"), dimension.get("high")])
+        ends = [dimension.get("low"), dimension.get("high")]
+        values = dimension.get("choices", ends)
         assert isinstance(values, list)
         for value in values:
             method.params.model_validate({name: value})
+        assert untuned[name] in values or (values is ends and values[0] <= untuned[name] <= values[1])
 
 
 def test_declarations_import_no_torch() -> None:

@@ -88,8 +88,15 @@ SPADE = Method(
         "image_neighbours": {"choices": [5, 10, 20, 50]},
         "patch_neighbours": {"low": 1, "high": 5, "type": "int"},
         "smoothing_sigma": {"choices": [0.0, 2.0, 4.0, 8.0]},
-        # Not layer1, whose grid is 16 times as long to search as that of layer2.
-        "layers": {"choices": [["layer2", "layer3", "layer4"], ["layer2", "layer4"], ["layer2", "layer3"]]},
+        # A grid of layer1 takes 16 times as long to search as one of layer2.
+        "layers": {
+            "choices": [
+                ["layer1", "layer2", "layer3", "layer4"],
+                ["layer2", "layer3", "layer4"],
+                ["layer2", "layer4"],
+                ["layer2", "layer3"],
+            ]
+        },
     },
     plain={"smoothing_sigma": 0.0},
 )
