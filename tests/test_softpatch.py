@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import LocalOutlierFactor
 
 from adloc.methods import MethodError
+from adloc.methods.backbone import resolve_weights
 from adloc.methods.detector import NearestTraining, Patches, StepContext
 from adloc.methods.embedding import embed
+from adloc.methods.network import load_backbone
 from adloc.methods.patchcore.params import PATCHCORE, PatchCoreParams
 from adloc.methods.softpatch.detector import SoftPatch
 from adloc.methods.softpatch.noise import gaussian_distances, local_outlier_factors, nearest_distances
 from adloc.methods.softpatch.params import SOFTPATCH, SoftPatchParams
+from adloc.metrics.ranking import auroc
 from detectors import CPU, HeldFeatures, Results, draw_features, take
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PLAIN = SoftPatchParams(coreset_ratio=0.2)
 TRAIN, TEST = draw_features(20, seed=1), draw_features(7, seed=2)
@@ -150,3 +159,25 @@ def test_a_single_image_is_refused() -> None:
     """Patches are compared with those of other images."""
     with pytest.raises(MethodError, match=r"1 training image\n.*at least one"):
         take(SOFTPATCH, PLAIN, TRAIN.pick(0), TEST)
+
+
+@pytest.mark.slow
+def test_real_defects_stay_out_of_the_bank(industrial_root: Path, trunk_weights: Path) -> None:
+    """Four broken bottles among 44 training images: their patches weigh most, and none enters the bank."""
+    root = industrial_root / "bottle"
+    broken = sorted((root / "test/broken_large").iterdir())[:4]
+    pictures = [*sorted((root / "train/good").iterdir())[:40], *broken]
+    pixels = [Image.open(path).convert("RGB").resize((128, 128), Image.Resampling.BILINEAR) for path in pictures]
+    images = torch.from_numpy(np.stack([np.asarray(each) for each in pixels])).permute(0, 3, 1, 2) / 255
+    network = load_backbone("resnet18", resolve_weights("resnet18", str(trunk_weights)), PLAIN.layers, 0, CPU)
+    masks = [Image.open(root / f"ground_truth/broken_large/{path.stem}_mask.png") for path in broken]
+    defect = np.zeros((44, 16, 16), bool)
+    defect[40:] = [np.asarray(mask.resize((16, 16), Image.Resampling.BOX)) > 127 for mask in masks]
+    with torch.no_grad():
+        train = HeldFeatures(network(images), (128, 128))
+    soft = take(SOFTPATCH, PLAIN, train, train.pick(0))
+    hard = take(PATCHCORE, PatchCoreParams(coreset_ratio=0.2), train, train.pick(0))
+    assert auroc(soft["noise"].arrays["weights"].ravel(), defect.ravel()) > 0.95  # .988 when this was written
+    inside = [defect.ravel()[each["coreset"].arrays["order"]].mean() for each in (soft, hard)]
+    assert inside[0] == 0
+    assert inside[1] > 2 * defect.mean()  # a coreset looks for what is rare

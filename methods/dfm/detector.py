@@ -100,8 +100,8 @@ class Dfm:
             left = deviation - directions.T @ (directions @ deviation)
             maps.append(left.view(pooled.shape).square().sum(dim=0).cpu().numpy())
         patch_maps = np.stack(maps)
-        return Result({"image_scores": patch_maps.sum(axis=(1, 2), dtype=np.float64).astype(np.float32),
-                       "patch_maps": patch_maps})  # fmt: skip
+        image_scores = patch_maps.sum(axis=(1, 2), dtype=np.float64).astype(np.float32)
+        return Result({"image_scores": image_scores, "patch_maps": patch_maps})
 
     def anomaly_maps(
         self,
