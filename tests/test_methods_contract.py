@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Parameters that suit the small maps of `draw_features`, where the defaults do not.
 SMALL: dict[str, dict[str, object]] = {
-    "dfm": {"layers": ["layer2"], "pooling": 2},
+    "dfm": {"layers": ["layer2"]},
     "knn": {"layers": ["layer2", "layer3"]},
     "mahalanobis": {"layers": ["layer2", "layer3"]},
     "spade": {"layers": ["layer2", "layer3", "layer4"], "image_neighbours": 4},
