@@ -20,6 +20,7 @@ from adloc.datasets.errors import DatasetError, Problem
 from adloc.datasets.look import look_of, pixels_hash
 from adloc.datasets.polygons import SUFFIX, read_labelme
 from adloc.datasets.sample import Fingerprint, Picture
+from adloc.datasets.stamp import stamp_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,14 +156,9 @@ class FileImage:
         found.marks_all = bool(shares) and max(shares) == 1
         return found
 
-    def stamp(self) -> str:
-        """Say which state of which files this is: absolute paths, sizes and times of change (ns).
-
-        Raises:
-            OSError: a file is gone.
-        """
-        states = [(path.absolute(), path.stat()) for path in (self.image_path, *self.mask_paths)]
-        return "|".join(f"{path}|{state.st_size}|{state.st_mtime_ns}" for path, state in states)
+    def stamp(self) -> str | None:
+        """Say which state of which files this is; None while that cannot be told."""
+        return stamp_files((self.image_path, *self.mask_paths))
 
     def _decoded(self, data: bytes) -> tuple[Image, NDArray[np.uint8]]:
         image = decode(data, self.image_path)

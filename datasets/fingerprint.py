@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adloc.datasets.errors import DatasetError, Problem
-from adloc.datasets.file_image import FileImage
 from adloc.datasets.sample import Fingerprint
 
 if TYPE_CHECKING:
@@ -23,17 +21,13 @@ if TYPE_CHECKING:
     Fingerprints = Mapping[str, Fingerprint]
 
 _FORMAT = 2
-# A file changed this shortly before it was hashed may change again within one tick of its file system's clock
-# (2 s on FAT) without another time of change: it is hashed again the next time.
-_SETTLED_NS = 2_000_000_000
 
 
 class FingerprintCache:
-    """Fingerprints by source, kept in one JSON file.
+    """Fingerprints by the stamps of their sources, kept in one JSON file.
 
-    A file is known by its absolute path, size and time of change; a generated image by the repr of its
-    source, which must therefore hold all that its pixels depend on. A cache file that cannot be read is as
-    good as none: it is written anew.
+    A source whose stamp is another one than before is hashed again. A cache file that cannot be read is as good as
+    none: it is written anew.
 
     Two processes may use one cache: each adds its own entries to those that it finds when it saves; at worst
     something is hashed once more.
@@ -42,34 +36,33 @@ class FingerprintCache:
     def __init__(self, path: Path) -> None:
         """Read the cache at `path`, if there is one."""
         self.path = path
-        self._known = _read(path)
+        self._known = {stamp: known for stamp, known in _read(path).values()}
         self._new: dict[str, tuple[str, Fingerprint]] = {}
 
     def get(self, source: ImageSource) -> Fingerprint | None:
         """Return the fingerprint of a source that has not changed since it was put, else None."""
-        key, stamp = _identify(source)
-        known = self._new.get(key) or self._known.get(key)
-        return known[1] if known is not None and stamp is not None and known[0] == stamp else None
+        stamp = source.stamp()
+        return None if stamp is None else self._known.get(stamp)
 
     def put(self, source: ImageSource, fingerprint: Fingerprint, stamp: str | None) -> None:
-        """Remember a fingerprint, unless the source is gone or was changed just now.
+        """Remember a fingerprint, unless the source has changed meanwhile.
 
         Args:
             source: what was hashed.
             fingerprint: of that source.
-            stamp: the state of the source before it was hashed, by `stamp_of`.
+            stamp: of the source before it was hashed.
         """
-        key, now = _identify(source)
-        if stamp is not None and stamp == now and _is_settled(source):
-            self._new[key] = (stamp, fingerprint)
+        if stamp is not None and stamp == source.stamp():
+            self._known[stamp] = fingerprint
+            self._new[source.location] = (stamp, fingerprint)
 
     def save(self) -> None:
         """Write what is new, aside and then by renaming, so that a reader never sees half a file."""
         if not self._new:
             return
-        self._known = _read(self.path) | self._new
+        found = _read(self.path) | self._new
         self._new = {}
-        entries = {key: [stamp, *astuple(known)] for key, (stamp, known) in self._known.items()}
+        entries = {location: [stamp, *astuple(known)] for location, (stamp, known) in found.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle, aside = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name, suffix=".part")
         try:
@@ -79,11 +72,6 @@ class FingerprintCache:
         except BaseException:
             Path(aside).unlink(missing_ok=True)
             raise
-
-
-def stamp_of(source: ImageSource) -> str | None:
-    """Return the state of a source, which changes when its pixels may have; None when its files are gone."""
-    return _identify(source)[1]
 
 
 def fingerprints(
@@ -132,35 +120,19 @@ def fingerprints(
 
 
 def _hash(source: ImageSource) -> tuple[str | None, Fingerprint | DatasetError]:
-    stamp = stamp_of(source)
+    stamp = source.stamp()
     try:
         return stamp, source.fingerprint()
     except DatasetError as error:
         return stamp, error
 
 
-def _identify(source: ImageSource) -> tuple[str, str | None]:
-    """Return the key of a source in the cache, and its state."""
-    if not isinstance(source, FileImage):
-        return repr(source), ""
-    try:
-        return str(source.image_path.absolute()), source.stamp()
-    except OSError:
-        return str(source.image_path.absolute()), None
-
-
-def _is_settled(source: ImageSource) -> bool:
-    if not isinstance(source, FileImage):
-        return True
-    paths = (source.image_path, *source.mask_paths)
-    return all(abs(time.time_ns() - path.stat().st_mtime_ns) > _SETTLED_NS for path in paths)
-
-
 def _read(path: Path) -> dict[str, tuple[str, Fingerprint]]:
+    """{location: (stamp, fingerprint)}; earlier versions kept a generator's stamp in the place of its location."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             return {}
-        return {key: (entry[0], Fingerprint(*entry[1:])) for key, entry in content["entries"].items()}
+        return {key: (entry[0] or key, Fingerprint(*entry[1:])) for key, entry in content["entries"].items()}
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return {}

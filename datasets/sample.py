@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,12 +50,25 @@ class Fingerprint:
     look: str = ""
 
 
+@runtime_checkable
 class ImageSource(Protocol):
     """Where pixels come from: files, or a generator. Small, hashable and picklable."""
 
     @property
     def location(self) -> str:
-        """Where a person finds the image: a path, or the generator's own name for it."""
+        """Where a person finds the image: a path, or the generator's own name for it. No two images have the same."""
+        ...
+
+    def stamp(self) -> str | None:
+        """Say which state of what the pixels come from this is, without reading them.
+
+        A fingerprint is remembered by the stamp: equal stamps, equal pixels and masks, of whatever images. Files have
+        their absolute paths, sizes and times of change (`adloc.datasets.stamp.stamp_files`); what is generated has
+        its name, all parameters and the version of the code that draws it.
+
+        Returns:
+            None where it cannot be told (a file is gone, or was changed just now): the image is then hashed again.
+        """
         ...
 
     def read(self) -> Picture:

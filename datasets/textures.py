@@ -110,6 +110,10 @@ class TextureImage:
         """ "textures(seed=42, size=256): brick/test/cut/003.png"."""
         return f"textures(seed={self.seed}, size={self.size}): {self.category}/{self.name}"
 
+    def stamp(self) -> str:
+        """All that the pixels follow from."""
+        return repr(self)
+
     def read(self) -> Picture:
         """The image and its mask; a few milliseconds at 256 pixels."""
         from adloc.datasets.texture_pixels import render

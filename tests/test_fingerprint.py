@@ -17,6 +17,7 @@ from adloc.datasets.file_image import FileImage
 from adloc.datasets.fingerprint import FingerprintCache, fingerprints
 from adloc.datasets.readers.mvtec_layout import list_category
 from adloc.datasets.sample import Fingerprint, Picture, Sample
+from adloc.datasets.textures import TextureImage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,22 +39,28 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[FileImage]:
 
 @dataclass(frozen=True)
 class Generated:
-    """A source without a file."""
+    """A package's own source without a file: grey of some level, whose generator counts its versions."""
 
     name: str
+    level: int = 127
+    version: int | None = 1
 
     @property
     def location(self) -> str:
         """Its name."""
         return self.name
 
+    def stamp(self) -> str | None:
+        """All that its pixels follow from; without a version, nothing that can be trusted."""
+        return None if self.version is None else repr(self)
+
     def read(self) -> Picture:
         """Return a grey image."""
-        return Picture(np.full((8, 8, 3), 127, np.uint8), np.zeros((8, 8), np.bool_))
+        return Picture(np.full((8, 8, 3), self.level, np.uint8), np.zeros((8, 8), np.bool_))
 
     def fingerprint(self) -> Fingerprint:
-        """Return the hash of its name."""
-        return Fingerprint(hashlib.sha256(self.name.encode()).hexdigest(), "", 8, 8)
+        """Return the hash of its pixels."""
+        return Fingerprint(hashlib.sha256(self.read().image.tobytes()).hexdigest(), "", 8, 8)
 
 
 def test_hashes_are_those_of_the_files(mvtec_tree: Path) -> None:
@@ -156,14 +163,42 @@ def test_two_caches_of_one_file_keep_each_others_entries(mvtec_copy: Path, tmp_p
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_generated_images_are_cached_by_their_source(tmp_path: Path) -> None:
-    """A source without a file is known by its repr; another parameter is another entry."""
-    samples = [Sample("gear", f"{i}", "train", "good", Generated(f"gear {i}")) for i in range(3)]
+def test_sources_of_packages_are_cached_by_their_stamps(tmp_path: Path) -> None:
+    """A source that is no file is known by its stamp, in another process too; another parameter is another image."""
+    samples = [Sample("gear", f"{i}", "train", "good", Generated(f"gear {i}", i)) for i in range(3)]
     cache = FingerprintCache(tmp_path / "cache.json")
     first = fingerprints(samples, cache)
     again = FingerprintCache(tmp_path / "cache.json")
     assert [again.get(sample.source) for sample in samples] == list(first.values())
     assert again.get(replace(samples[0].source, name="other")) is None
+
+
+def test_changed_content_of_a_package_s_source_is_noticed(tmp_path: Path) -> None:
+    """Another level, or another version of the code that draws it, is hashed again under the same name."""
+    for source, level in ((Generated("gear"), 127), (Generated("gear", 9), 9), (Generated("gear", 9, version=2), 9)):
+        cache = FingerprintCache(tmp_path / "cache.json")
+        assert cache.get(source) is None
+        (found,) = fingerprints([Sample("gear", "0", "train", "good", source)], cache).values()
+        assert found.sha256 == hashlib.sha256(bytes([level] * 8 * 8 * 3)).hexdigest()
+
+
+def test_a_source_that_cannot_tell_its_state_is_hashed_every_time(tmp_path: Path) -> None:
+    """Without a stamp nothing is remembered: rather too much work than a change that goes unseen."""
+    source = Generated("gear", version=None)
+    fingerprints([Sample("gear", "0", "train", "good", source)], FingerprintCache(tmp_path / "cache.json"))
+    assert FingerprintCache(tmp_path / "cache.json").get(source) is None
+
+
+def test_a_cache_of_earlier_versions_holds(mvtec_copy: Path, tmp_path: Path) -> None:
+    """Files stood there under their absolute paths, what is generated under its repr with an empty stamp."""
+    path = mvtec_copy / "gear/train/good/003.png"
+    state, texture = path.stat(), TextureImage("brick", "train/good/000.png", 42, 64)
+    stamp = f"{path}|{state.st_size}|{state.st_mtime_ns}"
+    entries = {str(path): [stamp, "a", "", 64, 64, "", ""], repr(texture): ["", "b", "", 64, 64, "", ""]}
+    (tmp_path / "cache.json").write_text(json.dumps({"format": 2, "entries": entries}))
+    cache = FingerprintCache(tmp_path / "cache.json")
+    assert cache.get(FileImage(path)) == Fingerprint("a", "", 64, 64)
+    assert cache.get(texture) == Fingerprint("b", "", 64, 64)
 
 
 def test_progress_counts_every_hashed_image(mvtec_copy: Path) -> None:
