@@ -36,7 +36,7 @@ class FingerprintCache:
     def __init__(self, path: Path) -> None:
         """Read the cache at `path`, if there is one."""
         self.path = path
-        self._known = {stamp: known for stamp, known in _read(path).values()}
+        self._known = dict(_read(path).values())
         self._new: dict[str, tuple[str, Fingerprint]] = {}
 
     def get(self, source: ImageSource) -> Fingerprint | None:

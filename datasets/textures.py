@@ -11,8 +11,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from adloc.datasets.config import KindConfig
 from adloc.datasets.readers.listing import Listing
 from adloc.datasets.sample import GOOD, Fingerprint, Sample
 
@@ -24,10 +25,8 @@ CATEGORIES: tuple[Category, ...] = ("brick", "grass", "gravel")
 DEFECTS = ("blur", "cut", "foreign", "missing", "stain", "thread")
 
 
-class TexturesConfig(BaseModel):
+class TexturesConfig(KindConfig):
     """Textures made on the spot from photographs inside scikit-image; an image depends on none of the counts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["textures"] = "textures"
     categories: Annotated[tuple[Category, ...], Field(min_length=1)] | Literal["all"] = Field(

@@ -86,15 +86,21 @@ def find_method(name: str) -> Method:
         return METHODS[name]
     if _PLACE.fullmatch(name):
         return _load_place(name)
-    entry = _entries().get(name)
-    if entry is not None:
-        return _named(name, _load_place(entry.value))
-    known = [*METHODS, *_entries()]
+    found = _entries().get(name, ())
+    if len(found) > 1:
+        raise MethodError(
+            f"method {name} is brought by {' and '.join(_origin(entry) for entry in found)}",
+            "a name has one method",
+            f"name one by its place: method: {found[0].value}, or uninstall the other package",
+        )
+    if found:
+        return _named(name, _load_place(found[0].value))
+    known = [each.name for each in offered() if each.method is not None]
     near = difflib.get_close_matches(name, known, n=1)
     raise MethodError(
         f"method is {name!r}",
         f"it must be one of {', '.join(known)}, or package.module:METHOD for one of your own",
-        f"use {near[0] if near else known[0]}",
+        f"use {near[0]}" if near else "see `adloc methods` for what each of them is",
     )
 
 
@@ -111,8 +117,11 @@ def offered() -> Iterator[Offered]:
     """Every method that is there by name: adloc's own, then those of installed packages."""
     for name, method in METHODS.items():
         yield Offered(name, "adloc", method)
-    for name, entry in _entries().items():
-        origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+    for name, found in _entries().items():
+        origin = " and ".join(_origin(entry) for entry in found)
+        if name in METHODS:
+            yield Offered(name, origin, None, f"adloc has a method {name} of its own, which is the one that is taken")
+            continue
         try:
             yield Offered(name, origin, find_method(name))
         except MethodError as error:
@@ -140,9 +149,17 @@ def load_detector(method: Method) -> Detector:
 
 
 @cache
-def _entries() -> dict[str, EntryPoint]:
-    """Entry points by name; one that has the name of a method of adloc's own is left out: those are contracts."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP)) if entry.name not in METHODS}
+def _entries() -> dict[str, tuple[EntryPoint, ...]]:
+    """Different entry points by name; more than one where packages do not agree."""
+    found: dict[str, dict[str, EntryPoint]] = {}
+    for entry in sorted(entry_points(group=GROUP)):
+        found.setdefault(entry.name, {})[entry.value] = entry
+    return {name: tuple(entries.values()) for name, entries in found.items()}
+
+
+def _origin(entry: EntryPoint) -> str:
+    """ "adloc-example 1.0", or its place where no package is known."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
 
 
 @cache
@@ -189,12 +206,14 @@ def _check(place: str, method: Method) -> None:
     parts = [step.part for step in method.steps]
     fields = set(method.params.model_fields) if issubclass(method.params, BaseModel) else set()
     needed = {"backbone", "weights", "layers"} if method.reads == "features" else set()
+    unread = fields - named - {"backbone", "weights", *method.map_params}
     problems = {
         f"its name is {method.name!r}": _NAME.fullmatch(method.name) is None,
         f"its name {method.name} is a method of adloc's own": method.name in METHODS,
         "its params are no Pydantic class": not issubclass(method.params, BaseModel),
         "it has no fit step, or no score step after it": parts != sorted(parts) or len(set(parts)) < 2,  # noqa: PLR2004
         f"its steps name unknown parameters: {', '.join(sorted(named - fields))}": bool(named - fields),
+        f"no step and no map names its parameters {', '.join(sorted(unread))}": bool(unread),
         f"it reads features, and lacks the parameters {', '.join(sorted(needed - fields))}": bool(needed - fields),
     }
     found = [text for text, holds in problems.items() if holds]
@@ -207,9 +226,9 @@ def _check(place: str, method: Method) -> None:
 
 
 def _hash_source(*modules: str) -> str:
-    """SHA-256 over the files of these modules, hexadecimal; of a package, of all its modules."""
+    """SHA-256 over the files of the packages that these modules are in, hexadecimal."""
     digest = hashlib.sha256()
-    for name in dict.fromkeys(modules):
+    for name in dict.fromkeys(_outermost(module) for module in modules):
         spec = importlib.util.find_spec(name)
         if spec is None or not spec.origin:
             continue
@@ -217,3 +236,11 @@ def _hash_source(*modules: str) -> str:
         for path in sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]:
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _outermost(module: str) -> str:
+    """The package that a module is in, whose other modules it may import; the module itself where it is in none."""
+    parts = module.split(".")
+    names = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    specs = ((name, importlib.util.find_spec(name)) for name in names)
+    return next((name for name, spec in specs if spec is not None and spec.origin), module)

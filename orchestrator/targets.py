@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from adloc.datasets import AnyDataset
+    from adloc.datasets import KindConfig
     from adloc.datasets.fingerprint import FingerprintCache
     from adloc.datasets.sample import Fingerprint, Sample
     from adloc.study_file.reader import Loc, StudyFile
@@ -103,7 +103,7 @@ def load_targets(
     return found
 
 
-def target_datasets(spec: StudySpec) -> dict[str, AnyDataset]:
+def target_datasets(spec: StudySpec) -> dict[str, KindConfig]:
     """The dataset of each target that has a root of its own: the study's, read from there.
 
     Categories that are not there are left out: a target need not have all.
@@ -113,13 +113,13 @@ def target_datasets(spec: StudySpec) -> dict[str, AnyDataset]:
     return {name: _at(spec.dataset, root) for name, root in spec.shift.roots.items()}
 
 
-def _at(dataset: AnyDataset, root: Path) -> AnyDataset:
+def _at(dataset: KindConfig, root: Path) -> KindConfig:
     asked = getattr(dataset, "categories", None)
     there = tuple(c for c in asked if (root.expanduser() / c).is_dir()) if isinstance(asked, tuple) else ()
     return dataset.model_copy(update={"root": root} | ({"categories": there} if there else {}))
 
 
-def _load(dataset: AnyDataset, categories: Sequence[str]) -> list[Sample]:
+def _load(dataset: KindConfig, categories: Sequence[str]) -> list[Sample]:
     """The samples of a target's own root; a root that is one category itself has the name of the source's."""
     samples = load_samples(dataset)
     if getattr(dataset, "categories", "") is None:

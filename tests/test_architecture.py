@@ -73,6 +73,7 @@ def test_imports_flow_one_way() -> None:
                     "options",
                     "study",
                     "data",
+                    "catalogue",
                     "init",
                     "store",
                     "tables",

@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from adloc.cli import cli
 from adloc.cli.data import check_command
-from adloc.datasets import AnyDataset, DatasetConfig, check, load_samples
+from adloc.datasets import DatasetConfig, KindConfig, OwnDataset, check, load_samples
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.readers import aebad_s, btad, kolektor, mpdd, mvtec_ad, mvtec_ad_2, mvtec_loco, real_iad, visa
 from adloc.datasets.sample import GOOD
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 KINDS = sorted(LAYOUTS)
 
 
-def configure(kind: str, root: Path, **more: object) -> AnyDataset:
+def configure(kind: str, root: Path, **more: object) -> KindConfig:
     """A configuration by its kind, as a study file gives it."""
     place: dict[str, object] = {"file": root / "images.csv"} if kind == "table" else {"root": root}
     return TypeAdapter(DatasetConfig).validate_python({"kind": kind, **place, **LAYOUTS[kind].config, **more})
@@ -324,7 +324,7 @@ def test_catalogues_add_up_to_the_published_totals(
 def test_the_readme_and_the_help_name_every_kind() -> None:
     """A user finds each reader with its page and licence in the README, and in the help of the check."""
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    for config in get_args(AnyDataset):
+    for config in get_args(OwnDataset):
         kind = config.model_fields["kind"].default
         assert f"`{kind}`" in readme or f"kind: {kind}" in readme
         assert kind in str(check_command.help)
@@ -337,10 +337,13 @@ def test_the_readme_and_the_help_name_every_kind() -> None:
 def test_the_command_line_lists_every_kind() -> None:
     """`adloc datasets` names each kind with what it is; a published one with its licence and page."""
     listed = {row["kind"]: row for row in json.loads(CliRunner().invoke(cli, ["datasets", "--json"]).output)}
-    assert listed.keys() == {config.model_fields["kind"].default for config in get_args(AnyDataset)}
+    assert listed.keys() == {config.model_fields["kind"].default for config in get_args(OwnDataset)}
     assert all(row["what"] for row in listed.values())
+    assert [key["name"] for key in listed["visa"].pop("keys")] == ["root", "domain", "masks", "categories"]
     assert listed["visa"] == {
         "kind": "visa",
+        "origin": "adloc",
+        "problem": "",
         "what": "VisA as it is published",
         "name": "VisA",
         "licence": "CC BY 4.0",

@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from adloc.datasets.config import KindConfig
 from adloc.datasets.errors import DatasetError, Problem
 from adloc.datasets.natural_order import natural_key
-from adloc.datasets.readers.published import Published
 
 if TYPE_CHECKING:
     from adloc.datasets.readers.listing import Listing
@@ -58,13 +58,9 @@ Pattern = Annotated[str, AfterValidator(one_group)]
 Masks = Literal["required", "optional"]
 
 
-class ReaderConfig(BaseModel):
+class ReaderConfig(KindConfig):
     """What every reader of files is told."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    published: ClassVar[Published | None] = None  # where the data is to be had; None for one's own
-
-    kind: str
     root: Path = Field(
         description="folder of the dataset; ~ is expanded",
         json_schema_extra={"rule": "it must be the dataset's folder", "remedy": "write its path: root: /data/parts"},

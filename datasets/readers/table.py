@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from adloc.datasets.config import KindConfig
 from adloc.datasets.file_image import FileImage
 from adloc.datasets.natural_order import natural_key
 from adloc.datasets.readers.listing import Listing
@@ -25,10 +26,8 @@ ANY_DEFECT = "anomalous"
 _RULE = f"a table has the columns path and label, and of {', '.join(COLUMNS[2:])} those that are known"
 
 
-class TableConfig(BaseModel):
+class TableConfig(KindConfig):
     """A CSV or Parquet file with a row for each image."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["table"] = "table"
     file: Path = Field(

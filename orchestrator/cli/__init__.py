@@ -8,7 +8,8 @@ import sys
 import click
 
 import adloc
-from adloc.cli.data import data, datasets_command
+from adloc.cli.catalogue import datasets_command, methods_command
+from adloc.cli.data import data
 from adloc.cli.explain import explain
 from adloc.cli.init import init
 from adloc.cli.options import AS_JSON, OK, STORAGE, WORKSPACE, WRONG, fields, find_workspace, user_errors
@@ -36,6 +37,7 @@ study.add_command(export_private_command)
 cli.add_command(study)
 cli.add_command(init)
 cli.add_command(data)
+cli.add_command(methods_command)
 cli.add_command(datasets_command)
 cli.add_command(store)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from adloc.cli.options import AS_JSON, FILE, OK, SET, WORKSPACE, WRONG, fields, find_workspace, user_errors
+from adloc.cli.options import AS_JSON, FILE, OK, SET, WORKSPACE, WRONG, find_workspace, user_errors
 
 
 @click.group()
@@ -63,21 +62,6 @@ def preview(file: Path, overrides: tuple[str, ...], workspace: str | None, outpu
     path.parent.mkdir(parents=True, exist_ok=True)
     preview_sheet(checked.plan, images).save(path)
     click.echo(path)
-
-
-@click.command("datasets")
-@AS_JSON
-def datasets_command(as_json: bool) -> None:  # noqa: FBT001
-    """List the kinds of dataset that a study file may name: what each is, its licence and its page."""
-    from adloc.datasets.kinds import kinds
-
-    if as_json:
-        click.echo(json.dumps([fields(kind) for kind in kinds()], indent=1))
-        return
-    for kind in kinds():
-        click.echo(f"{kind.kind:14} {kind.what}")
-        if kind.page:
-            click.echo(f"{'':14} {kind.name}, {kind.licence}: {kind.page}")
 
 
 def _check(file: Path, overrides: tuple[str, ...], workspace: str | None) -> Any:  # noqa: ANN401

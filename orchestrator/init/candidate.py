@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
-from adloc.datasets import AnyDataset, DatasetConfig
+from adloc.datasets.registry import read_config
 
 if TYPE_CHECKING:
     from adloc.datasets.readers.listing import Listing
@@ -31,5 +29,4 @@ class Candidate:
 
     def listing(self) -> Listing:
         """What its reader finds, from names alone."""
-        config: AnyDataset = TypeAdapter(DatasetConfig).validate_python(self.dataset)
-        return config.listing()
+        return read_config(self.dataset).listing()

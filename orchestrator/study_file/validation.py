@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from adloc.datasets.config import KindConfig
+from adloc.datasets.registry import kinds_for
 from adloc.errors import Complaint, UserError, nearest
 from adloc.study_file.axes_checks import check_axes
 from adloc.study_file.domains_checks import check_domains
@@ -134,6 +136,8 @@ def _follow(
         if named is not None and isinstance(part, str) and not is_tag:
             field, owner = named.model_fields[part], named
             candidates = _models(field.annotation)
+            if KindConfig in candidates:
+                candidates = [*kinds_for(data[part] if inside else None)]
         elif is_tag or (not inside and (index < len(item_loc) - 1 or not isinstance(part, str) or _is_branch(part))):
             candidates = [m for m in candidates if part in _tags(m)] or candidates  # a union's tag
             continue
