@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -27,6 +28,13 @@ class Picture:
 
     image: NDArray[np.uint8]
     mask: NDArray[np.bool_] | None
+
+    def fingerprint(self) -> Fingerprint:
+        """Hashes of the pixels and of the mask's bytes, one a pixel: for a source without files."""
+        drawn = b"" if self.mask is None or not self.mask.any() else self.mask.tobytes()
+        mask_sha256 = hashlib.sha256(drawn).hexdigest() if drawn else ""
+        height, width = self.image.shape[:2]
+        return Fingerprint(hashlib.sha256(self.image.tobytes()).hexdigest(), mask_sha256, height, width)
 
 
 @dataclass(frozen=True, slots=True)

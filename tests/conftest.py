@@ -13,8 +13,12 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from packages import Packages
 
 ROOT = Path(__file__).resolve().parent.parent
 # At the repository root our folder `datasets/` would shadow the package of the same name.
@@ -106,3 +110,18 @@ def mvtec_copy(mvtec_tree: Path, tmp_path: Path) -> Path:
     for path in root.rglob("*"):
         os.utime(path, (yesterday, yesterday))
     return root
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packages]:
+    """A folder on the import path for packages that the test makes up."""
+    from packages import Packages
+
+    found = Packages(tmp_path / "site")
+    found.site.mkdir()
+    monkeypatch.syspath_prepend(found.site)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two texts of one second and length look the same to it
+    found.forget()
+    yield found
+    monkeypatch.undo()
+    found.forget()

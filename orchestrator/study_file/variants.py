@@ -168,7 +168,7 @@ def _check_entry(index: int, entry: MethodEntry, spec: StudySpec) -> Iterator[Me
     try:
         method = find_method(entry.method)
     except MethodError as error:
-        state = f"is {entry.method}" if error.found.startswith("method is ") else f": {error.found}"
+        state = f"is {entry.method}" if error.found.startswith("method is ") else f"cannot be used: {error.found}"
         yield MethodProblem((*root, "method"), state=state, rule=error.rule, remedy=error.remedy)
         return
     values: list[tuple[tuple[str | int, ...], str, object]] = [

@@ -1,0 +1,1 @@
+"""A method and a kind of dataset for adloc, each a file."""
