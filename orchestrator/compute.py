@@ -289,7 +289,10 @@ class Workbench:
             params = params.model_copy(update={stage.step.grows_with: kind(extent)})
             facts["extent"] = extent
         step: Callable[[StepContext | ImageContext], Result] = getattr(self.detector(stage.method), stage.step.name)
-        progress = partial(self._listener.stage_progress, stage)
+
+        def progress(done: int, total: int) -> None:  # no partial, whose arguments a step could look at
+            self._listener.stage_progress(stage, done, total)
+
         scratch = self._store.scratch_path(stage.kind, stage.key)
         if isinstance(stage.source, FeatureStage):
             features = self.features(stage.source)

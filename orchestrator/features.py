@@ -41,22 +41,22 @@ MOST_WORKERS = 16  # each holds the activations of a batch
 class StoredFeatures:
     """The features of a part, read from the store batch by batch; see `adloc.methods.detector.Features`."""
 
-    store: Store
-    keys: tuple[str, ...]
+    _store: Store
+    _keys: tuple[str, ...]
     image_size: tuple[int, int]
 
     @property
     def n_images(self) -> int:
         """How many images."""
-        return len(self.keys)
+        return len(self._keys)
 
     def batches(self, layers: Sequence[str], batch_size: int = 32) -> Iterator[dict[str, torch.Tensor]]:
         """Yield {layer: float32 (n, C, H, W)} for consecutive images, n <= batch_size."""
-        for start in range(0, len(self.keys), batch_size):
-            keys = self.keys[start : start + batch_size]
-            results = [self.store.get(KIND, key) for key in keys]
+        for start in range(0, len(self._keys), batch_size):
+            keys = self._keys[start : start + batch_size]
+            results = [self._store.get(KIND, key) for key in keys]
             if any(result is None for result in results):  # the store was cleared under our feet
-                raise FileNotFoundError(self.store.path(KIND, keys[0]))
+                raise FileNotFoundError(self._store.path(KIND, keys[0]))
             found = [result.arrays for result in results if result is not None]
             stacked = {layer: np.stack([arrays[layer] for arrays in found]) for layer in layers}
             yield {layer: torch.from_numpy(maps.astype(np.float32, copy=False)) for layer, maps in stacked.items()}
@@ -67,9 +67,9 @@ class StoredFeatures:
         Features that an earlier version kept hold the simulation too: they are as good, and FEATURES_VERSION, which
         is part of their keys, stays. `adloc study run FILE --fresh` measures them anew.
         """
-        results = [self.store.get(KIND, key) for key in self.keys]
+        results = [self._store.get(KIND, key) for key in self._keys]
         if any(result is None for result in results):
-            raise FileNotFoundError(self.store.path(KIND, self.keys[0]))
+            raise FileNotFoundError(self._store.path(KIND, self._keys[0]))
         return sum(result.seconds for result in results if result is not None)
 
 

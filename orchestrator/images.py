@@ -30,9 +30,9 @@ class PartImages:
         simulating_s: seconds that simulating the shift has taken, which are no cost of a method.
     """
 
-    _stage: ImageStage
+    _stage: ImageStage = field(repr=False)
     simulating_s: float = 0.0
-    _kept: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    _kept: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
 
     @property
     def n_images(self) -> int:

@@ -124,7 +124,7 @@ def test_a_wrong_declaration_is_said_with_its_line(
     [
         ("def stamp", "def state", "Plate has no stamp"),
         ('"test", "missing", 12', '"train", "good", 12', "two images are plate/train/good/000"),
-        ("Listing([Sample", "Listing([] and [Sample", "kind plates lists no image"),
+        ("return found", "return Listing()", "kind plates lists no image"),
     ],
 )
 def test_a_wrong_listing_is_said_with_its_line(
