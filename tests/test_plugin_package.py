@@ -12,12 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from packages import MEDIAN, PLATES, PLUGIN
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STUDY = """\
 study: plugged

@@ -94,10 +94,8 @@ def reachable(value: object, name: str = "context") -> Iterator[tuple[str, objec
     elif isinstance(value, BaseModel):
         inner = [(f"{name}.{key}", each) for key, each in value.model_dump().items()]
     else:
-        public = [n for n in dir(value) if not n.startswith("_")]
-        inner = [
-            (f"{name}.{n}", each) for n in public if not callable(each := getattr(value, n)) or hasattr(each, "args")
-        ]
+        public = {n: getattr(value, n) for n in dir(value) if not n.startswith("_")}
+        inner = [(f"{name}.{n}", each) for n, each in public.items() if not callable(each) or hasattr(each, "args")]
     for where, each in inner:
         yield from reachable(each, where)
 
