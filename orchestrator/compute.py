@@ -14,6 +14,7 @@ import numpy as np
 from adloc.diagnosis import diagnose
 from adloc.environment import describe
 from adloc.features import FeatureExtraction, StoredFeatures
+from adloc.foreign import held_to_declaration, readable
 from adloc.images import PartImages
 from adloc.localisation import localise, segment
 from adloc.methods import load_detector
@@ -293,14 +294,16 @@ class Workbench:
         def progress(done: int, total: int) -> None:  # no partial, whose arguments a step could look at
             self._listener.stage_progress(stage, done, total)
 
-        scratch = self._store.scratch_path(stage.kind, stage.key)
+        scratch, params = self._store.scratch_path(stage.kind, stage.key), readable(params, stage)
         if isinstance(stage.source, FeatureStage):
             features = self.features(stage.source)
-            result = step(StepContext(params, features, before, stage.seed, self.device, base, progress, scratch))
+            with held_to_declaration(stage):
+                result = step(StepContext(params, features, before, stage.seed, self.device, base, progress, scratch))
             spent = base.seconds if base else 0.0
         else:
             images, weights = self.images(stage.source), _weights_path(stage.source)
-            result = step(ImageContext(params, images, before, stage.seed, self.device, weights, progress, scratch))
+            with held_to_declaration(stage):
+                result = step(ImageContext(params, images, before, stage.seed, self.device, weights, progress, scratch))
             spent = -images.simulating_s
         return replace(result, facts={**result.facts, **facts}, seconds=spent)
 

@@ -150,6 +150,19 @@ def _image() -> object:
     return ImageConfig(size=64)
 
 
+@pytest.mark.slow
+def test_a_step_reads_what_it_declares(packages: Packages, tmp_path: Path) -> None:
+    """A fit that reads a parameter which only the scores name would be one for all its values: it is refused."""
+    text = MEDIAN.replace('"fit", params=("cell",)', '"fit", params=()')
+    packages.write("foreign", median=text.replace('"score", params=()', '"score", params=("cell",)'))
+    small = "{kind: textures, categories: [brick], size: 32, n_train: 8, n_test_good: 2, n_per_defect: 4}"
+    study = STUDY.replace("{kind: textures}", f"{small}\nimage: {{size: 32}}").replace("  - method: floor\n", "")
+    (tmp_path / "s.yaml").write_text(study)
+    adloc("study", "run", tmp_path / "s.yaml", "--workspace", tmp_path / "w", expect=3)
+    (record,) = (tmp_path / "w/studies").rglob("record.json")
+    assert "method median_image: step median reads cell, which it does not declare" in record.read_text()
+
+
 ENTRIES = {
     "adloc.methods": {
         "median_image": PLACE,
