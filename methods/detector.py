@@ -210,6 +210,25 @@ class Rescoring(Protocol):
         ...
 
 
+@runtime_checkable
+class OverEpochs(Protocol):
+    """A detector trained in epochs, that can say how images would have been scored on the way.
+
+    Its method declares the step in `Method.over_epochs`.
+    """
+
+    def over_epochs(self, context: StepContext) -> Result:
+        """Score every image of a part by some earlier states of the training, and by the last.
+
+        Args:
+            context: features of the part, and the results of the fit steps.
+
+        Returns:
+            Arrays: `epochs` int64 (S,), ascending; `image_scores` float32 (S, N), in the unit of the last step's.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Patches:
     """P patches of the images of a part.

@@ -63,6 +63,9 @@ class Method:
         plain: the parameters that make scores of distances, each with the value at which it leaves them as they are.
             A study compares the ranking of a run that has another value with that at this one, on its validation
             part; see `adloc.methods.detector.Rescoring`.
+        over_epochs: the step that scores images by earlier states of the training (see
+            `adloc.methods.detector.OverEpochs`), a "score" step that reads the fit steps alone; None where the method
+            has none. It gives no figure and costs none: the report draws from it how the training went.
     """
 
     name: str
@@ -77,3 +80,4 @@ class Method:
     maps: bool = True
     code: str = ""
     plain: Mapping[str, object] = field(default_factory=dict)
+    over_epochs: Step | None = None

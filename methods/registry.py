@@ -31,6 +31,7 @@ from adloc.methods.padim.params import PADIM
 from adloc.methods.patchcore.params import PATCHCORE
 from adloc.methods.softpatch.params import SOFTPATCH
 from adloc.methods.spade.params import SPADE
+from adloc.methods.uniad.params import UNIAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,6 +47,7 @@ _OWN = (
     KNN,
     MAHALANOBIS,
     FLOOR,
+    UNIAD,
     ANOMALIB,
 )
 METHODS: Mapping[str, Method] = {method.name: method for method in _OWN}

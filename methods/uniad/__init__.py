@@ -1,0 +1,1 @@
+"""UniAD, in the order of its steps: params, network, training, checkpoint; detector puts them together."""
