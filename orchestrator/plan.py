@@ -84,6 +84,8 @@ class Run:
         segmentation: F1 at the validation part's pixel threshold; None without such a part, or where not asked for.
         saturation: sPRO; None where not asked for, or where no masks say which kind of defect they mark.
         diagnosis: whether its scores rank the validation part worse than plain ones; None where they are plain.
+        over_epochs: "validation" and "test": the part scored by earlier states of the training, for the report's
+            curves; empty where the method has none.
     """
 
     study: str
@@ -105,6 +107,7 @@ class Run:
     segmentation: SegmentationStage | None = None
     saturation: SaturationStage | None = None
     diagnosis: DiagnosisStage | None = None
+    over_epochs: Mapping[str, StepStage] = field(default_factory=dict)
 
     @property
     def train_part(self) -> Part:
@@ -131,7 +134,7 @@ class Run:
     def stages(self) -> Iterator[Stage]:
         """Every stage of the run, inputs first; one that two branches need comes twice."""
         evaluated = (self.validation, self.test, self.segmentation, self.saturation, self.diagnosis)
-        for last in (self.fit[-1], self.threshold, *evaluated):
+        for last in (self.fit[-1], self.threshold, *evaluated, *self.over_epochs.values()):
             if last is not None:
                 yield from walk(last)
 
@@ -358,7 +361,9 @@ class _Builder:
             self._maker.segmentation(test, validation),
             self._maker.saturation(test),
             self._maker.diagnosis(validation),
-        )
+            {name: step for name, part in (("validation", calibrated), ("test", tested))
+             if len(part) and (step := self._maker.over_epochs(variant, fit, part, repeat)) is not None},
+        )  # fmt: skip
 
     def _by_content(self, values: dict[str, Any], setting: str, repeat: int) -> dict[str, Any]:
         """Hyperparameters with the hash of the weights in place of their path; and the setting, if it has a name."""

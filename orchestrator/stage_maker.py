@@ -90,6 +90,13 @@ class StageMaker:
         """The validation part's ranking against that of plain scores; None where they are plain, or cannot be told."""
         return None if validation is None else DiagnosisStage.of(validation, self._margin)
 
+    def over_epochs(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage | None:
+        """A part scored by earlier states of the training; None where the method has none."""
+        step = variant.method.over_epochs
+        if step is None:
+            return None
+        return StepStage(variant.method, step, variant.params, self._read(variant, part, repeat), fit, fit[-1].seed)
+
     def settings(self) -> dict[str, object]:
         """What of the study file goes into every stage, as plain values."""
         # Searches made before these keys were there stay valid; which other metrics are measured changes no trial.

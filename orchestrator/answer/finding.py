@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.answer.operating import error_rates
+from adloc.record.epochs import read_epochs
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 from adloc.uncertainty.resampling import N_RESAMPLES, Interval, draw_weights, percentile_interval, seed_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from adloc.record.epochs import Epochs
     from adloc.record.records import RunRecord
 
 ERROR_RATES = ("image_fpr", "image_fnr")
@@ -101,6 +103,11 @@ class Finding:
         """ROC, precision-recall, pixel ROC and PRO curves: {"roc": {"x": [...], "y": [...]}}."""
         found: dict[str, dict[str, list[float]]] = json.loads((self.path / "curves.json").read_text(encoding="utf-8"))
         return found
+
+    @cached_property
+    def epochs(self) -> dict[str, Epochs]:
+        """By part: how scores changed while the model was trained; empty where the method does not say."""
+        return read_epochs(self.path / "epochs.json")
 
     @cached_property
     def replicates(self) -> dict[str, NDArray[np.float32]]:

@@ -16,6 +16,7 @@ from adloc.environment import environment
 from adloc.methods.detector import PATCH_MAPS, FitFacts
 from adloc.metrics.classification import confusion
 from adloc.record.diagnosed import comparisons, warnings
+from adloc.record.epochs import write_epochs
 from adloc.record.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
 from adloc.record.located import find_contour
 from adloc.record.reasons import Content, reasons
@@ -55,7 +56,7 @@ def needed(run: Run) -> tuple[Stage, ...]:
     scored = run.test.scores
     truths = (run.test.truth, run.validation.truth if run.validation else None)
     found = (*run.fit, run.threshold, run.validation, run.test, *scored.before, scored, *truths)
-    last = (run.segmentation, run.saturation, run.diagnosis)
+    last = (run.segmentation, run.saturation, run.diagnosis, *run.over_epochs.values())
     return tuple(stage for stage in (*found, *last) if stage is not None)
 
 
@@ -92,6 +93,7 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     _write_manifest(draft / "manifest.csv", run)
     _write_curves(draft / "curves.json", test)
     _write_pixels(draft / "pixels.npz", test)
+    write_epochs(draft / "epochs.json", run, bench)
     _write_heatmaps(draft / "heatmaps", run, bench, test, threshold)
     detector = bench.detector(run.variant.method)
     facts = dict(detector.fit_facts(fit, run.variant.params)) if isinstance(detector, FitFacts) else {}

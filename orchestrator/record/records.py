@@ -1,8 +1,8 @@
 """The records of a study's runs: the truth, from which MLflow and the results table can be made again.
 
 A run's record is a folder, `records/<run_id>/`: record.json, images.csv (a score for every image), curves.json,
-pixels.npz (what intervals of pixel metrics are made of), manifest.csv (which image was in which part) and heatmaps/.
-It is written aside and renamed, so it is whole or
+pixels.npz (what intervals of pixel metrics are made of), epochs.json (how scores changed while the model was trained),
+manifest.csv (which image was in which part) and heatmaps/. It is written aside and renamed, so it is whole or
 absent. A record that is replaced, because data or code changed, moves to `superseded/`; nothing is deleted.
 """
 

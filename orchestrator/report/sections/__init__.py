@@ -18,6 +18,7 @@ from adloc.report.sections.pictures import gallery, pairs
 from adloc.report.sections.protocol import protocol
 from adloc.report.sections.provenance import failures, provenance
 from adloc.report.sections.robustness import robustness
+from adloc.report.sections.training import training
 from adloc.report.sections.tuning import tuning
 from adloc.report.sections.unified import unified
 from adloc.workspace import Workspace
@@ -56,6 +57,7 @@ def make_sections(
         why_missed(material, explanations),
         suspicious(material, explanations),
         unified(material),
+        training(material),
         tuning(searches, study_path, material),
         pairs(pictures),
         paper(material),
