@@ -124,7 +124,7 @@ def _train_epoch(
         torch.autograd.backward(loss)
         clip_grad_norm_(network.parameters(), _LONGEST_GRADIENT)
         optimiser.step()
-        total += float(loss) * len(batch)
+        total += float(loss.detach()) * len(batch)
     return total / len(tokens)
 
 

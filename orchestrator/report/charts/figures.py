@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from adloc.answer.compared import rank_leads
+from adloc.answer.comparisons import identity
 from adloc.answer.material import REGIME_TITLES, number, title_of
 from adloc.answer.results import WHOLE
 from adloc.metrics.registry import METRICS
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
+    from adloc.answer.results import Row
 
 MOST_CATEGORIES = 15  # with charts of their own
 MOST_ESTIMATES = 14
@@ -172,17 +174,19 @@ def ablations(material: Material) -> Iterator[Figure]:
 
 def shortcut(material: Material) -> Iterator[Figure]:
     """The identical-shortcut matrix of every unified model."""
-    models: dict[tuple[object, ...], list[dict[str, object]]] = {}
+    labels = {f.record.run_id: f.setting.label for f in material.findings}
+    of = {identity(r, "category"): labels[str(r["run_id"])] for r in material.answer.rows if r["run_id"] in labels}
+    models: dict[tuple[object, ...], list[Row]] = {}
     for row in material.answer.identical_shortcut:
-        who = tuple(v for k, v in row.items() if k not in ("images_of", "threshold_of", "flagged", "n_images"))
-        models.setdefault(who, []).append(dict(row))
-    for index, rows in enumerate(models.values()):
+        models.setdefault(identity(row), []).append(row)
+    for index, (model, rows) in enumerate(models.items()):
         images = list(dict.fromkeys(str(r["images_of"]) for r in rows))
         thresholds = list(dict.fromkeys(str(r["threshold_of"]) for r in rows))
         share = {(str(r["images_of"]), str(r["threshold_of"])): r["flagged"] for r in rows}
         values = [[number(share.get((a, b))) for b in thresholds] for a in images]
         regime, repeat = str(rows[0]["regime"]), rows[0]["repeat"]
-        title = f"{rows[0]['method']}, {REGIME_TITLES.get(regime, regime)}" + (f", repeat {repeat}" if repeat else "")
+        name = of.get(model, str(rows[0]["method"]))
+        title = f"{name}, {REGIME_TITLES.get(regime, regime)}" + (f", repeat {repeat}" if repeat else "")
         heads = ("images of", "flagged by the threshold of")
         yield Figure(f"shortcut_{index}", matrix_chart(title, images, thresholds, values, heads, span=(0, 1)))
 
