@@ -212,15 +212,15 @@ def test_tokens_are_means_over_the_cells_of_the_coarsest_grid() -> None:
 def test_a_plain_transformer_learns_to_copy_what_it_has_never_seen() -> None:
     """Trained on a few images of noise it reconstructs other noise; with all three means it cannot."""
     generator = torch.Generator().manual_seed(3)
-    seen, unseen = (torch.randn(16, 24, 6, generator=generator) for _ in range(2))
+    seen, unseen = (torch.randn(12, 24, 6, generator=generator) for _ in range(2))
     left = {}
     for name, switches in (("plain", PLAIN), ("hindered", {})):
-        params = PARAMS.model_copy(update={"epochs": 120, "width": 32, "depth": 1, "learning_rate": 3e-3, **switches})
+        params = PARAMS.model_copy(update={"epochs": 25, "width": 24, "depth": 1, "learning_rate": 5e-3, **switches})
         network = make_network((4, 6), 6, params, seed=0)
         before = functional.mse_loss(network(unseen), unseen).item()
         train(seen, network, params, 0, unheard, None)
         left[name] = functional.mse_loss(network(unseen), unseen).item() / min(before, 1.0)
-    assert left["plain"] < 0.25
+    assert left["plain"] < 0.3
     assert left["hindered"] > 0.8
 
 
