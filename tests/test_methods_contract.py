@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, object]] = {
     "softpatch": {"coreset_ratio": 0.2},
     "patchcore": {"coreset_ratio": 0.2},
     "floor": {},
+    "uniad": {"layers": ["layer2", "layer3"], "epochs": 2, "width": 8, "mask_size": 3, "pool_size": 4},
 }
 Scores = dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
 

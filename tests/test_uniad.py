@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +18,11 @@ from adloc.methods.uniad.detector import Uniad
 from adloc.methods.uniad.network import Reconstruction, jitter, mask_neighbours, to_tokens
 from adloc.methods.uniad.params import UNIAD, UniadParams
 from adloc.methods.uniad.training import make_network, snapshot_epochs, train
+from detectors import HeldFeatures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
     from pathlib import Path
-
-    from torch import Tensor
 
     from adloc.methods.detector import Result
 
@@ -34,32 +32,15 @@ PLAIN = {"neighbour_mask": False, "layer_queries": False, "jitter": False}
 CRACKED = "the process was killed"
 
 
-@dataclass
-class HeldFeatures:
-    """Two layers in memory, of 4 x 6 and of twice as many patches a side."""
-
-    maps: dict[str, Tensor]
-    image_size: tuple[int, int] = (16, 24)
-
-    @property
-    def n_images(self) -> int:
-        """How many images there are."""
-        return len(self.maps["a"])
-
-    def batches(self, layers: Sequence[str], batch_size: int = 32) -> Iterator[dict[str, Tensor]]:
-        """Yield consecutive images."""
-        for start in range(0, self.n_images, batch_size):
-            yield {layer: self.maps[layer][start : start + batch_size] for layer in layers}
-
-
 def draw(n_images: int, seed: int) -> HeldFeatures:
-    """Noise; layer b has the scale of a real backbone's deep layer."""
+    """Noise on maps of 8 x 12 and 4 x 6 patches; layer b has the scale of a real backbone's deep layer."""
     generator = torch.Generator().manual_seed(seed)
     return HeldFeatures(
         {
             "a": torch.rand(n_images, 3, 8, 12, generator=generator),
             "b": 20 * torch.rand(n_images, 5, 4, 6, generator=generator),
-        }
+        },
+        image_size=(16, 24),
     )
 
 
@@ -317,8 +298,7 @@ def test_image_scores_are_maxima_of_averaged_maps(fitted: Result) -> None:
 
 def test_a_score_does_not_depend_on_the_other_images(fitted: Result) -> None:
     """The same bits alone, and as the last of eleven."""
-    last = HeldFeatures({layer: maps[10:] for layer, maps in TEST.maps.items()})
-    whole, alone = (Uniad().scores(context(fitted, features)).arrays for features in (TEST, last))
+    whole, alone = (Uniad().scores(context(fitted, features)).arrays for features in (TEST, TEST.pick(10)))
     assert np.array_equal(alone["patch_maps"][0], whole["patch_maps"][10])
     assert alone["image_scores"][0] == whole["image_scores"][10]
 
@@ -355,7 +335,7 @@ def test_a_mask_over_the_whole_grid_is_refused() -> None:
 def test_no_images_are_refused() -> None:
     """There is nothing to be trained on."""
     with pytest.raises(MethodError, match="the train part has no image"):
-        fit(features=HeldFeatures({layer: maps[:0] for layer, maps in TRAIN.maps.items()}))
+        fit(features=TRAIN.pick())
 
 
 def test_features_that_are_not_finite_are_refused() -> None:

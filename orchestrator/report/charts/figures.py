@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
-    from adloc.answer.results import Row
+    from adloc.answer.results import Cell, Row
 
 MOST_CATEGORIES = 15  # with charts of their own
 MOST_ESTIMATES = 14
@@ -176,7 +176,7 @@ def shortcut(material: Material) -> Iterator[Figure]:
     """The identical-shortcut matrix of every unified model."""
     labels = {f.record.run_id: f.setting.label for f in material.findings}
     of = {identity(r, "category"): labels[str(r["run_id"])] for r in material.answer.rows if r["run_id"] in labels}
-    models: dict[tuple[object, ...], list[Row]] = {}
+    models: dict[tuple[Cell, ...], list[Row]] = {}
     for row in material.answer.identical_shortcut:
         models.setdefault(identity(row), []).append(row)
     for index, (model, rows) in enumerate(models.items()):
