@@ -87,22 +87,22 @@ def _errors(courses: dict[Setting, list[Epochs]]) -> Iterator[Figure]:
             Series("normal images", found[0].epochs, _mean(found, lambda e: e.normal), colour=0),
             Series("defects", found[0].epochs, _mean(found, lambda e: e.anomalous), colour=1),
         ]
-        drawing = line_chart(f"{setting.label}: mean score", _epoch_axis(lines), Axis("image score, raw", low=0), lines)
+        drawing = line_chart(setting.label, _epoch_axis(lines), Axis("mean image score, raw", low=0), lines)
         yield Figure(safe(f"training_errors_{setting.index}_{setting.method}_{setting.scope}"), drawing)
 
 
 def _compared(courses: dict[Setting, list[Epochs]]) -> Iterator[Figure]:
     """Ratio and image AUROC, a line a setting."""
-    kinds: tuple[tuple[str, str, Callable[[Epochs], Sequence[float]]], ...] = (
-        ("ratio", "score of defects over that of normal images", lambda e: e.ratio),
-        ("auroc", "validation image AUROC", lambda e: e.image_auroc),
+    kinds: tuple[tuple[str, str, str, Callable[[Epochs], Sequence[float]]], ...] = (
+        ("ratio", "Score of defects over that of normal images", "defects / normal images", lambda e: e.ratio),
+        ("auroc", "Ranking of the validation images", "image AUROC", lambda e: e.image_auroc),
     )
-    for name, title, of in kinds:
+    for name, title, unit, of in kinds:
         lines = [
             Series(setting.label, found[0].epochs, _mean(found, of), colour=number, dash=SCOPES.index(setting.scope))
             for number, (setting, found) in enumerate(courses.items())
         ]
-        drawing = line_chart(f"{title[0].upper()}{title[1:]}", _epoch_axis(lines), Axis(title), lines)
+        drawing = line_chart(title, _epoch_axis(lines), Axis(unit), lines)
         yield Figure(f"training_{name}", drawing, key=name == "ratio")
 
 

@@ -20,11 +20,12 @@ def unified(material: Material) -> Section | None:
     answer = material.answer
     if not answer.scope_drops and not answer.identical_shortcut:
         return None
-    labels = {who(r): f.setting.label for f in material.findings
+    labels = {who(r)[1:]: f.setting.label for f in material.findings
               for r in answer.rows if r["run_id"] == f.record.run_id}  # fmt: skip
     metrics = ("image_auroc", "image_f1", "pixel_auroc", "pixel_aupro")
     rows = [
-        (words(r["category"]), words(labels.get(who(r)) or f"{r['method']}, unified, {r['threshold_scope']} threshold"),
+        (words(r["category"]),
+         words(labels.get(who(r)[1:]) or f"{r['method']}, unified, {r['threshold_scope']} threshold"),
          words(REGIME_TITLES[str(r["regime"])]), *(figure(r[f"drop_{n}"], 3, signed=True) for n in metrics),
          figure(r["image_fpr"]), figure(r["image_fnr"]))
         for r in sorted(answer.scope_drops, key=lambda r: r["category"] != MACRO) if r["repeat"] == 0
