@@ -11,11 +11,14 @@ export PYTHONSAFEPATH := 1
 demo: env
 	$(BIN)/adloc study run studies/quickstart.yaml
 
+# Two processes of one thread each: files of tests are shared out, so that what a file prepares is prepared once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: env
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: env
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: env
 	$(BIN)/ruff check .
