@@ -8,6 +8,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,14 @@ def test_a_library_has_one_home(library: str, importers: set[str]) -> None:
         if any(name.split(".")[0] == library for name in imports(path))
     }
     assert found <= importers
+
+
+def test_every_folder_is_a_package_of_the_build() -> None:
+    """A wheel holds all that a checkout holds."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {path.parent for paths in FILES.values() for path in paths if path.name == "__init__.py"}
+    rooms = {path.relative_to(ROOT).parts for path in folders}
+    assert sorted(listed) == sorted(".".join([ROOMS[parts[0]], *parts[1:]]) for parts in rooms)
 
 
 PURE = [
