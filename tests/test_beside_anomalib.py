@@ -3,8 +3,9 @@
 What differs, and why:
 - Image scores do not. With every patch in the bank, anomalib's PatchCore gives what `reweight: max_patch` gives
   (equation 7 of the paper); PaDiM's maximum of the blurred map is adloc's.
-- PatchCore's maps do, by up to 3 % of the largest value: anomalib repeats a patch's score over its cell before the blur,
-  adloc goes over from one to the next linearly. The patches' distances, and what anomalib makes of adloc's, are the same.
+- PatchCore's maps do, by up to 3 % of the largest value: anomalib repeats a patch's score over its cell before the
+  blur, adloc goes over from one to the next linearly. The patches' distances are the same, and with its generator so
+  are the maps.
 - A coreset of less than every patch begins at another patch, so its entries are others: see the benchmarks.
 """
 
