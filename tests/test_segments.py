@@ -123,8 +123,8 @@ def test_faiss_sums_in_one_order_whatever_the_width(dimension: int, n_queries: i
     rng = np.random.default_rng(dimension + n_queries)
     bank: NDArray[np.float32] = rng.random((1400, dimension), dtype=np.float32)
     bank[700:720] = bank[3]
-    queries = rng.random((n_queries, dimension), dtype=np.float32)
-    queries[0] = bank[3]
+    queries = rng.random((1, n_queries, dimension), dtype=np.float32)
+    queries[0, 0] = bank[3]
     whole = MemoryBank(bank, "euclidean", CPU).find(queries, 9)
     for cuts in ([1], [1025], [7, 130, 711], [1399]):
         found = MemoryBank(bank[: cuts[0]], "euclidean", CPU).find(queries, 9)

@@ -61,7 +61,7 @@ class Knn:
         """
         params = _own(context.params)
         bank = MemoryBank(_bank(context.results), "euclidean", context.device)
-        found = bank.find(_vectors(context.features, params), params.neighbours)
+        found = bank.find(_vectors(context.features, params)[:, None], params.neighbours)
         return Result({"squared": found.squared, "neighbours": found.indices})
 
     def scores(self, context: StepContext) -> Result:
@@ -89,7 +89,7 @@ class Knn:
                 "to score it by the others takes at least one more",
                 "add normal images, or raise split.train_fraction",
             )
-        found = MemoryBank(bank, "euclidean", context.device).find(bank, k + 1)
+        found = MemoryBank(bank, "euclidean", context.device).find(bank[:, None], k + 1)
         # Itself, or where its equals have crowded it out of the list, the last one.
         own = found.indices == np.arange(len(bank))[:, None]
         own[~own.any(axis=1), -1] = True

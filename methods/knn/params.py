@@ -40,12 +40,12 @@ KNN = Method(
     params=KnnParams,
     steps=(
         Step(name="bank", part="fit", params=("layers",)),
-        Step(name="search", part="score", params=(), grows_with="neighbours"),
+        Step(name="search", part="score", params=(), grows_with="neighbours", version=2),
         Step(name="scores", part="score", params=("neighbours",)),
     ),
     map_params=(),
     maps=False,
-    leave_one_out=Step(name="leave_one_out", part="score", params=("neighbours",)),
+    leave_one_out=Step(name="leave_one_out", part="score", params=("neighbours",), version=2),
     detector="adloc.methods.knn.detector:Knn",
     default_space={
         "neighbours": {"low": 1, "high": 10, "type": "int"},

@@ -77,7 +77,7 @@ class PatchCore:
         for embeddings in embed_parts(context, params):
             n_images, height, width, dimension = embeddings.shape
             patches = embeddings.reshape(-1, dimension)
-            found = segment.find(patches, k)
+            found = segment.find(embeddings.reshape(n_images, -1, dimension), k)
             if base is not None:
                 found = _lists(base, slice(start, start + n_images)).merged(found, k)
             squared.append(found.squared.reshape(n_images, height, width, k))

@@ -68,7 +68,7 @@ class OthersBank:
             `MemoryBank.support`).
         """
         others = MemoryBank(self._bank[self._origin != image], self._metric, device)
-        found = others.find(patches, self.n_neighbours)
+        found = others.find(patches[None], self.n_neighbours)
         worst = int(found.squared[:, 0].argmax())
         support = others.support(patches[worst : worst + 1], found.indices[worst : worst + 1, 0], self.n_neighbours)
         return others.to_distance(found.squared), support

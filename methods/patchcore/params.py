@@ -150,13 +150,16 @@ PATCHCORE = Method(
             params=("coreset_ratio",),
             grows_with="neighbours",
             builds_on="coreset_ratio",
-            version=2,
+            version=3,
         ),
         Step(name="scores", part="score", params=("neighbours", "reweight", "image_score")),
     ),
     map_params=("smoothing_sigma",),
     leave_one_out=Step(
-        name="leave_one_out", part="score", params=("coreset_ratio", "neighbours", "reweight", "image_score")
+        name="leave_one_out",
+        part="score",
+        params=("coreset_ratio", "neighbours", "reweight", "image_score"),
+        version=2,
     ),
     detector="adloc.methods.patchcore.detector:PatchCore",
     plain={"reweight": "none", "image_score": "max", "smoothing_sigma": 0.0},

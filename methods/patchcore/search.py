@@ -1,15 +1,18 @@
 """Nearest neighbours in the memory bank, by FAISS.
 
-Notation: P queries, D values an embedding, M bank entries, K neighbours.
+Notation: N images of P queries each, D values an embedding, M bank entries, K neighbours.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import faiss
 import numpy as np
+
+from adloc.methods.workers import spread
 
 if TYPE_CHECKING:
     import torch
@@ -18,16 +21,18 @@ if TYPE_CHECKING:
 Metric = Literal["euclidean", "cosine"]
 
 _WIDTH = 256  # entries of a matrix product: every one has this width, at places that are multiples of it
+_MOST = 512  # queries of a product
+_BY_BLAS = 10_000  # values of its queries from which a search is a matrix product: some dozen patches, no single vector
 _FAR = np.float32(1e15)  # each value of an entry that fills up: its squared distance is beyond any, and finite
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """Nearest bank entries of P queries, nearest first; of several at equal distance the one that was picked first.
+    """Nearest bank entries of queries, nearest first; of several at equal distance the one that was picked first.
 
     Attributes:
-        squared: float32 (P, K), squared Euclidean distances.
-        indices: int32 (P, K), places in the memory bank.
+        squared: float32 (N * P, K), squared Euclidean distances.
+        indices: int32 (N * P, K), places in the memory bank.
     """
 
     squared: NDArray[np.float32]
@@ -49,12 +54,13 @@ class Neighbours:
 class MemoryBank:
     """Bank entries that can be searched exactly, on a GPU where both torch and FAISS have it.
 
-    A bank may be searched whole or in segments whose lists are merged: the result has the same bits. In which order
-    OpenBLAS sums an element of a matrix product may depend on the product's width and on the element's place in it
-    (seen on AMD's processors, not on Intel's). So FAISS multiplies by 256 entries at a time, and a segment is filled
-    up at both ends, with entries that are further than any, to where the whole bank's products begin and end: every
-    entry stands at the same place of a product of the same size, whatever else is searched. On a GPU the last bits
-    may differ.
+    A bank may be searched whole or in segments whose lists are merged, with any number of threads, an image alone or
+    among others: the result has the same bits. In which order OpenBLAS sums an element of a matrix product may depend
+    on the product's size, on the element's place in it, and on how several threads share it (seen on AMD's
+    processors, the first two not on Intel's). So FAISS multiplies by 256 entries at a time, and a segment is filled
+    up at both ends, with entries that are further than any, to where the whole bank's products begin and end; no
+    product has queries of two images, and a single thread computes each, several at a time. Every element stands at
+    the same place of a product of the same size, whatever else is searched. On a GPU the last bits may differ.
 
     FAISS computes |q|^2 + |m|^2 - 2 q m in float32: an entry's distance to itself is not always 0, but up to
     some 5e-4 of its length (the root of float32's rounding). Distances that matter are far above that.
@@ -76,7 +82,8 @@ class MemoryBank:
         self._metric = metric
         self._first = first
         self._index: faiss.Index = faiss.IndexFlatL2(bank.shape[1])
-        if device.type == "cuda" and faiss.get_num_gpus() > 0:
+        self._on_gpu = device.type == "cuda" and faiss.get_num_gpus() > 0
+        if self._on_gpu:
             self._resources = faiss.StandardGpuResources()  # must live as long as the index
             self._index = faiss.index_cpu_to_gpu(self._resources, device.index or 0, self._index)
         self._ahead = first % _WIDTH
@@ -90,18 +97,21 @@ class MemoryBank:
         """The k nearest entries of each query; all of them where there are fewer.
 
         Args:
-            queries: float32 (P, D).
+            queries: float32 (N, P, D), of N images. An image's neighbours have the same bits whichever others are
+                searched with it.
             k: at least 1.
         """
+        n_images, n_queries, dimension = queries.shape
         k = min(k, self.n_entries)
         if k == 0:
-            return Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int32))
-        faiss.cvar.distance_compute_blas_database_bs = _WIDTH
-        # Never a single one: FAISS has code of its own for that, which rounds in another way.
-        squared, indices = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), max(k, 2))
-        return Neighbours(
-            np.maximum(squared[:, :k], 0), indices[:, :k].astype(np.int32) + np.int32(self._first - self._ahead)
-        )
+            n_found = n_images * n_queries
+            return Neighbours(np.empty((n_found, 0), np.float32), np.empty((n_found, 0), np.int32))
+        if self._on_gpu:
+            return self._search(queries.reshape(-1, dimension), k)
+        n_blocks = math.ceil(n_queries / _MOST)
+        blocks = (block for image in queries for block in np.array_split(image, n_blocks))
+        found = list(spread(lambda block: self._search_alone(block, k), blocks))
+        return Neighbours(np.concatenate([f.squared for f in found]), np.concatenate([f.indices for f in found]))
 
     def support(self, queries: NDArray[np.float32], nearest: NDArray[np.int32], k: int) -> NDArray[np.float32]:
         """Distances to the surroundings of each query's nearest entry m*, for Roth et al. 2022, equation 7.
@@ -116,11 +126,26 @@ class MemoryBank:
         Returns:
             float32 (P, K): d(q, m*), then d(q, m) for the others, in the order of their distance to m*.
         """
-        around = self.find(self._bank[nearest], k).indices
+        around = self.find(self._bank[nearest][:, None], k).indices
         squared = np.empty(around.shape, np.float32)
         for row, (query, found, star) in enumerate(zip(queries, around, nearest, strict=True)):
             squared[row] = np.square(query - self._bank[_put_first(found, star)]).sum(axis=1, dtype=np.float32)
         return self.to_distance(squared)
+
+    def _search_alone(self, queries: NDArray[np.float32], k: int) -> Neighbours:
+        """Search on the CPU, with this thread alone."""
+        faiss.omp_set_num_threads(1)  # of this thread: the number that others work with stays
+        return self._search(queries, k)
+
+    def _search(self, queries: NDArray[np.float32], k: int) -> Neighbours:
+        """The k nearest entries of queries (P, D)."""
+        faiss.cvar.distance_compute_blas_database_bs = _WIDTH
+        faiss.cvar.distance_compute_blas_threshold = _BY_BLAS
+        # Never a single one: FAISS has code of its own for that, which rounds in another way.
+        squared, indices = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), max(k, 2))
+        return Neighbours(
+            np.maximum(squared[:, :k], 0), indices[:, :k].astype(np.int32) + np.int32(self._first - self._ahead)
+        )
 
     def to_distance(self, squared: NDArray[np.float32]) -> NDArray[np.float32]:
         """The metric's distance of squared Euclidean ones."""

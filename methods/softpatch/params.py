@@ -69,7 +69,7 @@ SOFTPATCH = Method(
             ),
         ),
         Step(name="coreset", part="fit", params=("removed",), grows_with="coreset_ratio"),
-        Step(name="search", part="score", params=("coreset_ratio",), builds_on="coreset_ratio"),
+        Step(name="search", part="score", params=("coreset_ratio",), builds_on="coreset_ratio", version=2),
         Step(name="scores", part="score", params=("soft_weights", "image_score")),
     ),
     map_params=("smoothing_sigma",),

@@ -83,7 +83,7 @@ class Spade:
         params = _own(context.params)
         last = params.layers[-1]
         bank = MemoryBank(np.asarray(context.results["gallery"].arrays["pooled"]), "euclidean", context.device)
-        found = bank.find(pool_images(context.features, [last])[last], params.image_neighbours)
+        found = bank.find(pool_images(context.features, [last])[last][:, None], params.image_neighbours)
         return Result({"squared": found.squared, "neighbours": found.indices})
 
     def patches(self, context: StepContext) -> Result:

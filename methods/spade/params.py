@@ -72,7 +72,7 @@ SPADE = Method(
     params=SpadeParams,
     steps=(
         Step(name="gallery", part="fit", params=("layers",)),
-        Step(name="images", part="score", params=(), grows_with="image_neighbours"),
+        Step(name="images", part="score", params=(), grows_with="image_neighbours", version=2),
         Step(
             name="patches",
             part="score",
