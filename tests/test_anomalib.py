@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -189,12 +190,11 @@ def test_an_unknown_argument_is_answered_with_those_there_are() -> None:
 
 
 @pytest.mark.slow
-def test_a_download_is_refused_with_the_place_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_refused_with_the_place_of_the_file() -> None:
     """A model that would fetch its own weights names the file and where to put it."""
-    monkeypatch.chdir(tmp_path)
     with pytest.raises(MethodError, match=r"Dsr asks for https?://") as refused:
         fit(AnomalibParams(model="Dsr", epochs=1))
-    assert str(tmp_path) in refused.value.remedy
+    assert re.search(r"put that file at /\S+/dsr\S+\.zip", refused.value.remedy)
 
 
 @pytest.mark.slow
@@ -222,7 +222,7 @@ class _KilledError(Exception):
         SMALL,
         AnomalibParams(model="ReverseDistillation", backbone="resnet18", weights="random", epochs=3, batch_size=4),
         AnomalibParams(model="Fastflow", backbone="resnet18", weights="random", epochs=3, batch_size=4),
-        AnomalibParams(model="Supersimplenet", backbone="resnet18", weights="random", epochs=3, batch_size=4),
+        AnomalibParams(model="Fre", backbone="resnet18", weights="random", epochs=3, batch_size=4),
     ],
     ids=lambda params: params.model,
 )

@@ -274,6 +274,8 @@ def test_many_rivals_and_verdicts_are_cut() -> None:
 ANSWERS: dict[str, list[tuple[str, str]]] = {
     # "How small can the memory bank get before localisation suffers?": PRO and size at the ends of the ratios
     "coreset_ablation": [("ablation", "PRO over coreset_ratio")],
+    # "Does one reconstructing network for all learn to copy defects too?": what one model for all costs
+    "identical_shortcut": [("unified", "in place of one each changes"), ("unified", "uniad")],
     # "Which layers, and how large a neighbourhood, locate defects best?": one claim for each of the two
     "layers_and_patch_size": [("ablation", "PRO over layers"), ("ablation", "PRO over patch_size")],
     # "How well does PatchCore find and localise defects?": the chosen setting's test figures, of images and pixels
