@@ -106,7 +106,9 @@ def pixel_replicates(counts: PixelCounts, weights: Weights) -> dict[str, NDArray
     """
     normal = weights @ counts.normal.astype(np.float32)  # (R, B)
     defect = weights @ counts.defect.astype(np.float32)
-    overlap = weights @ counts.overlap
+    # Shares, unlike counts, are rounded in float32, in an order that follows the number of threads; float64 holds their
+    # sums exactly.
+    overlap = (weights.astype(np.float64) @ counts.overlap.astype(np.float64)).astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
         x = _from_zero(normal / normal[:, -1:])
         detected = _from_zero(defect / defect[:, -1:])
