@@ -47,7 +47,7 @@ def digest(array: object) -> str:
 
 
 def digests() -> dict[str, str]:
-    """Of every array that every method makes, of some searches, and of what the intervals of pixel metrics are made of."""
+    """Of every array that every method makes, of some searches, and of pixel metrics in resamples."""
     found = {}
     for name, given in METHODS.items():
         method = find_method(name)
@@ -99,7 +99,7 @@ def test_results_have_the_same_bits_with_any_number_of_threads() -> None:
 
 @pytest.mark.parametrize("sizes", SEARCHES)
 def test_a_search_has_the_same_bits_whatever_torch_is_told(sizes: tuple[int, int, int, int]) -> None:
-    """One, two and five threads asked of torch within one process; an image alone has the bits that it has among all."""
+    """One, two and five threads asked of torch in one process; an image alone has the bits that it has among all."""
     n_images, n_queries, dimension, n_entries = sizes
     rng = np.random.default_rng(sizes)
     bank = MemoryBank(rng.random((n_entries, dimension), dtype=np.float32), "euclidean", CPU)
