@@ -14,8 +14,10 @@ demo: env
 # Two processes of one thread each: files of tests are shared out, so that what a file prepares is prepared once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The tests of Ray start clusters of their own, and have the cores to themselves.
 test: env
-	$(PYTEST)
+	$(PYTEST) --ignore tests/test_ray.py
+	$(BIN)/python -m pytest tests/test_ray.py
 
 test-fast: env
 	$(PYTEST) -m "not slow"
