@@ -198,6 +198,7 @@ def test_a_study_that_is_explained_computes_nothing_and_imports_no_torch(study_f
     assert explained(finished) == before  # seconds included
 
 
+@pytest.mark.slow
 def test_an_explanation_is_made_again_when_what_is_asked_changes(study_file: Path, workspace: Path) -> None:
     """Fewer images: another key; nothing asked: nothing is done."""
     adloc("study", "run", study_file, "--workspace", workspace, "--set", "explain.suspicious_images=2")

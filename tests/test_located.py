@@ -100,6 +100,7 @@ def verdicts(page: Path) -> list[tuple[str, str, str]]:
     return [(str(verdict), str(colour), str(words)) for verdict, colour, words in views]
 
 
+@pytest.mark.slow
 def test_the_gallery_says_it(mvtec_tree: Path, tmp_path: Path) -> None:
     """A recorded run's hits say where they are; rewritten pictures are believed, older ones keep their words."""
     path, workspace = tmp_path / "located.yaml", tmp_path / "workspace"

@@ -158,6 +158,7 @@ def test_a_rate_that_so_few_images_cannot_hold_is_said(verb: tuple[str, str], mv
     assert "cannot promise" not in adloc(*verb, file, "--workspace", tmp_path / "w").stderr
 
 
+@pytest.mark.slow
 def test_a_study_promises_shows_and_counts(mvtec_tree: Path, tmp_path: Path) -> None:
     """One run of the command line: columns, metrics, sentences and the section, at the same figures."""
     more = (

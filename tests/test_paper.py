@@ -310,6 +310,7 @@ def test_plates_show_the_recorded_pictures(material: Material) -> None:
     assert all(panel is not None for row in maps.panels for panel in row)
 
 
+@pytest.mark.slow
 def test_report_writes_tables_and_plates(study: Study) -> None:
     """Beside the others, and again after another report; key plates go to MLflow."""
     for _ in range(2):

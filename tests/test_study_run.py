@@ -156,6 +156,7 @@ def test_run_again_computes_nothing(study_file: Path, workspace: Path) -> None:
     assert len(mlflow_runs(workspace)) == 1 + 4 + 2
 
 
+@pytest.mark.slow
 def test_records_alone_suffice(study_file: Path, workspace: Path) -> None:
     """Without the store and MLflow, the records still give the table, and MLflow is made again from them."""
     before = figures(rows_of(study_file, workspace))
@@ -168,6 +169,7 @@ def test_records_alone_suffice(study_file: Path, workspace: Path) -> None:
     assert len(mlflow_runs(workspace)) == 1 + 4 + 2
 
 
+@pytest.mark.slow
 def test_costs_are_whole_after_the_features_have_gone(study_file: Path, workspace: Path) -> None:
     """Features leave the store first; a run that is recorded again without them has cost what it did."""
     before = {row["run_id"]: row for row in rows_of(study_file, workspace)}
@@ -234,6 +236,7 @@ def test_extended_grid_computes_only_what_is_new(study_file: Path, workspace: Pa
     assert outcome == {"n_done": 6, "n_computed": 2, "n_failed": 0, "n_stages": 2 * 8}
 
 
+@pytest.mark.slow
 def test_damaged_artifact_is_computed_again(study_file: Path, workspace: Path) -> None:
     """A damaged coreset costs its own stage, and gives the same figures."""
     before = figures(rows_of(study_file, workspace))
@@ -339,6 +342,7 @@ def test_results_come_in_every_format(study_file: Path, finished: Path, tmp_path
         assert "gear" in text
 
 
+@pytest.mark.slow
 def test_standard_split_leaves_thresholded_metrics_empty(study_file: Path, tmp_path: Path) -> None:
     """No validation part: no threshold, no F1, and AUROC all the same."""
     overrides = ["split.train_fraction=1", "split.validation_defects=0", "dataset.categories=[gear]"]
