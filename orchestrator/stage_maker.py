@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from adloc.methods.errors import MethodError
 from adloc.metrics.registry import CHOICES
 from adloc.parts import TrainPart, require
 from adloc.stages import (
@@ -131,6 +132,12 @@ class StageMaker:
         if named is not None:
             seed = self._seed + repeat if named[1] == "random" else 0
             network = Network(*named, self.weights_hash(values, repeat), seed)
-        if variant.method.reads == "images" or network is None:
+        if variant.method.reads == "images":
             return self._images(part, network, variant.image)
+        if network is None:
+            raise MethodError(
+                f"method {variant.method.name} reads features, and its backbone is {values.get('backbone')}",
+                "features are those of a backbone",
+                "name one, for example backbone: resnet18",
+            )
         return self._features(part, network, variant.image, tuple(values["layers"]), self._dtype)

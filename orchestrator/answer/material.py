@@ -312,10 +312,14 @@ def _labels(rows: Sequence[Row]) -> dict[str, str]:
         return {}
     skipped = ("category", "method", "regime", "repeat", MODEL)
     names = [n for n in varying(rows) if n not in skipped]
+    values: dict[tuple[object, object], dict[str, set[str]]] = {}  # of each column, by method and model
+    for row in rows:
+        of_model = values.setdefault((row["method"], row.get(MODEL)), {n: set() for n in names})
+        for name in names:
+            of_model[name].add(str(row.get(name)))
     found: dict[str, str] = {}
     for row in rows:
         model = (row["method"], row.get(MODEL))
-        alike = [r for r in rows if (r["method"], r.get(MODEL)) == model]
         parts = [" ".join(str(each) for each in model if each is not None)]
         for name in names:
             value = row.get(name)
@@ -329,7 +333,7 @@ def _labels(rows: Sequence[Row]) -> dict[str, str]:
                 continue
             short = name.removeprefix("params.")
             shown = f"{value:g}" if isinstance(value, float) else str(value)
-            differs = name == "scope" or len({str(r[name]) for r in alike}) > 1
+            differs = name == "scope" or len(values[model][name]) > 1
             parts += [shown if name == "scope" else f"{short} {shown}"] if differs else []
         found[str(row["run_id"])] = ", ".join(parts)
     return found

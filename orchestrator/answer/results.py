@@ -166,7 +166,7 @@ def brief(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     figures = ["threshold", "image_auroc", "image_f1", "pixel_auroc", "pixel_aupro", *warned, "fit_s",
                "score_ms_per_image", "model_mb"]  # fmt: skip
     heads = [n.removeprefix("params.") for n in apart] + figures
-    return heads, [[_cell(n, row[n]) for n in (*apart, *figures)] for row in rows]
+    return heads, [[cell(n, row[n]) for n in (*apart, *figures)] for row in rows]
 
 
 def varying(rows: Sequence[Row]) -> list[str]:
@@ -191,7 +191,8 @@ def _varies(rows: Sequence[Row], name: str) -> bool:
     return any(len(values) > 1 for values in by_method.values())
 
 
-def _cell(name: str, value: Cell) -> str:
+def cell(name: str, value: Cell) -> str:
+    """A value of a column as people read it; "-" where there is none."""
     if name == WARNINGS:  # which metrics, and of which category, the other forms say
         return "; ".join(dict.fromkeys(text.partition(":")[0] for text in str(value or "").split("; ")))
     if value is None or value == "":

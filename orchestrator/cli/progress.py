@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from adloc.stages import FeatureStage, StepStage
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from adloc.tuning.trial_records import TrialRecord
 
 FIGURES = ("image_auroc", "pixel_auroc", "pixel_aupro")
+
+
+PLAIN_EVERY_S = 30.0
 
 
 class Progress:
@@ -35,6 +40,7 @@ class Progress:
         self._here = 0
         self._started = time.monotonic()
         self._now = ""
+        self._told = self._started
 
     def __enter__(self) -> Self:
         """Show the live line, on a terminal."""
@@ -98,14 +104,24 @@ class Progress:
 
     def stage_started(self, stage: Stage) -> None:
         """Show which stage is being computed."""
+        self._told = time.monotonic()
         self._refresh(stage.kind)
 
     def stage_progress(self, stage: Stage, done: int, total: int) -> None:
-        """Show how many images have passed the backbone."""
-        self._refresh(f"{stage.kind} {done}/{total} images")
-        if self._live is None and done == total:
-            category = stage.part.category if hasattr(stage, "part") else ""
-            self._say(f"  {category}: backbone features of {total} images")
+        """Show how many images have passed the backbone, or how much is done of what a step counts: epochs, images.
+
+        Where no line can be written over, features are told of once, and a long step every half minute.
+        """
+        if isinstance(stage, FeatureStage):
+            self._refresh(f"{stage.kind} {done}/{total} images")
+            if self._live is None and done == total:
+                self._say(f"  {stage.part.category}: backbone features of {total} images")
+        elif isinstance(stage, StepStage):
+            self._refresh(f"{stage.kind} {done}/{total}")
+            now = time.monotonic()
+            if self._live is None and now - self._told >= PLAIN_EVERY_S:
+                self._told = now
+                self._say(f"  {stage.source.part.category}: {stage.kind} {done} of {total}")
 
     def stage_done(self, stage: Stage, seconds: float, n_images: int) -> None:
         """Count it."""

@@ -13,7 +13,7 @@ from rich.table import Table
 from adloc.answer.comparisons import HEADLINE
 from adloc.answer.material import gather
 from adloc.answer.promises import promise_lines
-from adloc.answer.results import MACRO, WARNINGS, brief, current, varying
+from adloc.answer.results import MACRO, WARNINGS, brief, cell, current, varying
 from adloc.cli.fitting import print_fitting
 from adloc.datasets.split import counts
 from adloc.regimes import CLEAN
@@ -94,7 +94,9 @@ def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:
     apart = [name for name in varying(rows) if name not in ("category", "method", axis)]
     heads = ["method", *(n.removeprefix("params.") for n in apart), axis, "relative", *HEADLINE, "fpr", "fnr"]
     names = ("relative_drop", *(f"drop_{n}" for n in HEADLINE), "image_fpr", "image_fnr")
-    lines = [[*(str(row[n]) for n in ("method", *apart, axis)), *(_signed(row[n], n) for n in names)] for row in rows]
+    lines = [
+        [*(cell(n, row[n]) for n in ("method", *apart, axis)), *(_signed(row[n], n) for n in names)] for row in rows
+    ]
     print_fitting(_console(), heads, lines)
 
 
@@ -124,7 +126,7 @@ def _print_repeats(rows: Sequence[Row]) -> None:
     for row in macro:
         interval = f"{row['ci95_low']:.4f} to {row['ci95_high']:.4f}"
         figures = [str(row["metric"]), str(row["n_repeats"]), f"{row['mean']:.4f}", f"{row['std']:.4f}", interval]
-        table.add_row(*(str(row[n]) for n in apart), *figures)
+        table.add_row(*(cell(n, row[n]) for n in apart), *figures)
     _console().print(table)
 
 
@@ -139,7 +141,7 @@ def _print_gains(rows: Sequence[Row]) -> None:
     for row in rows:
         cells = [f"{row[f'tuned_{n}']:.4f} ({row[f'gain_{n}']:+.4f})" if row[f"gain_{n}"] is not None else "-"
                  for n in names]  # fmt: skip
-        table.add_row(*(str(row[n]) for n in apart), *cells)
+        table.add_row(*(cell(n, row[n]) for n in apart), *cells)
     _console().print(table)
 
 
