@@ -112,7 +112,7 @@ def resolve_weights(backbone: str, weights: str, *, seed: int = 0, download: boo
     """The weights asked for; a substitute is never taken.
 
     Args:
-        backbone: a name of `BACKBONES`, or "package.module:function".
+        backbone: a name of `BACKBONES`, or "package.module:function"; with the path of a file, of any network.
         weights: "default" (the published ImageNet weights; for a function those it comes with), the path of a
             .pth, .pt or .safetensors file (~ is expanded), or "random".
         seed: of random weights.
@@ -121,25 +121,25 @@ def resolve_weights(backbone: str, weights: str, *, seed: int = 0, download: boo
     Raises:
         MethodError: there is no such file and, where asked, it could not be downloaded.
     """
-    known = find_backbone(backbone)
     check_weights(weights, backbone)
+    if weights not in ("default", "random"):
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise MethodError(
+                f"weights {weights}: no such file",
+                f"weights must be default, random, or the path of a {', '.join(_SUFFIXES)} file",
+                "correct the path, or use weights: default",
+            )
+        return WeightsFile(path, path.name)
+    known = find_backbone(backbone)
     if weights == "random":
         sha256 = hashlib.sha256(f"random:{backbone}:{seed}".encode()).hexdigest()
         return WeightsFile(None, f"random (seed {seed})", sha256)
-    if weights == "default":
-        if known.source == "function":
-            return WeightsFile(None, f"as {backbone} returns them")
-        packaged = known.source == "timm"
-        path = _package_file(known) if packaged else _torchvision_file(known, download=download)
-        return WeightsFile(path, f"IMAGENET1K_V1 ({known.file})", published=known.published)
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise MethodError(
-            f"weights {weights}: no such file",
-            f"weights must be default, random, or the path of a {', '.join(_SUFFIXES)} file",
-            "correct the path, or use weights: default",
-        )
-    return WeightsFile(path, path.name)
+    if known.source == "function":
+        return WeightsFile(None, f"as {backbone} returns them")
+    packaged = known.source == "timm"
+    path = _package_file(known) if packaged else _torchvision_file(known, download=download)
+    return WeightsFile(path, f"IMAGENET1K_V1 ({known.file})", published=known.published)
 
 
 def check_weights(weights: str, backbone: str) -> None:

@@ -105,6 +105,7 @@ def test_catalogue_is_the_installed_librarys() -> None:
         ({"model": "Stpfm"}, "must be one of"),
         ({"model": "Stfpm", "backbone": "resnet19"}, "must be one of"),
         ({"model": "Stfpm", "backbone": "os:system"}, "by name"),
+        ({"model": "Stfpm", "backbone": "vit_small_patch14_dinov2", "weights": "random"}, "must be one of"),
         ({"model": "Ganomaly", "backbone": "resnet18"}, "takes no backbone"),
         ({"model": "Stfpm", "weights": "w.zip"}, "must be default, random"),
         ({"model": "Stfpm", "epochs": 0}, "from 1 to 10000"),
@@ -168,8 +169,29 @@ def test_lite0_sees_as_adlocs_own_network_does() -> None:
 def test_other_weights_are_refused_by_name() -> None:
     """A network that nobody resolved the weights of is not fetched."""
     params = AnomalibParams(model="AnomalyDINO")
-    with pytest.raises(MethodError, match="asks for the weights of vit_small_patch14_dinov2"):
+    with pytest.raises(MethodError, match="asks for the weights of vit_small_patch14_dinov2") as refused:
         fit(params)
+    assert "backbone: vit_small_patch14_dinov2, weights: /path/to/" in refused.value.remedy
+
+
+@pytest.mark.slow
+def test_a_transformers_weights_may_come_as_a_file(tmp_path: Path) -> None:
+    """A network that adloc does not know by name is lent the file that the study names, tensor by tensor."""
+    import timm
+    from safetensors.torch import save_file
+
+    from adloc.methods.anomalib.library import build
+
+    name, path = "vit_small_patch14_dinov2", tmp_path / "dino.safetensors"
+    state = timm.create_model(name, pretrained=False).state_dict()
+    save_file({key: value.contiguous() for key, value in state.items()}, path)
+    params = AnomalibParams(model="AnomalyDINO", backbone=name, weights=str(path))
+    images = HeldImages(torch.rand(4, 3, 56, 56, generator=torch.Generator().manual_seed(1)))
+    held = build(params, (56, 56), path).model.state_dict()
+    tensor = "blocks.3.attn.qkv.weight"
+    assert torch.equal(next(value for key, value in held.items() if key.endswith(tensor)), state[tensor])
+    found = score(fit(params, weights=path, images=images), images, params, path)
+    np.testing.assert_allclose(found.arrays["image_scores"], 0, atol=1e-3)  # its bank holds these very images
 
 
 @pytest.mark.slow

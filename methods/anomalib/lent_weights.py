@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
-from adloc.methods.backbone import find_backbone
+from adloc.methods.backbone import BACKBONES
 from adloc.methods.errors import MethodError
 from adloc.methods.weights import read_state_dict, rename_by_order
 
@@ -34,7 +34,7 @@ def lend_weights(model: str, backbone: str | None, weights: Path | None) -> Iter
 
     Args:
         model: for messages.
-        backbone: adloc's name; None where the model has none.
+        backbone: adloc's name, or timm's; None where the model has none.
         weights: the file; None for random weights.
 
     Raises:
@@ -77,19 +77,24 @@ def lend_weights(model: str, backbone: str | None, weights: Path | None) -> Iter
 
 
 def _is(name: str, backbone: str | None) -> bool:
-    """Whether timm's name, with or without a tag of its weights, is adloc's backbone."""
-    return backbone is not None and name.partition(".")[0] in (backbone, _timm_name(backbone))
+    """Whether timm's name is the backbone's, with or without a tag of its weights."""
+    return backbone is not None and name.partition(".")[0] in (backbone.partition(".")[0], _timm_name(backbone))
 
 
 def _timm_name(backbone: str | None) -> str:
-    """The architecture that the published weights were trained as."""
-    return f"tf_{backbone}" if backbone is not None and find_backbone(backbone).source == "timm" else str(backbone)
+    """The architecture that the weights were trained as."""
+    return f"tf_{backbone}" if _is_packaged(backbone) else str(backbone)
+
+
+def _is_packaged(backbone: str | None) -> bool:
+    """Whether its weights come from a package, under other names than timm's."""
+    return backbone is not None and backbone in BACKBONES and BACKBONES[backbone].source == "timm"
 
 
 def _named_as_timm(backbone: str | None, path: Path, create: Any) -> Mapping[str, Tensor]:  # noqa: ANN401
     """The tensors of a file under timm's names: those of EfficientNet-Lite0's package stand in timm's order."""
     state = read_state_dict(path)
-    if backbone is None or find_backbone(backbone).source != "timm":
+    if not _is_packaged(backbone):
         return state
     network: nn.Module = create(_timm_name(backbone), pretrained=False)
     if state.keys() == network.state_dict().keys():
@@ -153,5 +158,5 @@ def _refuse(model: str, name: str) -> NoReturn:
     raise MethodError(
         f"anomalib's {model} asks for the weights of {name}",
         "adloc lends a model the weights of its `backbone`, and downloads none behind your back",
-        "use a model whose backbone adloc knows (see `adloc methods`), or write a plug-in that brings its weights",
+        f"fetch timm's file of them, and name both: backbone: {name}, weights: /path/to/{name}.safetensors",
     )

@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import Compose, Normalize
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from adloc.methods.anomalib.lent_weights import lend_weights
-from adloc.methods.backbone import find_backbone
+from adloc.methods.backbone import BACKBONES
 from adloc.methods.errors import MethodError
 
 if TYPE_CHECKING:
@@ -189,9 +189,9 @@ def _pre_processor(made: type[AnomalibModule], size: tuple[int, int], backbone: 
     crops = "center_crop_size" in inspect.signature(made.configure_pre_processor).parameters
     pre_processor = made.configure_pre_processor(size, **({"center_crop_size": size} if crops else {}))
     transform = getattr(pre_processor, "transform", None)
-    if backbone is None or not isinstance(transform, Compose):
+    known = BACKBONES.get(backbone or "")
+    if known is None or not isinstance(transform, Compose):
         return pre_processor
-    known = find_backbone(backbone)
     pre_processor.transform = Compose(
         [Normalize(known.mean, known.std) if isinstance(each, Normalize) else each for each in transform.transforms]
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from importlib.metadata import PackageNotFoundError, version
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from adloc.methods.anomalib.catalogue import MODELS
-from adloc.methods.backbone import check_weights, find_backbone
+from adloc.methods.backbone import BACKBONES, check_weights, find_backbone
 from adloc.methods.errors import MethodError
 from adloc.methods.method import Method, Step
 from adloc.methods.params import MethodParams, refuse
+
+_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")  # timm's: with a tag of the weights, or without
 
 
 class AnomalibParams(MethodParams):
@@ -27,9 +30,12 @@ class AnomalibParams(MethodParams):
     )
     backbone: str | None = Field(
         default=None,
-        description="The network that the model sees through, by adloc's name; null for the model's own default.",
+        description=(
+            "The network that the model sees through: by adloc's name or, with the path of its weights, by timm's; "
+            "null for the model's own default."
+        ),
         json_schema_extra={
-            "rule": "it must be a backbone that adloc knows by name, or null for the model's default",
+            "rule": "it must be the name of a backbone, or null for the model's default",
             "remedy": "use resnet18",
         },
     )
@@ -83,25 +89,24 @@ class AnomalibParams(MethodParams):
 
     @field_validator("backbone")
     @classmethod
-    def _backbone_is_known(cls, backbone: str | None) -> str | None:
-        if backbone is not None:
-            try:
-                found = find_backbone(backbone)
-            except MethodError as error:
-                refuse(error.rule, error.remedy)
-            if found.source == "function":
-                refuse("anomalib builds its networks by name", "use resnet18")
+    def _backbone_is_a_name(cls, backbone: str | None) -> str | None:
+        if backbone is not None and _NAME.fullmatch(backbone) is None:
+            refuse("anomalib builds its networks by name", "use resnet18")
         return backbone
 
     @model_validator(mode="after")
     def _fits_together(self) -> AnomalibParams:
+        known = MODELS[self.model]
         if self.backbone is not None:
-            if not MODELS[self.model].backbone:
-                refuse(f"{self.model} takes no backbone of adloc's", "leave backbone out")
+            if not (known.backbone or known.timm):
+                refuse(f"{self.model} takes no backbone", "leave backbone out")
             try:
+                if self.weights in ("default", "random"):
+                    find_backbone(self.backbone)
                 check_weights(self.weights, self.backbone)
             except MethodError as error:
-                refuse(error.rule, error.remedy)
+                near = f"{error.remedy}, or name the file of its weights: weights: /path/to/{self.backbone}.safetensors"
+                refuse(error.rule, error.remedy if self.backbone in BACKBONES else near)
         own = {"backbone", "pre_trained", "pre_processor", "post_processor", "evaluator", "visualizer"}
         if taken := sorted(own & self.arguments.keys()):
             refuse(f"adloc sets {', '.join(taken)} itself", "leave it out of arguments")
