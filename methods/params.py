@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
@@ -12,6 +12,8 @@ from adloc.methods.errors import MethodError
 
 if TYPE_CHECKING:
     from pydantic import ValidationInfo, ValidatorFunctionWrapHandler
+
+Own = TypeVar("Own", bound=BaseModel)
 
 
 class MethodParams(BaseModel):
@@ -81,6 +83,18 @@ class BackboneParams(MethodParams):
             unique = ", ".join(dict.fromkeys(layers))
             refuse("it must not name a layer twice", f"use [{unique}]")
         return layers
+
+
+def narrow(params: BaseModel, kind: type[Own]) -> Own:
+    """The parameters as those of one method; a detector is given its own, so others are a bug of the caller.
+
+    Raises:
+        TypeError: they are another method's.
+    """
+    if not isinstance(params, kind):
+        message = f"a detector with {kind.__name__} was given {type(params).__name__}"
+        raise TypeError(message)
+    return params
 
 
 def refuse(rule: str, remedy: str) -> NoReturn:

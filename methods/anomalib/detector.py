@@ -13,6 +13,7 @@ from adloc.methods.anomalib.params import AnomalibParams
 from adloc.methods.anomalib.training import Training, own_randomness, train
 from adloc.methods.detector import PATCH_MAPS, Result
 from adloc.methods.errors import MethodError
+from adloc.methods.params import narrow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ class AnomalibDetector:
         Raises:
             MethodError: the model cannot be made or trained, or keeps something outside of its tensors.
         """
-        params = _as_anomalib(context.params)
+        params = narrow(context.params, AnomalibParams)
         size = context.images.image_size
         training = Training(
             params.epochs, params.batch_size, context.seed, context.device, context.scratch, context.progress
@@ -76,7 +77,7 @@ class AnomalibDetector:
         Raises:
             MethodError: a score is not a number.
         """
-        params = _as_anomalib(context.params)
+        params = narrow(context.params, AnomalibParams)
         module = _restore(context, context.results["training"].arrays)
         scores: list[NDArray[np.float32]] = []
         maps: list[NDArray[np.float32]] = []
@@ -116,17 +117,9 @@ class AnomalibDetector:
         return sum(array.nbytes for array in results["training"].arrays.values())
 
 
-def _as_anomalib(params: BaseModel) -> AnomalibParams:
-    """Narrow the type; other parameters are a bug of the caller."""
-    if not isinstance(params, AnomalibParams):
-        message = f"anomalib was given {type(params).__name__}"
-        raise TypeError(message)
-    return params
-
-
 def _restore(context: ImageContext, arrays: Arrays) -> AnomalibModule:
     """The trained model, on the device: initial values from the seed, and over them what training changed."""
-    params = _as_anomalib(context.params)
+    params = narrow(context.params, AnomalibParams)
     with own_randomness(context.seed):
         module = build(params, context.images.image_size, context.weights)
     for name, array in arrays.items():

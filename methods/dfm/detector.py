@@ -24,6 +24,7 @@ from adloc.methods.detector import Result
 from adloc.methods.dfm.params import DfmParams
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
+from adloc.methods.params import narrow
 from adloc.methods.workers import spread
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Dfm:
         Raises:
             MethodError: fewer than two images, a map smaller than the pooling, or too little memory.
         """
-        params = _own(context.params)
+        params = narrow(context.params, DfmParams)
         n_images = context.features.n_images
         if n_images <= 1:
             raise MethodError(
@@ -90,7 +91,7 @@ class Dfm:
         Returns:
             Arrays: `image_scores` float32 (N,), `patch_maps` float32 (N, H, W).
         """
-        params, results = _own(context.params), context.results
+        params, results = narrow(context.params, DfmParams), context.results
         mean = torch.from_numpy(np.array(results["subspace"].arrays["mean"])).to(context.device)
         directions = torch.from_numpy(_directions(results, params)).to(context.device)
         maps = []
@@ -118,11 +119,11 @@ class Dfm:
 
     def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:
         """Bytes of the mean and of the directions that this run keeps."""
-        return int(results["subspace"].arrays["mean"].nbytes) + _directions(results, _own(params)).nbytes
+        return int(results["subspace"].arrays["mean"].nbytes) + _directions(results, narrow(params, DfmParams)).nbytes
 
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
         """How many directions this run keeps."""
-        return {"n_directions": float(len(_directions(results, _own(params))))}
+        return {"n_directions": float(len(_directions(results, narrow(params, DfmParams))))}
 
 
 def count_directions(explained: NDArray[np.float64], share: float) -> int:
@@ -133,14 +134,6 @@ def count_directions(explained: NDArray[np.float64], share: float) -> int:
         [1, 1, 2, 3]
     """
     return min(int(np.searchsorted(explained, share)) + 1, len(explained))
-
-
-def _own(params: BaseModel) -> DfmParams:
-    """The parameters as what they are."""
-    if not isinstance(params, DfmParams):
-        message = f"DFM was given {type(params).__name__}"
-        raise TypeError(message)
-    return params
 
 
 def _directions(results: Mapping[str, Result], params: DfmParams) -> NDArray[np.float32]:

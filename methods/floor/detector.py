@@ -23,6 +23,7 @@ from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import Result
 from adloc.methods.errors import MethodError
 from adloc.methods.floor.params import FloorParams
+from adloc.methods.params import narrow
 from adloc.methods.patchcore.score import score_images
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Floor:
         Returns:
             Arrays: `image_scores` float32 (N,), `patch_maps` float32 (N, H, W), a patch being a pixel.
         """
-        params = _own(context.params)
+        params = narrow(context.params, FloorParams)
         mean, variance = (np.asarray(context.results["mean_image"].arrays[name]) for name in ("mean", "variance"))
         scale = variance + np.float32(_STEP**2) if params.unit == "deviation" else np.ones_like(variance)
         maps = [np.sqrt((np.square(batch.numpy() - mean) / scale).mean(axis=1)) for batch in context.images.batches()]
@@ -82,7 +83,7 @@ class Floor:
         self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: BaseModel
     ) -> NDArray[np.float32]:
         """Bring maps (N, H, W) to float32 (N, height, width) of `size`, blurred by smoothing_sigma."""
-        return expand_maps(patch_maps, size, _own(params).smoothing_sigma)
+        return expand_maps(patch_maps, size, narrow(params, FloorParams).smoothing_sigma)
 
     def fit_seconds(self, results: Mapping[str, Result], params: BaseModel) -> float:  # noqa: ARG002
         """Seconds to read and average the images."""
@@ -90,13 +91,5 @@ class Floor:
 
     def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:
         """Bytes of the mean image, and of the variance where distances are in its unit."""
-        names = ("mean", "variance") if _own(params).unit == "deviation" else ("mean",)
+        names = ("mean", "variance") if narrow(params, FloorParams).unit == "deviation" else ("mean",)
         return sum(int(results["mean_image"].arrays[name].nbytes) for name in names)
-
-
-def _own(params: BaseModel) -> FloorParams:
-    """The parameters as what they are."""
-    if not isinstance(params, FloorParams):
-        message = f"the mean image was given {type(params).__name__}"
-        raise TypeError(message)
-    return params

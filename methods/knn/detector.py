@@ -18,6 +18,7 @@ import numpy as np
 from adloc.methods.detector import Result
 from adloc.methods.errors import MethodError
 from adloc.methods.knn.params import KnnParams
+from adloc.methods.params import narrow
 from adloc.methods.patchcore.search import MemoryBank
 from adloc.methods.pooled import pool_images
 
@@ -48,7 +49,7 @@ class Knn:
                 "images are compared with normal ones, at least one",
                 "raise train_fraction, or add normal images",
             )
-        bank = _vectors(context.features, _own(context.params))
+        bank = _vectors(context.features, narrow(context.params, KnnParams))
         return Result({"bank": bank}, {"n_images": len(bank)})
 
     def search(self, context: StepContext) -> Result:
@@ -59,7 +60,7 @@ class Knn:
             numbers of the training images. K is the largest number of neighbours asked for, or that of the training
             images if it is smaller; a smaller K's arrays are the first of these.
         """
-        params = _own(context.params)
+        params = narrow(context.params, KnnParams)
         bank = MemoryBank(_bank(context.results), "euclidean", context.device)
         found = bank.find(_vectors(context.features, params)[:, None], params.neighbours)
         return Result({"squared": found.squared, "neighbours": found.indices})
@@ -71,7 +72,7 @@ class Knn:
             Arrays: `image_scores` float32 (N,).
         """
         squared = np.asarray(context.results["search"].arrays["squared"])
-        return Result({"image_scores": average_nearest(squared, _own(context.params).neighbours)})
+        return Result({"image_scores": average_nearest(squared, narrow(context.params, KnnParams).neighbours)})
 
     def leave_one_out(self, context: StepContext) -> Result:
         """Score every training image by its distances to the others.
@@ -82,7 +83,7 @@ class Knn:
         Raises:
             MethodError: there is no other image.
         """
-        bank, k = _bank(context.results), _own(context.params).neighbours
+        bank, k = _bank(context.results), narrow(context.params, KnnParams).neighbours
         if len(bank) == 1:
             raise MethodError(
                 "there is 1 training image",
@@ -126,14 +127,6 @@ def average_nearest(squared: NDArray[np.float32], k: int) -> NDArray[np.float32]
         float32 (...).
     """
     return np.asarray(squared[..., :k].mean(axis=-1, dtype=np.float64), dtype=np.float32)
-
-
-def _own(params: BaseModel) -> KnnParams:
-    """The parameters as what they are."""
-    if not isinstance(params, KnnParams):
-        message = f"DN2 was given {type(params).__name__}"
-        raise TypeError(message)
-    return params
 
 
 def _vectors(features: Features, params: KnnParams) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ import torch
 from adloc.methods.detector import Result
 from adloc.methods.errors import MethodError
 from adloc.methods.mahalanobis.params import MahalanobisParams
+from adloc.methods.params import narrow
 from adloc.methods.pooled import pool_images
 from adloc.methods.workers import spread
 
@@ -64,7 +65,7 @@ class Mahalanobis:
         Raises:
             MethodError: fewer than three images, or images that differ in too few ways.
         """
-        params, n_images = _own(context.params), context.features.n_images
+        params, n_images = narrow(context.params, MahalanobisParams), context.features.n_images
         if n_images < _FEWEST:
             raise MethodError(
                 f"mahalanobis: {n_images} training image{'' if n_images == 1 else 's'}",
@@ -93,7 +94,7 @@ class Mahalanobis:
         Returns:
             Arrays: `image_scores` float32 (N,).
         """
-        layers, fitted = _own(context.params).layers, context.results["gaussians"].arrays
+        layers, fitted = narrow(context.params, MahalanobisParams).layers, context.results["gaussians"].arrays
         total = np.zeros(context.features.n_images)
         for layer, vectors in pool_images(context.features, layers).items():
             deviations = vectors.astype(np.float64) - fitted[f"mean.{layer}"]
@@ -123,7 +124,9 @@ class Mahalanobis:
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
         """The shrinkage of each layer: near 1, little of the covariance is believed."""
         facts = results["gaussians"].facts
-        return {f"shrinkage_{each}": float(facts[f"shrinkage.{each}"]) for each in _own(params).layers}
+        return {
+            f"shrinkage_{each}": float(facts[f"shrinkage.{each}"]) for each in narrow(params, MahalanobisParams).layers
+        }
 
 
 def fit_gaussian(observations: Tensor) -> Gaussian:
@@ -162,11 +165,3 @@ def _fit_whitened(observations: Tensor) -> tuple[Gaussian, Tensor | None]:
         return gaussian, None
     identity = torch.eye(len(factor), dtype=torch.float64)
     return gaussian, torch.linalg.solve_triangular(factor, identity, upper=False)
-
-
-def _own(params: BaseModel) -> MahalanobisParams:
-    """The parameters as what they are."""
-    if not isinstance(params, MahalanobisParams):
-        message = f"the Gaussian of whole images was given {type(params).__name__}"
-        raise TypeError(message)
-    return params

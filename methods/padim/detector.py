@@ -23,6 +23,7 @@ from adloc.methods.errors import MethodError
 from adloc.methods.padim.explaining import check_enough, leave_one_out_distances, nearest_images
 from adloc.methods.padim.memory import BATCH, check_fit_memory, check_score_memory, read_shape
 from adloc.methods.padim.params import PadimParams
+from adloc.methods.params import narrow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,7 +63,7 @@ class Padim:
             MethodError: fewer than two images, more features asked for than there are channels, or too
                 little memory (found before anything is allocated).
         """
-        params = _as_padim(context.params)
+        params = narrow(context.params, PadimParams)
         _check_images(context.features.n_images)
         shape = read_shape(context.features, params.layers)
         _check_channels(sum(shape.channels), params)
@@ -101,7 +102,7 @@ class Padim:
         Raises:
             MethodError: the blur reaches over the image, or the device has too little memory.
         """
-        params = _as_padim(context.params)
+        params = narrow(context.params, PadimParams)
         features, device = context.features, context.device
         fitted = context.results["gaussian"].arrays
         shape = read_shape(features, params.layers)
@@ -135,7 +136,7 @@ class Padim:
         Raises:
             MethodError: fewer than three images, a blur that reaches over the image, or too little memory.
         """
-        params = _as_padim(context.params)
+        params = narrow(context.params, PadimParams)
         features, device = context.features, context.device
         check_enough(features.n_images)
         shape = read_shape(features, params.layers)
@@ -157,7 +158,7 @@ class Padim:
             MethodError: the blur reaches over the image.
         """
         patch_maps = np.asarray(context.results["scores"].arrays["patch_maps"])
-        return self._scored(patch_maps, context.features.image_size, _as_padim(context.params))
+        return self._scored(patch_maps, context.features.image_size, narrow(context.params, PadimParams))
 
     def _scored(self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: PadimParams) -> Result:
         """Image scores of distances (N, H, W), some images at a time."""
@@ -169,7 +170,7 @@ class Padim:
 
     def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:
         """The training image that is nearest to each patch at the patch's own position, the only one PaDiM looks at."""
-        params = _as_padim(context.params)
+        params = narrow(context.params, PadimParams)
         fitted = context.results["gaussian"].arrays
         shape = read_shape(train, params.layers)
         idx = torch.from_numpy(np.array(fitted["idx"]))
@@ -197,7 +198,7 @@ class Padim:
         Raises:
             MethodError: the blur reaches over a map of this size.
         """
-        sigma = _as_padim(params).smoothing_sigma
+        sigma = narrow(params, PadimParams).smoothing_sigma
         _check_blur(sigma, size)
         generator = _build_generator(sigma)
         maps = np.empty((len(patch_maps), *size), np.float32)
@@ -214,14 +215,6 @@ class Padim:
     def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:  # noqa: ARG002
         """Bytes of mean, inverse covariance and channel indices."""
         return sum(array.nbytes for array in results["gaussian"].arrays.values())
-
-
-def _as_padim(params: BaseModel) -> PadimParams:
-    """Narrow the type; other parameters are a bug of the caller."""
-    if not isinstance(params, PadimParams):
-        message = f"PaDiM was given {type(params).__name__}"
-        raise TypeError(message)
-    return params
 
 
 class _ChannelCounts(nn.Module):

@@ -13,6 +13,7 @@ import numpy as np
 from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import Result
 from adloc.methods.errors import MethodError
+from adloc.methods.params import narrow
 from adloc.methods.patchcore.bank import embed_parts, make_bank
 from adloc.methods.patchcore.coreset import count_picks
 from adloc.methods.patchcore.explaining import OthersBank, nearest_entries, origins
@@ -42,7 +43,7 @@ class PatchCore:
         Raises:
             MethodError: there is no training image, or a feature is not finite.
         """
-        params = _own(context.params)
+        params = narrow(context.params, PatchCoreParams)
         if context.features.n_images == 0:
             raise MethodError(
                 "the train part has no image",
@@ -64,7 +65,7 @@ class PatchCore:
             for, or that of the bank's entries if it is smaller; a smaller K's arrays are the first of these.
             Facts: n_entries (m).
         """
-        params, base = _own(context.params), context.base
+        params, base = narrow(context.params, PatchCoreParams), context.base
         prefix = _bank(context.results, params)
         k = min(params.neighbours, len(prefix))
         n_known = 0 if base is None else int(base.facts["n_entries"])
@@ -112,7 +113,7 @@ class PatchCore:
         Raises:
             MethodError: weights are asked for, but the bank has a single entry.
         """
-        params = _own(context.params)
+        params = narrow(context.params, PatchCoreParams)
         arrays = context.results["search"].arrays
         return _weighed(arrays["distances"], arrays["support"], params)
 
@@ -128,7 +129,7 @@ class PatchCore:
         Raises:
             MethodError: nearly all entries of the bank are of one image.
         """
-        params = _own(context.params)
+        params = narrow(context.params, PatchCoreParams)
         bank = _bank(context.results, params)
         origin = origins(context.results["coreset"], len(bank)).images
         others = OthersBank(bank, origin, context.features.n_images, params)
@@ -145,28 +146,30 @@ class PatchCore:
     def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:  # noqa: ARG002
         """The bank entry that is nearest to each patch, and the training patch that it is the embedding of."""
         results = context.results
-        return nearest_entries(results["search"], results["coreset"], patches, _own(context.params).metric)
+        return nearest_entries(
+            results["search"], results["coreset"], patches, narrow(context.params, PatchCoreParams).metric
+        )
 
     def anomaly_maps(
         self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: BaseModel
     ) -> NDArray[np.float32]:
         """Expand patch maps (N, H, W) to float32 (N, height, width) of `size`, blurred by smoothing_sigma."""
-        return expand_maps(patch_maps, size, _own(params).smoothing_sigma)
+        return expand_maps(patch_maps, size, narrow(params, PatchCoreParams).smoothing_sigma)
 
     def fit_seconds(self, results: Mapping[str, Result], params: BaseModel) -> float:
         """Seconds to embed, to pick as many patches as this run keeps, and to gather them."""
         coreset = results["coreset"]
-        n_entries = len(_bank(results, _own(params)))
+        n_entries = len(_bank(results, narrow(params, PatchCoreParams)))
         elapsed = float(np.asarray(coreset.arrays["elapsed_s"])[n_entries - 1])
         return float(coreset.facts["embed_s"]) + elapsed + float(coreset.facts["gather_s"])
 
     def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:
         """Bytes of the bank at this run's ratio."""
-        return _bank(results, _own(params)).nbytes
+        return _bank(results, narrow(params, PatchCoreParams)).nbytes
 
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
         """Entries of the bank, and how far the furthest training patch is from it, in projected units."""
-        n_entries = len(_bank(results, _own(params)))
+        n_entries = len(_bank(results, narrow(params, PatchCoreParams)))
         radius = np.asarray(results["coreset"].arrays["radius"])
         return {"n_entries": float(n_entries), "covering_radius": float(radius[n_entries - 1])}
 
@@ -187,14 +190,6 @@ def _weighed(all_distances: NDArray[np.float32], support: NDArray[np.float32], p
         weights = weigh_max_patch(support[:, :k].astype(np.float32, copy=False))
         image_scores = (weights * image_scores).astype(np.float32)
     return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
-
-
-def _own(params: BaseModel) -> PatchCoreParams:
-    """The parameters as what they are."""
-    if not isinstance(params, PatchCoreParams):
-        message = f"PatchCore was given {type(params).__name__}"
-        raise TypeError(message)
-    return params
 
 
 def _bank(results: Mapping[str, Result], params: PatchCoreParams) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ import numpy as np
 from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import Result
 from adloc.methods.errors import MethodError
+from adloc.methods.params import narrow
 from adloc.methods.patchcore.bank import make_bank, project_patches
 from adloc.methods.patchcore.detector import PatchCore
 from adloc.methods.patchcore.explaining import nearest_entries
@@ -60,7 +61,7 @@ class SoftPatch:
                 "a patch is compared with those of other images, at least one",
                 "add normal images, or raise split.train_fraction",
             )
-        params = _own(context.params)
+        params = narrow(context.params, SoftPatchParams)
         patches, _ = project_patches(context, params)
         return Result({"weights": measure_noise(patches, params).numpy()})
 
@@ -73,7 +74,7 @@ class SoftPatch:
         Raises:
             MethodError: a feature is not finite.
         """
-        params = _own(context.params)
+        params = narrow(context.params, SoftPatchParams)
         weights = np.asarray(context.results["noise"].arrays["weights"]).reshape(-1)
         keep = weights <= np.quantile(weights, 1 - params.removed)
         made = make_bank(context, params, keep)
@@ -90,7 +91,7 @@ class SoftPatch:
         Returns:
             Arrays: `image_scores` float32 (N,), `patch_maps` float32 (N, H, W).
         """
-        params, arrays = _own(context.params), context.results["search"].arrays
+        params, arrays = narrow(context.params, SoftPatchParams), context.results["search"].arrays
         patch_maps = np.array(arrays["distances"][..., 0])
         if params.soft_weights:
             weights = np.asarray(context.results["coreset"].arrays["weights"])
@@ -104,13 +105,15 @@ class SoftPatch:
     def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:  # noqa: ARG002
         """The bank entry that is nearest to each patch, and the training patch that it is the embedding of."""
         results = context.results
-        return nearest_entries(results["search"], results["coreset"], patches, _own(context.params).metric)
+        return nearest_entries(
+            results["search"], results["coreset"], patches, narrow(context.params, SoftPatchParams).metric
+        )
 
     def anomaly_maps(
         self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: BaseModel
     ) -> NDArray[np.float32]:
         """Expand patch maps (N, H, W) to float32 (N, height, width) of `size`, blurred by smoothing_sigma."""
-        return expand_maps(patch_maps, size, _own(params).smoothing_sigma)
+        return expand_maps(patch_maps, size, narrow(params, SoftPatchParams).smoothing_sigma)
 
     def fit_seconds(self, results: Mapping[str, Result], params: BaseModel) -> float:
         """Seconds to weigh all patches and to make the bank at this run's ratio."""
@@ -128,15 +131,7 @@ class SoftPatch:
         return {**facts, "n_removed": float(results["coreset"].facts["n_removed"])}
 
 
-def _own(params: BaseModel) -> SoftPatchParams:
-    """The parameters as what they are."""
-    if not isinstance(params, SoftPatchParams):
-        message = f"SoftPatch was given {type(params).__name__}"
-        raise TypeError(message)
-    return params
-
-
 def _as_patchcore(params: BaseModel) -> PatchCoreParams:
     """The memory bank's parameters, with a single neighbour, as those of PatchCore."""
-    shared = {name: getattr(_own(params), name) for name in MemoryBankParams.model_fields}
+    shared = {name: getattr(narrow(params, SoftPatchParams), name) for name in MemoryBankParams.model_fields}
     return PatchCoreParams.model_construct(**shared, neighbours=1, reweight="none")

@@ -23,6 +23,7 @@ from adloc.methods.detector import Nearest, Patches, Result
 from adloc.methods.errors import MethodError
 from adloc.methods.knn.detector import average_nearest
 from adloc.methods.memory import free_bytes
+from adloc.methods.params import narrow
 from adloc.methods.patchcore.search import MemoryBank, Neighbours
 from adloc.methods.pooled import pool_images
 from adloc.methods.spade.params import SpadeParams
@@ -50,7 +51,7 @@ class Spade:
         Raises:
             MethodError: there is no training image, or too little memory.
         """
-        params, features = _own(context.params), context.features
+        params, features = narrow(context.params, SpadeParams), context.features
         if features.n_images == 0:
             raise MethodError(
                 "the train part has no image",
@@ -80,7 +81,7 @@ class Spade:
             Arrays: `squared` float32 (N, K), squared Euclidean distances, ascending; `neighbours` int32 (N, K), the
             numbers of the training images. A smaller K's arrays are the first of these.
         """
-        params = _own(context.params)
+        params = narrow(context.params, SpadeParams)
         last = params.layers[-1]
         bank = MemoryBank(np.asarray(context.results["gallery"].arrays["pooled"]), "euclidean", context.device)
         found = bank.find(pool_images(context.features, [last])[last][:, None], params.image_neighbours)
@@ -98,7 +99,7 @@ class Spade:
             training images, row by row. A smaller k's arrays are the first of these. Facts: n_images, of the
             training images that each image was compared with.
         """
-        params, base = _own(context.params), context.base
+        params, base = narrow(context.params, SpadeParams), context.base
         k = params.patch_neighbours
         nearest = np.asarray(context.results["images"].arrays["neighbours"])
         n_known = 0 if base is None else int(base.facts["n_images"])
@@ -129,7 +130,7 @@ class Spade:
         Returns:
             Arrays: `image_scores` float32 (N,), `patch_maps` float32 (N, H, W).
         """
-        params, results = _own(context.params), context.results
+        params, results = narrow(context.params, SpadeParams), context.results
         to_images = np.asarray(results["images"].arrays["squared"])
         to_places = np.asarray(results["patches"].arrays["squared"])
         return Result(
@@ -157,7 +158,7 @@ class Spade:
         self, patch_maps: NDArray[np.float32], size: tuple[int, int], params: BaseModel
     ) -> NDArray[np.float32]:
         """Expand patch maps (N, H, W) to float32 (N, height, width) of `size`, blurred by smoothing_sigma."""
-        return expand_maps(patch_maps, size, _own(params).smoothing_sigma)
+        return expand_maps(patch_maps, size, narrow(params, SpadeParams).smoothing_sigma)
 
     def fit_seconds(self, results: Mapping[str, Result], params: BaseModel) -> float:  # noqa: ARG002
         """Seconds to read and keep the features."""
@@ -166,14 +167,6 @@ class Spade:
     def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:  # noqa: ARG002
         """Bytes of all training images' features."""
         return sum(int(array.nbytes) for array in results["gallery"].arrays.values())
-
-
-def _own(params: BaseModel) -> SpadeParams:
-    """The parameters as what they are."""
-    if not isinstance(params, SpadeParams):
-        message = f"SPADE was given {type(params).__name__}"
-        raise TypeError(message)
-    return params
 
 
 def _lists(base: Result, index: int) -> Neighbours:
@@ -187,7 +180,7 @@ def _check_memory(needed: int, n_images: int, context: StepContext) -> None:
     """Refuse a gallery that does not fit."""
     free = free_bytes(torch.device("cpu"))
     if free is not None and needed > free:
-        layers = ", ".join(_own(context.params).layers[:-1])
+        layers = ", ".join(narrow(context.params, SpadeParams).layers[:-1])
         raise MethodError(
             f"spade: {layers} of {n_images} training images take {needed / 1e9:.3g} GB, and "
             f"{free / 1e9:.3g} GB are free",

@@ -15,6 +15,7 @@ from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import PATCH_MAPS, Result
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
+from adloc.methods.params import narrow
 from adloc.methods.uniad.network import Reconstruction, to_tokens
 from adloc.methods.uniad.params import UniadParams
 from adloc.methods.uniad.training import load_weights, make_network, train
@@ -55,7 +56,7 @@ class Uniad:
             MethodError: there is no training image, a feature is not finite, the mask hides the whole grid, or memory
                 is too small.
         """
-        params = _own(context.params)
+        params = narrow(context.params, UniadParams)
         tokens = _training_tokens(context, params)
         n_images, height, width, n_channels = tokens.shape
         _check_mask((height, width), params)
@@ -99,7 +100,7 @@ class Uniad:
             MethodError: such a square does not fit into the image.
         """
         (patch_maps,) = self._maps(context, snapshots=[-1])
-        scores = _score_images(patch_maps, context.features.image_size, _own(context.params).pool_size)
+        scores = _score_images(patch_maps, context.features.image_size, narrow(context.params, UniadParams).pool_size)
         return Result(arrays={"image_scores": scores, PATCH_MAPS: patch_maps})
 
     def over_epochs(self, context: StepContext) -> Result:
@@ -109,7 +110,7 @@ class Uniad:
             Arrays: `epochs` int64 (S,) and `image_scores` float32 (S, N); the last row is what `scores` gives.
         """
         epochs = np.asarray(context.results["training"].arrays["epochs"])
-        size, pool_size = context.features.image_size, _own(context.params).pool_size
+        size, pool_size = context.features.image_size, narrow(context.params, UniadParams).pool_size
         maps = self._maps(context, snapshots=list(range(len(epochs))))
         scores = np.stack([_score_images(each, size, pool_size) for each in maps])
         return Result(arrays={"epochs": epochs, "image_scores": scores})
@@ -142,7 +143,7 @@ class Uniad:
 
     def _maps(self, context: StepContext, snapshots: list[int]) -> list[NDArray[np.float32]]:
         """The patch maps (N, H, W) of the part by each of the snapshots."""
-        params, training = _own(context.params), context.results["training"]
+        params, training = narrow(context.params, UniadParams), context.results["training"]
         _check_pool(context.features.image_size, params)
         arrays = {name: torch.from_numpy(np.array(training.arrays[name])) for name in ("mean", "spread")}
         grid = int(training.facts["grid_height"]), int(training.facts["grid_width"])
@@ -157,14 +158,6 @@ class Uniad:
             for network, found in zip(networks, maps, strict=True):
                 found.append(_errors(network, scaled.to(context.device)))
         return [np.concatenate(found) for found in maps]
-
-
-def _own(params: BaseModel) -> UniadParams:
-    """The parameters as what they are."""
-    if not isinstance(params, UniadParams):
-        message = f"UniAD was given {type(params).__name__}"
-        raise TypeError(message)
-    return params
 
 
 def _batches(context: StepContext, params: UniadParams) -> Iterator[Tensor]:
