@@ -6,10 +6,10 @@ Notation: N images, C channels, H x W a feature map's height and width, P patche
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, NDArray[Any]]  # of whatever type each name stands for
     Facts = Mapping[str, str | int | float | bool]
 
+
+Made = TypeVar("Made")
 
 PATCH_MAPS = "patch_maps"  # in the last step's result of a method that says where a defect is
 
@@ -99,6 +101,8 @@ class StepContext:
         progress: to be told (done, total) of long work, in whatever unit.
         scratch: a folder of this step's own, which may not be there yet, for checkpoints: what a killed process left
             in it is there again, and the same bytes come out. Gone once the result is kept; None to keep nothing.
+        kept: of a score step that is called again and again on the same fit, as an exported model does: see `once`.
+            None in a study, which calls each step once.
     """
 
     params: BaseModel
@@ -109,6 +113,7 @@ class StepContext:
     base: Result | None = None
     progress: Callable[[int, int], None] = unheard
     scratch: Path | None = None
+    kept: MutableMapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ class ImageContext:
         weights: the file with the weights of `params.backbone`; None where there is none: random, or a function's own.
         progress: as in `StepContext`.
         scratch: as in `StepContext`.
+        kept: as in `StepContext`.
     """
 
     params: BaseModel
@@ -134,6 +140,23 @@ class ImageContext:
     weights: Path | None = None
     progress: Callable[[int, int], None] = unheard
     scratch: Path | None = None
+    kept: MutableMapping[str, object] | None = None
+
+
+def once(context: StepContext | ImageContext, name: str, make: Callable[[], Made]) -> Made:
+    """What a score step makes of the fit alone: a search index, a network. Made once where the context keeps it.
+
+    Args:
+        context: of the step.
+        name: what it is, among all that the method's steps make.
+        make: makes it; nothing that it reads may depend on the images that are scored.
+    """
+    if context.kept is None:
+        return make()
+    if name not in context.kept:
+        context.kept[name] = make()
+    made: Made = context.kept[name]  # type: ignore[assignment]  # this name is always made by this call
+    return made
 
 
 class Detector(Protocol):
@@ -165,6 +188,15 @@ class FitFacts(Protocol):
 
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
         """Small named figures of the fit at these parameters: {"covering_radius": 1.2}."""
+        ...
+
+
+@runtime_checkable
+class Exporting(Protocol):
+    """A detector whose fit keeps more than scoring an image takes: what leaves a study is what is needed alone."""
+
+    def exported(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, Result]:
+        """The results of the fit steps, at these parameters, with which images get the very same scores."""
         ...
 
 

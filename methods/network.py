@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from adloc.methods.backbone import Backbone, find_backbone
+from adloc.methods.backbone import BACKBONES, Backbone, find_backbone
 from adloc.methods.errors import MethodError
 from adloc.methods.weights import Pass, hash_state_dict, load_weights, read_state_dict, rename_by_order
 
@@ -158,11 +158,34 @@ def load_backbone(
     network = _build(known, seed)
     extractor = FeatureExtractor(network, known, layers, device)
     if weights.path is not None:
-        state = read_state_dict(weights.path)
-        if known.source == "timm" and "_conv_stem.weight" in state:  # as the package names them
-            state = rename_by_order(state, network, weights.path)
-        load_weights(network, state, weights.path, extractor.probe)
+        load_weights(network, _read_named(known, network, weights.path), weights.path, extractor.probe)
     return extractor
+
+
+def read_weights(backbone: str, weights: WeightsFile, seed: int) -> dict[str, Tensor]:
+    """The weights of a backbone by the network's own names: of their file, else as the network is made with them.
+
+    Args:
+        backbone: as for `load_backbone`; of a network that only timm knows, the file's names are its own.
+        weights: from `resolve_weights`.
+        seed: of random weights.
+
+    Raises:
+        MethodError: the file does not load, or the function cannot be called.
+    """
+    if weights.path is not None and backbone not in BACKBONES:
+        return read_state_dict(weights.path)
+    known = find_backbone(backbone)
+    network = _build(known, seed)
+    return dict(network.state_dict()) if weights.path is None else _read_named(known, network, weights.path)
+
+
+def _read_named(backbone: Backbone, network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by the network's names."""
+    state = read_state_dict(path)
+    if backbone.source == "timm" and "_conv_stem.weight" in state:  # as the package names them
+        return rename_by_order(state, network, path)
+    return state
 
 
 def hash_function_weights(backbone: str) -> str:

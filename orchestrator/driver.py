@@ -22,7 +22,7 @@ from adloc.report.boundary import try_report
 from adloc.stages import FeatureStage
 from adloc.study import located, pending, plan_json, spec_yaml
 from adloc.study_file.variants import SETTING, TUNED, variants
-from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
+from adloc.tracking.index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from adloc.runner import Reporter
     from adloc.store import Store
     from adloc.study import Study
-    from adloc.tracking import Tracking
+    from adloc.tracking.experiment import Tracking
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
     from adloc.compute import Extents, Workbench
     from adloc.runner import Runner
     from adloc.store import Store, cap_bytes
-    from adloc.tracking import Tracking
+    from adloc.tracking.experiment import Tracking
 
     folder = study.workspace.study_path(study.spec.study)
     executor, store = on_demand.executor, Store(study.workspace.store_path)

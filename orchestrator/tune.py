@@ -11,7 +11,7 @@ from adloc.driver import forget, param_names, terminate_as_interrupt
 from adloc.errors import UserError
 from adloc.plan import sources, walk
 from adloc.study import located, spec_yaml, with_winners
-from adloc.tracking_index import TrackingIndex, index_path, trial_key
+from adloc.tracking.index import TrackingIndex, index_path, trial_key
 from adloc.tuning.plots import is_drawn
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _is_shown(study: Study, state: SearchState) -> bool:
 def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool, storage: str | None) -> Study:
     from adloc.compute import Extents
     from adloc.store import Store
-    from adloc.tracking import Tracking
+    from adloc.tracking.experiment import Tracking
     from adloc.tuning.plots import draw_search
     from adloc.tuning.suggestions import Suggestions, open_storage
     from adloc.tuning.trial import Reach, TrialBench

@@ -16,8 +16,8 @@ from adloc.parts import StageMismatchError, TestPart, TrainPart, ValidationPart
 from adloc.record.recorder import costs, promises
 from adloc.stages import ThresholdStage
 from adloc.thresholds import ThresholdConfig
-from adloc.tracking import Tracking
-from adloc.tracking_index import TrackingIndex
+from adloc.tracking.experiment import Tracking
+from adloc.tracking.index import TrackingIndex
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -198,7 +198,7 @@ def test_lost_mlflow_index_makes_no_duplicates(study_file: Path, workspace: Path
 
 def test_run_that_was_not_remembered_is_shown_once(study_file: Path, workspace: Path, monkeypatch: Any) -> None:
     """Killed when MLflow has the whole of a run and the index does not know it: it is replaced, not doubled."""
-    from adloc.tracking import Tracking
+    from adloc.tracking.experiment import Tracking
 
     class KilledError(BaseException):
         """What SIGKILL would do, as far as this process can tell."""

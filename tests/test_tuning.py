@@ -413,7 +413,7 @@ def test_what_is_refused_leaves_the_search_as_it_was(
 
 def test_trials_of_one_model_for_all_are_tagged_as_such(study_file: Path, workspace: Path) -> None:
     """In a study of nothing but the unified scope MLflow shows its trials beside its runs; else beside the others."""
-    from adloc.tracking import Tracking
+    from adloc.tracking.experiment import Tracking
 
     record = TrialRecord.model_validate(trials(workspace)[0])
     for number, scopes in enumerate((["unified"], ["category"], ["category", "unified"])):

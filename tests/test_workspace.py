@@ -28,7 +28,7 @@ OPEN_MLFLOW = """
 import sys
 from pathlib import Path
 from adloc.study_file.validation import load_study
-from adloc.tracking import Tracking
+from adloc.tracking.experiment import Tracking
 from adloc.workspace import Workspace
 _, spec = load_study(Path(sys.argv[2]), ["study=" + sys.argv[3]])
 print("here", flush=True)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from adloc.methods.anomalib.library import build, predict, quiet
 from adloc.methods.anomalib.params import AnomalibParams
 from adloc.methods.anomalib.training import Training, own_randomness, train
-from adloc.methods.detector import PATCH_MAPS, Result
+from adloc.methods.detector import PATCH_MAPS, Result, once
 from adloc.methods.errors import MethodError
 from adloc.methods.params import narrow
 
@@ -78,7 +78,7 @@ class AnomalibDetector:
             MethodError: a score is not a number.
         """
         params = narrow(context.params, AnomalibParams)
-        module = _restore(context, context.results["training"].arrays)
+        module = once(context, "module", lambda: _restore(context, context.results["training"].arrays))
         scores: list[NDArray[np.float32]] = []
         maps: list[NDArray[np.float32]] = []
         with torch.no_grad(), quiet(), own_randomness(context.seed):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.methods.detector import Result
+from adloc.methods.detector import Result, once
 from adloc.methods.errors import MethodError
 from adloc.methods.knn.params import KnnParams
 from adloc.methods.params import narrow
@@ -61,7 +61,7 @@ class Knn:
             images if it is smaller; a smaller K's arrays are the first of these.
         """
         params = narrow(context.params, KnnParams)
-        bank = MemoryBank(_bank(context.results), "euclidean", context.device)
+        bank = once(context, "bank", lambda: MemoryBank(_bank(context.results), "euclidean", context.device))
         found = bank.find(_vectors(context.features, params)[:, None], params.neighbours)
         return Result({"squared": found.squared, "neighbours": found.indices})
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from adloc.methods.anomalib.library import padim_module
-from adloc.methods.detector import Nearest, Patches, Result
+from adloc.methods.detector import Nearest, Patches, Result, once
 from adloc.methods.errors import MethodError
 from adloc.methods.padim.explaining import check_enough, leave_one_out_distances, nearest_images
 from adloc.methods.padim.memory import BATCH, check_fit_memory, check_score_memory, read_shape
@@ -109,9 +109,14 @@ class Padim:
         _check_blur(params.smoothing_sigma, features.image_size)
         check_score_memory(shape, len(fitted["idx"]), features.image_size, device)
 
-        embed = _Embedding(shape.channels, params.layers, torch.from_numpy(np.array(fitted["idx"])), device)
-        statistics = [_share(fitted["mean"]).to(device), _share(fitted["inverse_covariance"]).to(device)]
-        generator = _build_generator(params.smoothing_sigma).to(device)
+        idx = torch.from_numpy(np.array(fitted["idx"]))
+        embed = once(context, "embedding", lambda: _Embedding(shape.channels, params.layers, idx, device))
+        statistics = once(
+            context,
+            "statistics",
+            lambda: [_share(fitted["mean"]).to(device), _share(fitted["inverse_covariance"]).to(device)],
+        )
+        generator = once(context, "generator", lambda: _build_generator(params.smoothing_sigma).to(device))
         patch_maps = np.empty((shape.n_images, shape.height, shape.width), np.float32)
         image_scores = np.empty(shape.n_images, np.float32)
         start = 0

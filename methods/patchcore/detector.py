@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.methods.anomaly_map import expand_maps
-from adloc.methods.detector import Result
+from adloc.methods.detector import Result, once
 from adloc.methods.errors import MethodError
 from adloc.methods.params import narrow
 from adloc.methods.patchcore.bank import embed_parts, make_bank
@@ -72,7 +72,9 @@ class PatchCore:
         if base is not None and base.arrays["squared"].shape[-1] < min(k, n_known):
             message = f"a search for {k} neighbours cannot go on from one for {base.arrays['squared'].shape[-1]}"
             raise ValueError(message)
-        segment = MemoryBank(prefix[n_known:], params.metric, context.device, first=n_known)
+        segment = once(
+            context, "bank", lambda: MemoryBank(prefix[n_known:], params.metric, context.device, first=n_known)
+        )
         squared, neighbours, furthest, nearest = [], [], [], []
         start = 0
         for embeddings in embed_parts(context, params):
@@ -166,6 +168,11 @@ class PatchCore:
     def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:
         """Bytes of the bank at this run's ratio."""
         return _bank(results, narrow(params, PatchCoreParams)).nbytes
+
+    def exported(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, Result]:
+        """The bank at this run's ratio, without how it was found."""
+        coreset = results["coreset"]
+        return {"coreset": Result({"bank": _bank(results, narrow(params, PatchCoreParams))}, coreset.facts)}
 
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
         """Entries of the bank, and how far the furthest training patch is from it, in projected units."""

@@ -125,6 +125,12 @@ class SoftPatch:
         weights = results["coreset"].arrays["weights"]
         return self._patchcore.model_bytes(results, _as_patchcore(params)) + int(weights[:n_entries].nbytes)
 
+    def exported(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, Result]:
+        """The bank at this run's ratio and its weights, without how it was found."""
+        coreset = self._patchcore.exported(results, _as_patchcore(params))["coreset"]
+        weights = np.asarray(results["coreset"].arrays["weights"])[: len(coreset.arrays["bank"])]
+        return {"coreset": replace(coreset, arrays={**coreset.arrays, "weights": weights})}
+
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
         """PatchCore's, and how many training patches were left out."""
         facts = self._patchcore.fit_facts(results, _as_patchcore(params))

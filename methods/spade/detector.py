@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from adloc.methods.anomaly_map import expand_maps
-from adloc.methods.detector import Nearest, Patches, Result
+from adloc.methods.detector import Nearest, Patches, Result, once
 from adloc.methods.errors import MethodError
 from adloc.methods.knn.detector import average_nearest
 from adloc.methods.memory import free_bytes
@@ -83,7 +83,8 @@ class Spade:
         """
         params = narrow(context.params, SpadeParams)
         last = params.layers[-1]
-        bank = MemoryBank(np.asarray(context.results["gallery"].arrays["pooled"]), "euclidean", context.device)
+        pooled = np.asarray(context.results["gallery"].arrays["pooled"])
+        bank = once(context, "bank", lambda: MemoryBank(pooled, "euclidean", context.device))
         found = bank.find(pool_images(context.features, [last])[last][:, None], params.image_neighbours)
         return Result({"squared": found.squared, "neighbours": found.indices})
 

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from adloc.methods.anomaly_map import expand_maps
-from adloc.methods.detector import PATCH_MAPS, Result
+from adloc.methods.detector import PATCH_MAPS, Result, once
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
 from adloc.methods.params import narrow
@@ -133,6 +133,13 @@ class Uniad:
         arrays = results["training"].arrays
         return sum(array.nbytes for array in (arrays["weights"][-1], arrays["mean"], arrays["spread"]))
 
+    def exported(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, Result]:  # noqa: ARG002
+        """The network after the last epoch, and the channels' scale."""
+        training = results["training"]
+        arrays = {name: np.asarray(training.arrays[name]) for name in ("mean", "spread")}
+        arrays["weights"] = np.asarray(training.arrays["weights"][-1:])
+        return {"training": Result(arrays, training.facts)}
+
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:  # noqa: ARG002
         """Parameters of the network, and the loss of the last epoch."""
         training = results["training"]
@@ -147,11 +154,13 @@ class Uniad:
         _check_pool(context.features.image_size, params)
         arrays = {name: torch.from_numpy(np.array(training.arrays[name])) for name in ("mean", "spread")}
         grid = int(training.facts["grid_height"]), int(training.facts["grid_width"])
-        networks = []
-        for snapshot in snapshots:
+
+        def load(snapshot: int) -> Reconstruction:
             network = make_network(grid, len(arrays["mean"]), params, seed=0)
             load_weights(network, torch.from_numpy(np.array(training.arrays["weights"][snapshot])))
-            networks.append(network.to(context.device))
+            return network.to(context.device)
+
+        networks = once(context, "networks", lambda: [load(snapshot) for snapshot in snapshots])
         maps: list[list[NDArray[np.float32]]] = [[] for _ in snapshots]
         for tokens in _batches(context, params):
             scaled = tokens.sub(arrays["mean"]).div(arrays["spread"])

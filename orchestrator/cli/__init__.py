@@ -12,6 +12,7 @@ from adloc.cli.catalogue import datasets_command, methods_command
 from adloc.cli.data import data
 from adloc.cli.explain import explain
 from adloc.cli.init import init
+from adloc.cli.model import model
 from adloc.cli.options import AS_JSON, OK, STORAGE, WORKSPACE, WRONG, fields, find_workspace, user_errors
 from adloc.cli.private import export_private_command
 from adloc.cli.seal import seal
@@ -36,6 +37,7 @@ study.add_command(explain)
 study.add_command(export_private_command)
 cli.add_command(study)
 cli.add_command(init)
+cli.add_command(model)
 cli.add_command(data)
 cli.add_command(methods_command)
 cli.add_command(datasets_command)

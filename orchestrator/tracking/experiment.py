@@ -34,7 +34,7 @@ from sqlalchemy.engine import Engine
 from adloc.conditions import AXES, described
 from adloc.metrics.registry import METRICS
 from adloc.study_file.variants import SETTING
-from adloc.tracking_index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
+from adloc.tracking.index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,0 +1,127 @@
+"""`adloc model`: take a run's model out of its study, and have it prove itself."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from adloc.cli.options import AS_JSON, FAILED, OK, SET, WORKSPACE, fields, find_workspace, prepared_study, user_errors
+
+if TYPE_CHECKING:
+    from adloc.model.selftest import Replayed
+    from adloc.study import Study
+
+DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
+
+
+@click.group()
+def model() -> None:
+    """Take a run's model out of its study; have it prove itself, calibrate it, and see whether it still holds."""
+
+
+@model.command("export")
+@click.argument("run_id", required=False)
+@click.option("--study", "file", type=click.Path(path_type=Path), help="The study file; else found by the run's id.")
+@click.option(
+    "--best",
+    metavar="METRIC",
+    help="Export the best setting by this metric of the validation part, for example image_auroc; without it, and "
+    "without RUN_ID, the study's own choice.",
+)
+@click.option("--category", help="Of the best setting, this category's model alone.")
+@SET
+@WORKSPACE
+@AS_JSON
+@click.option("--output", type=click.Path(path_type=Path), help="The folder, new or empty; of several, one in it each.")
+@click.option(
+    "--with-backbone", is_flag=True, help="Put the backbone's weights into the folder, else their hash alone."
+)
+@DEVICE
+@user_errors
+def export_command(
+    run_id: str | None,
+    file: Path | None,
+    best: str | None,
+    category: str | None,
+    overrides: tuple[str, ...],
+    workspace: str | None,
+    as_json: bool,  # noqa: FBT001
+    output: Path | None,
+    with_backbone: bool,  # noqa: FBT001
+    device: str,
+) -> None:
+    """Write the model of a recorded run as a folder that scores images without its study.
+
+    Name a run by RUN_ID, or a study by --study for the best of its settings, chosen on validation images. The model has
+    scored every validation image as its record says before the folder is there.
+    """
+    from adloc.executors.executor import Computing, OnDemand
+    from adloc.model.boundary import chosen_runs, export
+
+    if run_id is None and file is None:
+        raise click.UsageError("name a run by RUN_ID, or a study by --study FILE")
+    if run_id is not None and (best or category):
+        raise click.UsageError("--best and --category choose a run, and RUN_ID names one")
+    study = _study_of(run_id, file, overrides, workspace)
+    runs = chosen_runs(study, run_id, best, category)
+    with study.workspace.lock(study.spec.study), OnDemand(Computing(device=device)) as computes:
+        found = []
+        for each in export(study, runs, computes, output, with_backbone=with_backbone):
+            found.append(fields(each) | {"path": str(each.path)})
+            if not as_json:
+                threshold = "none" if each.threshold is None else f"{each.threshold:.6g}"
+                checked = f"{each.n_checked} validation images scored as recorded"
+                largest = f", largest difference {each.largest_difference:.3g}" if each.largest_difference else ""
+                click.echo(f"{each.run_id}: {each.path} ({each.n_bytes / 1e6:.1f} MB), threshold {threshold}")
+                click.echo(f"  {checked}{largest}")
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+
+
+@model.command()
+@MODEL
+@AS_JSON
+@DEVICE
+@user_errors
+def check(model_path: Path, as_json: bool, device: str) -> None:  # noqa: FBT001
+    """Verify a model's files and replay its self-test: bit for bit on the same machine, within a tolerance elsewhere.
+
+    Exit code 0: it scores as it did; 2: it cannot be used; 3: it gives other scores.
+    """
+    from adloc.environment import pick_device
+    from adloc.model.folder import read_model
+    from adloc.model.scorer import Scorer
+    from adloc.model.selftest import replay
+
+    found = replay(Scorer(read_model(model_path), pick_device(device)))
+    if as_json:
+        click.echo(json.dumps(fields(found) | {"passed": found.passed}, indent=1))
+    else:
+        click.echo(_describe(found))
+    sys.exit(OK if found.passed else FAILED)
+
+
+def _describe(found: Replayed) -> str:
+    where = "the machine and versions of the export" if found.same_machine else "another machine, device or version"
+    allowed = "bit for bit" if found.same_machine else f"within {found.tolerance:.3g}"
+    verdict = "passed" if found.passed else "FAILED"
+    lines = [
+        f"self-test {verdict}: {found.n_images} images on {where}, asked for {allowed}, "
+        f"largest difference {found.largest:.3g}"
+    ]
+    lines += [f"  {name}: {then} then, {now} now" for name, (then, now) in found.differs.items()]
+    return "\n".join(lines)
+
+
+def _study_of(run_id: str | None, file: Path | None, overrides: tuple[str, ...], workspace: str | None) -> Study:
+    from adloc.model.choosing import find_study
+
+    place = find_study(find_workspace(workspace), run_id) if file is None and run_id is not None else file
+    if place is None:
+        raise click.UsageError("name a run by RUN_ID, or a study by --study FILE")
+    return prepared_study(place, overrides, workspace)

@@ -1,0 +1,70 @@
+"""The door to exporting: which run, on which device, to where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adloc.compute import Extents, Workbench
+from adloc.explain.boundary import find_run
+from adloc.explain.explainer import Unheard
+from adloc.model.card import write_card
+from adloc.model.choosing import best_runs, material_of
+from adloc.model.export import Exported, export_run
+from adloc.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from adloc.executors.executor import OnDemand
+    from adloc.plan import Run
+    from adloc.study import Study
+
+
+def export(
+    study: Study, runs: list[Run], on_demand: OnDemand, output: Path | None, *, with_backbone: bool
+) -> Iterator[Exported]:
+    """Export runs of a study, each to a folder of its own.
+
+    Args:
+        study: prepared.
+        runs: recorded.
+        on_demand: says on which device.
+        output: of a single run its folder; of several the folder that gets one a category; None for `models/` in the
+            study's folder of the workspace.
+        with_backbone: whether the backbone's weights go with each.
+
+    Raises:
+        UserError: a folder is there already, or a model does not give its record's scores.
+    """
+    executor = on_demand.executor
+    bench = Workbench(
+        Store(study.workspace.store_path), Extents.of(study.plan), executor.device, Unheard(), executor.batch_size
+    )
+    material = material_of(study)
+    for run in runs:
+        record = study.records.get(run.run_id)
+        if record is None:
+            raise FileNotFoundError(study.records.path(run.run_id))
+        place = models_path(study) / run.run_id if output is None else output
+        if output is not None and len(runs) > 1:
+            place = output / run.category
+        card = write_card(run, record, material)
+        yield export_run(run, record, bench, study.spec, card, place, with_backbone=with_backbone)
+
+
+def chosen_runs(study: Study, run_id: str | None, best: str | None, category: str | None) -> list[Run]:
+    """The run of that id, or the best of the study.
+
+    Raises:
+        UserError: there is none.
+    """
+    if run_id is not None:
+        return [find_run(study, run_id)]
+    runs = best_runs(study, best, category)
+    return [find_run(study, run.run_id) for run in runs]
+
+
+def models_path(study: Study) -> Path:
+    """Where models go that are given no place."""
+    return study.workspace.study_path(study.spec.study) / "models"

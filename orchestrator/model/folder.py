@@ -1,0 +1,225 @@
+"""The folder of an exported model, as it is written and read: whole or refused, no pickle in it.
+
+model.json (see `spec`), arrays.safetensors (the fit, and the scores that it is judged by later), selftest.json,
+card.md, MLflow's MLmodel with what belongs to it, and, where they were asked for, backbone.safetensors and a converted
+network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from adloc.errors import Complaint, UserError
+from adloc.methods.detector import Result
+from adloc.model.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SPEC, ARRAYS, SELFTEST, CARD = "model.json", "arrays.safetensors", "selftest.json", "card.md"
+BACKBONE = "backbone.safetensors"
+_FIT, _REFERENCE = "fit/", "reference/"
+_AGAIN = "export the model again, or copy the whole folder again"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What later images are compared with.
+
+    Attributes:
+        scores: float32 (N,), raw scores of the images.
+        labels: bool (N,), True = anomalous.
+        statistics: float64 (N, S), what else was measured of each.
+    """
+
+    scores: NDArray[np.float32]
+    labels: NDArray[np.bool_]
+    statistics: NDArray[np.float64]
+
+    @property
+    def normal(self) -> NDArray[np.float32]:
+        """Scores of the normal images."""
+        return self.scores[~self.labels]
+
+
+NOTHING = Judged(np.zeros(0, np.float32), np.zeros(0, np.bool_), np.zeros((0, 0)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """An exported model, read and found whole.
+
+    Attributes:
+        path: its folder.
+        spec: model.json.
+        fit: what the fit left, by step.
+        reference: see `Judged`.
+    """
+
+    path: Path
+    spec: ModelSpec
+    fit: Mapping[str, Result]
+    reference: Judged
+
+
+def read_model(path: Path) -> Model:
+    """Read a model's folder.
+
+    Raises:
+        UserError: it is none, of another version, or a file in it is missing, damaged or changed.
+    """
+    spec = read_spec(path)
+    for name, digest in spec.files.items():
+        check_file(path / name, digest)
+    try:
+        arrays = load_file(path / ARRAYS)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path / ARRAYS, str(error).splitlines()[0]) from None
+    fit = {}
+    for step, facts in spec.steps.items():
+        named = {name: arrays.get(f"{_FIT}{step}/{name}") for name in facts.arrays}
+        lacking = [name for name, array in named.items() if array is None]
+        if lacking:
+            raise _damaged(path / ARRAYS, f"lacks {', '.join(lacking)} of step {step}")
+        plain = {name: array for name, array in named.items() if array is not None}
+        fit[step] = Result(plain, {k: v for k, v in facts.facts.items() if isinstance(v, str | int | float | bool)})
+    judged = Judged(*(arrays[f"{_REFERENCE}{name}"] for name in ("scores", "labels", "statistics")))
+    return Model(path, spec, fit, judged)
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read model.json alone, which names the other files by hash.
+
+    Raises:
+        UserError: there is none, it is damaged, changed by hand, or of another version.
+    """
+    place = path / SPEC
+    try:
+        spec = ModelSpec.model_validate_json(place.read_bytes())
+    except FileNotFoundError:
+        raise UserError(
+            Complaint(
+                f"{path}: no {SPEC}" if path.is_dir() else f"{path}: no such folder",
+                "a model is a folder that `adloc model export` wrote",
+                "name the folder itself",
+            )
+        ) from None
+    except OSError as error:
+        raise _damaged(place, f"cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _damaged(place, f"{where}: {first['msg']}" if where else first["msg"]) from None
+    if not spec.is_intact:
+        raise UserError(
+            Complaint(
+                f"{place}: a value in it is not the one that was written",
+                "what the file says is under its own check, so that nothing changes unseen",
+                "set a threshold by `adloc model calibrate` or `adloc predict --threshold`; or export the model again",
+            )
+        )
+    return spec
+
+
+def check_file(path: Path, sha256: str) -> None:
+    """Refuse a file that is not the one that was written.
+
+    Raises:
+        UserError: it is missing or differs.
+    """
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _damaged(path, f"cannot be read ({error.strerror})") from None
+    if found != sha256:
+        raise _damaged(path, f"its SHA-256 begins with {found[:8]}, and that of the file written with {sha256[:8]}")
+
+
+def write_arrays(folder: Path, fit: Mapping[str, Result], judged: Judged) -> None:
+    """Write the arrays of the fit and of the reference."""
+    arrays = {f"{_FIT}{step}/{name}": array for step, result in fit.items() for name, array in result.arrays.items()}
+    arrays |= {
+        f"{_REFERENCE}scores": np.asarray(judged.scores, np.float32),
+        f"{_REFERENCE}labels": np.asarray(judged.labels, np.bool_),
+        f"{_REFERENCE}statistics": np.asarray(judged.statistics, np.float64),
+    }
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS)
+    let_others_read(folder / ARRAYS)
+
+
+def write_spec(folder: Path, spec: ModelSpec) -> ModelSpec:
+    """Write model.json with the hashes of the model's files as they are now; written aside and renamed."""
+    files = {name: hash_file(folder / name) for name in sorted({*spec.files, ARRAYS, SELFTEST})}
+    sealed = spec.model_copy(update={"files": files}).sealed()
+    aside = folder / f".{SPEC}.tmp"
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(sealed.model_dump_json(indent=1))
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(folder / SPEC)
+    return sealed
+
+
+def let_others_read(path: Path) -> None:
+    """Give a file that safetensors wrote for its owner alone the mode of any other new file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill beside `path`, which gets its name when all is in it: whole or absent.
+
+    Raises:
+        UserError: something is there already, or it cannot be written.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            Complaint(
+                f"{path} is there, and not an empty folder",
+                "a model is written to a folder of its own, and none is overwritten",
+                "name another folder by --output, or remove this one",
+            )
+        )
+    draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.draft")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        for file in (p for p in draft.rglob("*") if p.is_file()):
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        if path.exists():
+            path.rmdir()
+        draft.rename(path)
+    except OSError as error:
+        raise UserError(
+            Complaint(f"{path}: cannot be written ({error.strerror})", "the model needs a folder", "choose another")
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(Complaint(f"{path}: {why}", "a model is used whole, as it was exported, or not at all", _AGAIN))

@@ -1,0 +1,143 @@
+"""Scores pictures by an exported model: the very steps that its study took, on images in memory."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from adloc.datasets.transform import resize_and_crop
+from adloc.errors import Complaint, UserError
+from adloc.features import BATCH_SIZE, MOST_WORKERS
+from adloc.methods import MethodError, find_method, load_detector
+from adloc.methods.backbone import find_backbone
+from adloc.methods.detector import PATCH_MAPS, ImageContext, StepContext
+from adloc.methods.workers import spread
+from adloc.model.held import HeldFeatures, HeldImages, as_input
+from adloc.model.network import find_weights, load_network
+from adloc.tiling import pass_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from adloc.methods.detector import Result
+    from adloc.methods.network import FeatureExtractor
+    from adloc.model.folder import Model
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What a model says of N images.
+
+    Attributes:
+        scores: float32 (N,), raw; higher is more anomalous.
+        patch_maps: float32 (N, H, W); None of a method that does not say where a defect is.
+    """
+
+    scores: NDArray[np.float32]
+    patch_maps: NDArray[np.float32] | None
+
+
+class Scorer:
+    """A model at work. Several threads may call it: they take turns.
+
+    An image's score has the same bits alone and among others, and on any number of cores.
+
+    Attributes:
+        model: the model.
+        device: where it computes.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        """Load the network and whatever scoring needs.
+
+        Raises:
+            UserError: the method or the weights are not there.
+        """
+        spec = model.spec
+        self.model, self.device = model, device
+        self._turn, self._kept = Lock(), dict[str, object]()
+        try:
+            self._method = find_method(spec.method)
+            self._detector = load_detector(self._method)
+        except MethodError as error:
+            raise UserError(Complaint(error.found, error.rule, error.remedy)) from None
+        self._params = spec.method_params(self._method)
+        self._weights: Path | None = None
+        self._network: FeatureExtractor | None = None
+        if spec.backbone is not None:
+            if self._method.reads == "features":
+                self._network = load_network(model.path, spec.backbone, device)
+            else:
+                self._weights = find_weights(model.path, spec.backbone).path
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A picture (height, width, 3) of any size as the model sees it: uint8 at the input size."""
+        return np.ascontiguousarray(resize_and_crop(image, self.model.spec.image))
+
+    def score(self, pixels: NDArray[np.uint8]) -> Scored:
+        """Score prepared pictures.
+
+        Args:
+            pixels: uint8 (N, height, width, 3) from `prepare`; N at least 1.
+
+        Raises:
+            MethodError: the method refuses them.
+        """
+        with self._turn:
+            source = HeldImages(pixels) if self._network is None else self._features(self._network, pixels)
+            results: dict[str, Result] = dict(self.model.fit)
+            steps = [step for step in self._method.steps if step.part == "score"]
+            for step in steps:
+                function: Callable[[StepContext | ImageContext], Result] = getattr(self._detector, step.name)
+                results[step.name] = function(self._context(source, results))
+        last = results[steps[-1].name].arrays
+        maps = last.get(PATCH_MAPS)
+        return Scored(np.asarray(last["image_scores"], np.float32), None if maps is None else np.asarray(maps))
+
+    def maps(self, patch_maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+        """Expand patch maps (N, H, W) to anomaly maps (N, height, width) of `size`."""
+        with self._turn:
+            return self._detector.anomaly_maps(patch_maps, size, self._params)
+
+    def _context(self, source: HeldFeatures | HeldImages, results: dict[str, Result]) -> StepContext | ImageContext:
+        seed = self.model.spec.seed
+        if isinstance(source, HeldFeatures):
+            return StepContext(self._params, source, results, seed, self.device, kept=self._kept)
+        return ImageContext(self._params, source, results, seed, self.device, self._weights, kept=self._kept)
+
+    def _features(self, network: FeatureExtractor, pixels: NDArray[np.uint8]) -> HeldFeatures:
+        """As `adloc.features` computes them: on the CPU a pass of one thread for each few images."""
+        image, n_together = self.model.spec.image, BATCH_SIZE[self.device.type]
+        if image.tiles is not None:
+            n_together = max(1, n_together // image.tiles.count)
+        chunks = [pixels[start : start + n_together] for start in range(0, len(pixels), n_together)]
+        alone = self.device.type != "cpu" or find_backbone(self._backbone).source == "function"
+        turn: AbstractContextManager[object] = Lock() if alone else nullcontext()
+        n_threads = torch.get_num_threads()
+
+        def extract(chunk: NDArray[np.uint8]) -> dict[str, Tensor]:
+            images = as_input(chunk)
+            with turn:
+                return pass_network(network, images, image, BATCH_SIZE[self.device.type])
+
+        workers = 1 if alone else min(n_threads, MOST_WORKERS, len(chunks))
+        found = list(spread(extract, chunks, workers, n_threads if alone else 1))
+        maps = {layer: torch.cat([each[layer].cpu() for each in found]) for layer in network.layers}
+        if self.model.spec.dtype == "float16":  # as the study kept what the fit has read
+            maps = {layer: each.half().float() for layer, each in maps.items()}
+        return HeldFeatures(maps, image.input_size)
+
+    @property
+    def _backbone(self) -> str:
+        backbone = self.model.spec.backbone
+        return "" if backbone is None else backbone.backbone
