@@ -18,7 +18,7 @@ from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone
 from adloc.methods.workers import spread
 from adloc.parts import in_domain
-from adloc.tiling import pass_network
+from adloc.tiling import pass_filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 KIND = "features"
 # Images (or tiles of them) a forward pass. On a CPU each worker has a pass of its own: larger ones only cost memory.
-# The result does not depend on it: torch's convolutions give an image the same bits in any batch on the CPU.
+# On the CPU always so many, filled up where there are fewer: see `adloc.tiling.pass_filled`.
 BATCH_SIZE = {"cpu": 2, "cuda": 32}
 MOST_WORKERS = 16  # each holds the activations of a batch
 
@@ -145,8 +145,9 @@ class FeatureExtraction:
         def extract(chunk: list[int]) -> int:
             start = time.perf_counter()
             images, simulating = _read(stage, chunk)
+            n_passed = n_together if self._device.type == "cpu" else len(chunk)
             with workers.turn:
-                maps = pass_network(network, torch.from_numpy(images), stage.image, self._batch_size)
+                maps = pass_filled(network, torch.from_numpy(images), stage.image, n_passed, self._batch_size)
             arrays = {layer: self._kept(array, stage) for layer, array in maps.items()}
             spent = time.perf_counter() - start - simulating
             seconds = spent / len(chunk) / workers.count  # all work at the same time

@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional
 
 from adloc.methods.anomaly_map import expand_maps
-from adloc.methods.detector import Result
+from adloc.methods.detector import Result, once
 from adloc.methods.dfm.params import DfmParams
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
@@ -93,7 +93,10 @@ class Dfm:
         """
         params, results = narrow(context.params, DfmParams), context.results
         mean = torch.from_numpy(np.array(results["subspace"].arrays["mean"])).to(context.device)
-        directions = torch.from_numpy(_directions(results, params)).to(context.device)
+        # A tensor of torch's own: what MKL's product rounds to depends on the address, and NumPy's begin anywhere.
+        directions = once(
+            context, "directions", lambda: torch.from_numpy(_directions(results, params)).clone().to(context.device)
+        )
         maps = []
         for pooled in _pooled(context, params):
             deviation = pooled.to(context.device).flatten() - mean

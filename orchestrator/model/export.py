@@ -15,7 +15,7 @@ from adloc.errors import Complaint, UserError
 from adloc.methods import find_method
 from adloc.methods.backbone import resolve_weights
 from adloc.methods.detector import Exporting
-from adloc.model.folder import CARD, NOTHING, Judged, Model, new_folder, write_arrays, write_spec
+from adloc.model.folder import CARD, NOTHING, Judged, Model, new_folder, write_fit, write_reference, write_spec
 from adloc.model.network import copy_weights
 from adloc.model.scorer import Scorer
 from adloc.model.selftest import (
@@ -123,10 +123,14 @@ def export_run(
                 )
             )
         labels = found.judged.labels
-        reference = model.spec.reference.model_copy(
-            update={"n_normal": int((~labels).sum()), "n_anomalous": int(labels.sum())}
+        reference = Reference(
+            file=write_reference(draft, found.judged),
+            source=model.spec.reference.source,
+            n_normal=int((~labels).sum()),
+            n_anomalous=int(labels.sum()),
+            statistics=(),
         )
-        write_arrays(draft, model.fit, found.judged)
+        write_fit(draft, model.fit)
         write_selftest(draft, SelfTest(machine=machine_of(bench.device, model.spec.engine), cases=found.cases))
         write_mlmodel(draft, base64.b64decode(found.cases[0].png))
         (draft / CARD).write_text(card, encoding="utf-8")
@@ -170,7 +174,7 @@ def _model(draft: Path, run: Run, record: RunRecord, bench: Workbench, spec: Stu
         backbone=_backbone(run),
         threshold=_threshold(run, record, spec),
         scale=_scale(run, bench),
-        reference=Reference(source=_source(run), n_normal=0, n_anomalous=0, statistics=()),
+        reference=Reference(file="", source=_source(run), n_normal=0, n_anomalous=0, statistics=()),
         steps={
             name: StepFacts(arrays=tuple(sorted(result.arrays)), facts=dict(result.facts))
             for name, result in fit.items()

@@ -1,8 +1,8 @@
 """The folder of an exported model, as it is written and read: whole or refused, no pickle in it.
 
-model.json (see `spec`), arrays.safetensors (the fit, and the scores that it is judged by later), selftest.json,
-card.md, MLflow's MLmodel with what belongs to it, and, where they were asked for, backbone.safetensors and a converted
-network.
+model.json (see `spec`), arrays.safetensors (the fit), reference-*.safetensors (the scores that later ones are compared
+with), selftest.json, card.md, MLflow's MLmodel with what belongs to it, and, where they were asked for,
+backbone.safetensors and a converted network.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from adloc.errors import Complaint, UserError
 from adloc.methods.detector import Result
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SPEC, ARRAYS, SELFTEST, CARD = "model.json", "arrays.safetensors", "selftest.json", "card.md"
 BACKBONE = "backbone.safetensors"
-_FIT, _REFERENCE = "fit/", "reference/"
+_REFERENCE = "reference-"
 _AGAIN = "export the model again, or copy the whole folder again"
 
 
@@ -85,20 +85,17 @@ def read_model(path: Path) -> Model:
     spec = read_spec(path)
     for name, digest in spec.files.items():
         check_file(path / name, digest)
-    try:
-        arrays = load_file(path / ARRAYS)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path / ARRAYS, str(error).splitlines()[0]) from None
+    arrays = _read_arrays(path / ARRAYS)
     fit = {}
     for step, facts in spec.steps.items():
-        named = {name: arrays.get(f"{_FIT}{step}/{name}") for name in facts.arrays}
+        named = {name: arrays.get(f"{step}/{name}") for name in facts.arrays}
         lacking = [name for name, array in named.items() if array is None]
         if lacking:
             raise _damaged(path / ARRAYS, f"lacks {', '.join(lacking)} of step {step}")
         plain = {name: array for name, array in named.items() if array is not None}
         fit[step] = Result(plain, {k: v for k, v in facts.facts.items() if isinstance(v, str | int | float | bool)})
-    judged = Judged(*(arrays[f"{_REFERENCE}{name}"] for name in ("scores", "labels", "statistics")))
-    return Model(path, spec, fit, judged)
+    judged = _read_arrays(path / spec.reference.file)
+    return Model(path, spec, fit, Judged(judged["scores"], judged["labels"], judged["statistics"]))
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -150,21 +147,32 @@ def check_file(path: Path, sha256: str) -> None:
         raise _damaged(path, f"its SHA-256 begins with {found[:8]}, and that of the file written with {sha256[:8]}")
 
 
-def write_arrays(folder: Path, fit: Mapping[str, Result], judged: Judged) -> None:
-    """Write the arrays of the fit and of the reference."""
-    arrays = {f"{_FIT}{step}/{name}": array for step, result in fit.items() for name, array in result.arrays.items()}
-    arrays |= {
-        f"{_REFERENCE}scores": np.asarray(judged.scores, np.float32),
-        f"{_REFERENCE}labels": np.asarray(judged.labels, np.bool_),
-        f"{_REFERENCE}statistics": np.asarray(judged.statistics, np.float64),
-    }
+def write_fit(folder: Path, fit: Mapping[str, Result]) -> None:
+    """Write the arrays of the fit."""
+    arrays = {f"{step}/{name}": array for step, result in fit.items() for name, array in result.arrays.items()}
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS)
     let_others_read(folder / ARRAYS)
 
 
+def write_reference(folder: Path, judged: Judged) -> str:
+    """Write what later images are compared with to a file of its own name, and return that: model.json names one."""
+    arrays = {
+        "scores": np.ascontiguousarray(judged.scores, np.float32),
+        "labels": np.ascontiguousarray(judged.labels, np.bool_),
+        "statistics": np.ascontiguousarray(judged.statistics, np.float64),
+    }
+    data = save(arrays)
+    name = f"{_REFERENCE}{hashlib.sha256(data).hexdigest()[:12]}.safetensors"
+    with (folder / name).open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return name
+
+
 def write_spec(folder: Path, spec: ModelSpec) -> ModelSpec:
     """Write model.json with the hashes of the model's files as they are now; written aside and renamed."""
-    files = {name: hash_file(folder / name) for name in sorted({*spec.files, ARRAYS, SELFTEST})}
+    files = {name: hash_file(folder / name) for name in sorted({*spec.files, ARRAYS, SELFTEST, spec.reference.file})}
     sealed = spec.model_copy(update={"files": files}).sealed()
     aside = folder / f".{SPEC}.tmp"
     with aside.open("w", encoding="utf-8") as file:
@@ -219,6 +227,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        found: dict[str, NDArray[Any]] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, str(error).splitlines()[0]) from None
+    return found
 
 
 def _damaged(path: Path, why: str) -> UserError:

@@ -19,7 +19,7 @@ from adloc.methods.detector import PATCH_MAPS, ImageContext, StepContext
 from adloc.methods.workers import spread
 from adloc.model.held import HeldFeatures, HeldImages, as_input
 from adloc.model.network import find_weights, load_network
-from adloc.tiling import pass_network
+from adloc.tiling import pass_filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +74,7 @@ class Scorer:
         self._params = spec.method_params(self._method)
         self._weights: Path | None = None
         self._network: FeatureExtractor | None = None
+        self._fills: bool | None = None  # not known before the first pass
         if spec.backbone is not None:
             if self._method.reads == "features":
                 self._network = load_network(model.path, spec.backbone, device)
@@ -120,6 +121,7 @@ class Scorer:
         image, n_together = self.model.spec.image, BATCH_SIZE[self.device.type]
         if image.tiles is not None:
             n_together = max(1, n_together // image.tiles.count)
+        n_passed = n_together if self._fills_up(network, n_together) else 1
         chunks = [pixels[start : start + n_together] for start in range(0, len(pixels), n_together)]
         alone = self.device.type != "cpu" or find_backbone(self._backbone).source == "function"
         turn: AbstractContextManager[object] = Lock() if alone else nullcontext()
@@ -128,7 +130,7 @@ class Scorer:
         def extract(chunk: NDArray[np.uint8]) -> dict[str, Tensor]:
             images = as_input(chunk)
             with turn:
-                return pass_network(network, images, image, BATCH_SIZE[self.device.type])
+                return pass_filled(network, images, image, n_passed, BATCH_SIZE[self.device.type])
 
         workers = 1 if alone else min(n_threads, MOST_WORKERS, len(chunks))
         found = list(spread(extract, chunks, workers, n_threads if alone else 1))
@@ -136,6 +138,16 @@ class Scorer:
         if self.model.spec.dtype == "float16":  # as the study kept what the fit has read
             maps = {layer: each.half().float() for layer, each in maps.items()}
         return HeldFeatures(maps, image.input_size)
+
+    def _fills_up(self, network: FeatureExtractor, n_together: int) -> bool:
+        """Whether an image alone would get other bits than among as many as the study passed together."""
+        if self._fills is None:
+            config = self.model.spec.image
+            noise = torch.rand(1, 3, *config.input_size, generator=torch.Generator().manual_seed(0))
+            alone, among = (pass_filled(network, noise, config, n, n_together) for n in (1, n_together))
+            differs = any(not torch.equal(alone[layer], among[layer]) for layer in network.layers)
+            self._fills = differs and self.device.type == "cpu"
+        return self._fills
 
     @property
     def _backbone(self) -> str:

@@ -76,7 +76,9 @@ class Threshold(_Part):
         source: of which images.
         n_normal: normal images that it rests on.
         expected_fpr: the expected share of normal images that it flags is at most this; None where nothing is promised.
-        upper_fpr: the share is at most this in 95 % of calibrations.
+        upper_fpr: the share is at most this in the share `confidence` of calibrations.
+        confidence: of `upper_fpr`.
+        set_on: ISO 8601, UTC; empty for the study's own.
     """
 
     image: float | None
@@ -86,6 +88,8 @@ class Threshold(_Part):
     n_normal: int
     expected_fpr: float | None = None
     upper_fpr: float | None = None
+    confidence: float = 0.95
+    set_on: str = ""
 
 
 class Scale(_Part):
@@ -99,12 +103,14 @@ class Reference(_Part):
     """The images whose scores the model is judged by later; the figures themselves are arrays.
 
     Attributes:
+        file: that has them.
         source: of which images.
         n_normal: how many of them are normal.
         n_anomalous: how many are not.
         statistics: names of what else was measured of each, beside its score.
     """
 
+    file: str
     source: str
     n_normal: int
     n_anomalous: int
@@ -135,6 +141,7 @@ class ModelSpec(_Part):
         dtype: of the features, as the study kept them.
         engine: what computes the backbone.
         steps: the fit, by step.
+        former: thresholds that it had before, the oldest first.
         scale: None where it was evaluated on no validation images, or gives no maps.
         files: SHA-256 by file that belongs to the model.
         versions: of the packages that made it.
@@ -153,6 +160,7 @@ class ModelSpec(_Part):
     engine: Engine
     backbone: BackboneSpec | None
     threshold: Threshold
+    former: tuple[Threshold, ...] = ()
     scale: Scale | None
     reference: Reference
     steps: dict[str, StepFacts]
