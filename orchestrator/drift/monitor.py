@@ -99,9 +99,7 @@ class Monitor:
     holds and what breaks it.
     """
 
-    def __init__(
-        self, reference: Reference, *, alpha: float = 0.01, prevalence: float = 0.01, seed: int = 0
-    ) -> None:
+    def __init__(self, reference: Reference, *, alpha: float = 0.01, prevalence: float = 0.01, seed: int = 0) -> None:
         """Begin a watch.
 
         Args:
@@ -167,12 +165,10 @@ class Monitor:
     def from_json(cls, written: Mapping[str, Any]) -> Monitor:
         """The watch that `to_json` wrote, as if it had never stopped."""
         reference = Reference(tuple(written["names"]), np.array(written["reference"], np.float64))
-        monitor = cls(
-            reference, alpha=written["alpha"], prevalence=written["prevalence"], seed=written["seed"]
-        )
-        monitor._martingales.restore(written["martingales"])  # noqa: SLF001
+        monitor = cls(reference, alpha=written["alpha"], prevalence=written["prevalence"], seed=written["seed"])
+        monitor._martingales.restore(written["martingales"])
         alarm = Alarm(**written["alarm"]) if written["alarm"] else None
-        monitor.state = State(monitor._martingales.n_seen, written["evidence"], alarm)  # noqa: SLF001
+        monitor.state = State(monitor._martingales.n_seen, written["evidence"], alarm)
         return monitor
 
 
