@@ -124,18 +124,19 @@ class Martingales:
         return {
             "n_seen": self.n_seen,
             "histories": [list(history) for history in self._histories],
-            "log_wealth": self._log_wealth.tolist(),
-            "log_largest": self._log_largest.tolist(),
-            "since": self._since.tolist(),
+            "log_wealth": [*self._log_wealth.ravel().tolist()],
+            "log_largest": [*self._log_largest.ravel().tolist()],
+            "since": [*self._since.ravel().tolist()],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken, of martingales that were made with the same arguments."""
         self.n_seen = int(state["n_seen"])
         self._histories = [[float(value) for value in history] for history in state["histories"]]
-        self._log_wealth = np.array(state["log_wealth"], np.float64)
-        self._log_largest = np.array(state["log_largest"], np.float64)
-        self._since = np.array(state["since"], np.int64)
+        shape = self._since.shape
+        self._log_wealth = np.array(state["log_wealth"], np.float64).reshape(shape)
+        self._log_largest = np.array(state["log_largest"], np.float64).reshape(shape)
+        self._since = np.array(state["since"], np.int64).reshape(shape)
 
     def _rank(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The smoothed p-values (S,); the values join the histories.

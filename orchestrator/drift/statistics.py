@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PIXEL_STATISTICS = ("brightness", "contrast", "sharpness", "red", "blue")
-_LUMA = np.array([0.299, 0.587, 0.114])  # Rec. ITU-R BT.601, as Pillow's "L"
+_LUMA = (299, 587, 114)  # thousandths of red, green and blue: Rec. ITU-R BT.601, as Pillow's "L"
 
 
 def pixel_statistics(images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -67,15 +67,15 @@ def feature_statistics(maps: Mapping[str, NDArray[np.floating]]) -> NDArray[np.f
 
 def _of_pixels(image: NDArray[np.uint8]) -> tuple[float, ...]:
     """The five statistics of one image."""
-    values = image.astype(np.float64)
-    luma = values @ _LUMA
+    channels = image.astype(np.int64)
+    thousandths = sum(weight * channels[:, :, c] for c, weight in enumerate(_LUMA))
+    luma = np.asarray(thousandths) / 1000  # of integers, so that a flat image is exactly flat
     inner = luma[1:-1, 1:-1]
     laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * inner
-    variance = float(luma.var())
-    is_flat = int(image.min()) == int(image.max())
-    channels = values.sum(axis=(0, 1))
-    red, _, blue = channels / channels.sum() if channels.sum() else (1 / 3, 1 / 3, 1 / 3)
-    sharpness = 0.0 if is_flat else float((laplacian**2).mean()) / variance
+    variance = 0.0 if luma.min() == luma.max() else float(luma.var())
+    sharpness = float((laplacian**2).mean()) / variance if variance else 0.0
+    sums = channels.sum(axis=(0, 1))
+    red, _, blue = sums / sums.sum() if sums.any() else (1 / 3, 1 / 3, 1 / 3)
     return float(luma.mean()), variance**0.5, sharpness, float(red), float(blue)
 
 
