@@ -5,7 +5,8 @@ as the old threshold flagged of validation's normals. How many defects that thre
 the scores of validation's defects may stay where they were (the pessimistic bound) or move with those of the normal
 images (the optimistic one). Between the two, an image's score is the largest over its patches: a defective image's is
 the larger of its defect's, as it was, and its background's, as that of a recent normal image. Where too much of the
-separation is lost by that estimate, a new threshold cannot bring it back, and only a new fit may.
+separation is lost by that estimate, a new threshold cannot bring it back, and only a new fit may; whether it does, only
+labelled images tell: the regimes of a study with a shift, where there was one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 Verdict = Literal["fine", "recalibrate", "refit"]
 
 # Chosen on the categories brick, grass and gravel; tests/benchmarks/drift.py tells how good they are on others.
-TOLERATED_LOSS = 0.05  # of the separation (AUROC); a new fit is worth it from there
+TOLERATED_LOSS = 0.05  # of the separation (AUROC), and of what a new fit must be worth (F1)
 TOLERATED_ALARMS = 0.05  # by which the share of flagged images may rise before a new threshold is worth it
 ENOUGH_IMAGES = 30  # since the change, for an advice that is not called early
 
@@ -42,8 +43,8 @@ class Known:
         normal: (n0,) scores of validation's normal images.
         anomalous: (n1,) of its anomalous ones; empty where it had none.
         threshold: an image is anomalous from there upwards.
-        regimes: image F1 by regime, where the study simulated a shift. Told among the reasons; the verdict does not
-            look at it, for the shift that came need not be the one simulated.
+        regimes: image F1 by regime, on validation images, where the study had a shift: what a new threshold and a new
+            fit were worth there, which unlabelled scores cannot tell.
     """
 
     normal: NDArray[np.float64]
@@ -81,6 +82,14 @@ class Outlook:
     auroc_if_stay: float | None = None
     auroc_if_move: float | None = None
     loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Worth:
+    """Gains of F1 under the study's own shift: of a new threshold, and of a new fit beyond it."""
+
+    recalibrate: float
+    refit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +156,11 @@ def look_ahead(recent: NDArray[np.float64], known: Known) -> Outlook:
 
 def _verdict(outlook: Outlook, recent: NDArray[np.float64], known: Known) -> Verdict:
     """By the tolerances."""
-    if outlook.loss is not None and outlook.loss > TOLERATED_LOSS:
+    is_lost = outlook.loss is not None and outlook.loss > TOLERATED_LOSS
+    worth = _worth(known)
+    if is_lost and (worth is None or worth.refit > TOLERATED_LOSS):
         return "refit"
-    if outlook.flagged_now > outlook.flagged_before + TOLERATED_ALARMS or _fell(recent, known):
+    if is_lost or outlook.flagged_now > outlook.flagged_before + TOLERATED_ALARMS or _fell(recent, known):
         return "recalibrate"
     return "fine"
 
@@ -207,22 +218,29 @@ def _reasons(verdict: Verdict, outlook: Outlook) -> tuple[str, ...]:
     said.append(
         {
             "fine": "The scores are as useful as before: look at light, lens and camera, and go on.",
-            "recalibrate": "A new threshold is enough: set it from new normal images.",
-            "refit": "A new threshold would not bring it back: fit the model on new normal images.",
+            "recalibrate": "Set a new threshold, from new normal images.",
+            "refit": "A new threshold alone would not bring it back: fit the model on new normal images.",
         }[verdict]
     )
     return tuple(said)
 
 
-def _of_the_study(known: Known) -> tuple[str, ...]:
-    """What the two were worth under the shift that the study simulated."""
+def _worth(known: Known) -> _Worth | None:
+    """What the study's regimes say; None where one of the three is missing."""
     figures = known.regimes or {}
     no, threshold, full = (figures.get(name) for name in ("no_adaptation", "threshold_only", "full_adaptation"))
     if no is None or threshold is None or full is None:
+        return None
+    return _Worth(threshold - no, full - threshold)
+
+
+def _of_the_study(known: Known) -> tuple[str, ...]:
+    """What the two were worth under the study's own shift, in words."""
+    if (worth := _worth(known)) is None:
         return ()
     return (
-        f"Under the study's own shift a new threshold was worth {threshold - no:+.3f} of F1, and a new fit "
-        f"{full - threshold:+.3f} more.",
+        f"Under the study's own shift a new threshold was worth {worth.recalibrate:+.3f} of F1, and a new fit "
+        f"{worth.refit:+.3f} more.",
     )
 
 

@@ -19,8 +19,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 # The folder datasets/ at the repository root would shadow a package of that name.
 sys.path[:] = [str(Path(__file__).resolve().parent)] + [p for p in sys.path if p and Path(p).resolve() != ROOT]
-TEXTURES = ("brick", "grass", "gravel")  # on which the constants of the advice were chosen
-REAL = ("bottle", "commutator")  # on which it is told how good they are
 
 
 def main() -> None:
@@ -56,6 +54,7 @@ def main() -> None:
 def scores_of(category: str, options: argparse.Namespace) -> dict[str, Any]:
     """{method: Scored} of a category, computed once."""
     from drift_images import METHODS, Scored, score_category
+    from drift_streams import TEXTURES
 
     from adloc.datasets.readers.mvtec_ad import MvtecAdConfig
     from adloc.datasets.textures import TexturesConfig
