@@ -111,11 +111,12 @@ class Monitor:
         Raises:
             UserError: alpha or prevalence is out of range.
         """
-        _refuse_outside("alpha", alpha, 0 < alpha < 1, "above 0 and below 1: the probability of a false alarm", "0.01")
-        _refuse_outside(
-            "prevalence", prevalence, 0 <= prevalence <= LARGEST_PREVALENCE,
-            f"from 0 to {LARGEST_PREVALENCE}: the largest share of defective images", "0.01",
-        )  # fmt: skip
+        if not 0 < alpha < 1:
+            raise _out_of_range("alpha", alpha, "above 0 and below 1: the probability of a false alarm")
+        if not 0 <= prevalence <= LARGEST_PREVALENCE:
+            raise _out_of_range(
+                "prevalence", prevalence, f"from 0 to {LARGEST_PREVALENCE}: the largest share of defective images"
+            )
         self._reference, self._alpha, self._prevalence, self._seed = reference, alpha, prevalence, seed
         slack = SLACK if prevalence else 0.0
         self._log_cost = math.log(len(reference.names)) - math.log1p(-slack)
@@ -185,7 +186,6 @@ def _refuse_infinite(names: Sequence[str], values: NDArray[np.float64], where: s
             )
 
 
-def _refuse_outside(name: str, value: float, fits: bool, rule: str, use: str) -> None:  # noqa: FBT001
-    """Raise a UserError for a setting out of its range."""
-    if not fits:
-        raise UserError(Complaint(f"{name} of the drift watch is {value}", f"it must be {rule}", f"use {use}"))
+def _out_of_range(name: str, value: float, rule: str) -> UserError:
+    """What is wrong with a setting."""
+    return UserError(Complaint(f"{name} of the drift watch is {value}", f"it must be {rule}", "use 0.01"))
