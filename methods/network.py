@@ -102,6 +102,15 @@ class FeatureExtractor:
             _remove(handles)
         return Pass(frozenset(entered), finite=all(not f.isnan().any() for f in features.values()))
 
+    def traceable(self) -> nn.Module:
+        """The same pass as a module that an exporter can follow.
+
+        It is given the images, normalises them, and returns a tuple of the maps in the order of `layers`. It runs on
+        past the deepest layer, since no tracer follows the exception that ends a pass there: what comes after it leads
+        to no output, and an exporter drops it.
+        """
+        return _Traceable(self)
+
     def _keep(self, layer: str) -> Callable[[nn.Module, object, object], None]:
         """A hook that keeps a layer's output, and ends the pass at the last one."""
 
@@ -117,17 +126,41 @@ class FeatureExtractor:
             if layer not in found:
                 # A copy: the module that follows may work in place (ReLU does).
                 found[layer] = output.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-            if len(found) == len(self.layers):
+            if len(found) == len(self.layers) and not self._own.to_the_end:
                 raise _AllFoundError
 
         return hook
 
 
 class _OfThread(threading.local):
-    """What a pass has found; several threads may make passes at the same time."""
+    """What a pass has found, and whether it goes on after that; several threads may make passes at the same time."""
 
     def __init__(self) -> None:
         self.found: dict[str, Tensor] = {}
+        self.to_the_end = False
+
+
+class _Traceable(nn.Module):
+    """See `FeatureExtractor.traceable`."""
+
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        super().__init__()
+        self._network, self._own, self._layers = extractor._network, extractor._own, extractor.layers  # noqa: SLF001
+        self.register_buffer("_mean", extractor._mean)  # noqa: SLF001
+        self.register_buffer("_std", extractor._std)  # noqa: SLF001
+        self.eval()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The feature maps of images in [0, 1]."""
+        self._own.found, self._own.to_the_end = {}, True
+        try:
+            self._network((images - self._mean) / self._std)
+        finally:
+            found, self._own.found, self._own.to_the_end = self._own.found, {}, False
+        return tuple(found[layer] for layer in self._layers)
 
 
 class _AllFoundError(Exception):

@@ -141,9 +141,9 @@ class Workbench:
         Raises:
             MethodError: weights that do not fit, a layer that is not there, or one whose cells do not fit into tiles.
         """
-        wanted = {(s.network, self.reach.layers[s.source], s.image) for s in stages if isinstance(s, FeatureStage)}
-        for network, layers, image in sorted(wanted, key=str):
-            check_tiles(self._extraction.network(network, layers), image)
+        wanted = {stage.source: stage for stage in stages if isinstance(stage, FeatureStage)}
+        for source, stage in sorted(wanted.items(), key=lambda each: str(each[1].network)):
+            check_tiles(self._extraction.network(stage, self.reach.layers[source]), stage.image)
 
     def is_done(self, stage: Stage) -> bool:
         """Whether the store has the stage, as far as the plan needs it."""

@@ -50,6 +50,10 @@ def _versions() -> Iterator[Finding]:
     ray = facts.get("ray")
     remedy = "" if ray else "pip install -e '.[ray]' for --executor ray"
     yield Finding("ray", ray or "not installed", ok=ray is not None, remedy=remedy, optional=True)
+    for engine, package in (("onnx", "onnxruntime"), ("openvino", "openvino")):
+        found = facts.get(package)
+        remedy = "" if found else f"pip install -e '.[engines]' for features.engine: {engine}"
+        yield Finding(package, found or "not installed", ok=found is not None, remedy=remedy, optional=True)
 
 
 def _package(name: str, version: str | None) -> Finding:

@@ -26,6 +26,8 @@ PACKAGES = (
     "mlflow",
     "optuna",
     "ray",
+    "onnxruntime",
+    "openvino",
     "numpy",
     "pydantic",
 )

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from adloc.converted import open_converted
 from adloc.datasets.transform import prepare_image
 from adloc.methods.backbone import find_backbone, resolve_weights
 from adloc.methods.detector import Result
+from adloc.methods.engines.engine import TORCH
 from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone
 from adloc.methods.workers import spread
 from adloc.parts import in_domain
-from adloc.tiling import pass_filled
+from adloc.tiling import pass_filled, pass_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from adloc.methods.engines.extractor import Extractor
     from adloc.methods.network import FeatureExtractor
     from adloc.stages import FeatureStage, Network
     from adloc.store import Store
@@ -35,6 +38,7 @@ KIND = "features"
 # On the CPU always so many, filled up where there are fewer: see `adloc.tiling.pass_filled`.
 BATCH_SIZE = {"cpu": 2, "cuda": 32}
 MOST_WORKERS = 16  # each holds the activations of a batch
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +93,17 @@ class _Workers:
 
 
 class FeatureExtraction:
-    """Computes what the store lacks; keeps the last network loaded."""
+    """Computes what the store lacks; keeps the last network loaded.
+
+    Engines other than torch compute on the CPU, whatever the device is.
+    """
 
     def __init__(self, store: Store, device: torch.device, batch_size: int | None = None) -> None:
         """Compute on `device`, `batch_size` images at a time (default: what is fastest there)."""
         self._store = store
         self._device = device
-        self._batch_size = batch_size or BATCH_SIZE[device.type]
-        self._loaded: tuple[tuple[object, ...], FeatureExtractor] | None = None
+        self._batch_size = batch_size
+        self._loaded: tuple[tuple[object, ...], Extractor] | None = None
 
     def is_done(self, stage: FeatureStage, layers: Sequence[str]) -> bool:
         """Whether the store has every image with these layers."""
@@ -135,19 +142,20 @@ class FeatureExtraction:
         indices = self.missing(stage, layers, only)
         if not indices:
             return 0
-        network = self.network(stage.network, tuple(sorted(layers)))
+        network = self.network(stage, tuple(sorted(layers)))
+        batch_size = self._batch_size or BATCH_SIZE[network.device.type]
         # As many tiles at a time as images without tiles, so that memory stays bounded.
         tiles = stage.image.tiles
-        n_together = self._batch_size if tiles is None else max(1, self._batch_size // tiles.count)
+        n_together = batch_size if tiles is None else max(1, batch_size // tiles.count)
         chunks = [indices[start : start + n_together] for start in range(0, len(indices), n_together)]
-        workers = self._workers(stage.network, len(chunks))
+        workers = _share_out(stage, network.device, len(chunks))
 
         def extract(chunk: list[int]) -> int:
             start = time.perf_counter()
             images, simulating = _read(stage, chunk)
-            n_passed = n_together if self._device.type == "cpu" else len(chunk)
+            n_passed = n_together if network.device.type == "cpu" else len(chunk)
             with workers.turn:
-                maps = pass_filled(network, torch.from_numpy(images), stage.image, n_passed, self._batch_size)
+                maps = pass_filled(network, torch.from_numpy(images), stage.image, n_passed, batch_size)
             arrays = {layer: self._kept(array, stage) for layer, array in maps.items()}
             spent = time.perf_counter() - start - simulating
             seconds = spent / len(chunk) / workers.count  # all work at the same time
@@ -161,16 +169,6 @@ class FeatureExtraction:
             done += n_images
             progress(done, len(indices))
         return done
-
-    def _workers(self, network: Network, n_chunks: int) -> _Workers:
-        """How images are shared out: passes of their own on a CPU, one pass at a time on a GPU.
-
-        A network that somebody's function returns may not bear two passes at a time either.
-        """
-        n_threads = torch.get_num_threads()
-        if self._device.type == "cpu" and find_backbone(network.backbone).source != "function":
-            return _Workers(min(n_threads, n_chunks, MOST_WORKERS), 1, nullcontext())
-        return _Workers(min(max(n_threads, 2), n_chunks, 4), n_threads, Lock())
 
     @staticmethod
     def _kept(maps: torch.Tensor, stage: FeatureStage) -> NDArray[np.floating]:
@@ -192,21 +190,43 @@ class FeatureExtraction:
             )
         return small
 
-    def network(self, network: Network, layers: Sequence[str]) -> FeatureExtractor:
-        """The network, loaded.
+    def network(self, stage: FeatureStage, layers: Sequence[str]) -> Extractor:
+        """The network of a stage by the stage's engine, with these layers, loaded.
 
         Raises:
-            MethodError: the weights do not fit, or there is no such layer.
+            MethodError: the weights do not fit, there is no such layer, or the engine cannot run the network.
         """
-        identity = (network, tuple(layers))
+        passes = min(torch.get_num_threads(), MOST_WORKERS)
+        converted = () if stage.engine == TORCH else (stage.engine, pass_size(stage.image), passes)
+        identity = (stage.network, tuple(layers), *converted)
         if self._loaded is None or self._loaded[0] != identity:
             self._loaded = None  # let go of the old one before the new one is loaded
-            file = resolve_weights(network.backbone, network.weights, seed=network.seed)
-            self._loaded = (
-                identity,
-                load_backbone(network.backbone, file, layers, network.seed, self._device),
-            )
+            if converted:
+                network: Extractor = open_converted(
+                    self._store, stage, layers, passes, lambda: _load(stage.network, layers, CPU)
+                )
+            else:
+                network = _load(stage.network, layers, self._device)
+            self._loaded = (identity, network)
         return self._loaded[1]
+
+
+def _load(network: Network, layers: Sequence[str], device: torch.device) -> FeatureExtractor:
+    """The network by torch."""
+    file = resolve_weights(network.backbone, network.weights, seed=network.seed)
+    return load_backbone(network.backbone, file, layers, network.seed, device)
+
+
+def _share_out(stage: FeatureStage, device: torch.device, n_chunks: int) -> _Workers:
+    """How images are shared out: passes of their own on a CPU, one pass at a time on a GPU.
+
+    A network that somebody's function returns may not bear two passes at a time either, unless it is converted.
+    """
+    n_threads = torch.get_num_threads()
+    own = stage.engine == TORCH and find_backbone(stage.network.backbone).source == "function"
+    if device.type == "cpu" and not own:
+        return _Workers(min(n_threads, n_chunks, MOST_WORKERS), 1, nullcontext())
+    return _Workers(min(max(n_threads, 2), n_chunks, 4), n_threads, Lock())
 
 
 def _read(stage: FeatureStage, indices: Sequence[int]) -> tuple[NDArray[np.float32], float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from adloc.methods.engines.engine import TORCH, find_engine
 from adloc.methods.errors import MethodError
 from adloc.metrics.registry import CHOICES
 from adloc.parts import TrainPart, require
@@ -38,12 +39,17 @@ class StageMaker:
     """Makes each stage once, so that keys are computed once."""
 
     def __init__(self, spec: StudySpec, weights: Mapping[tuple[str, str, int], str]) -> None:
-        """Keep what all stages share of the study; `weights`: sha256 by (backbone, weights, seed)."""
+        """Keep what all stages share of the study; `weights`: sha256 by (backbone, weights, seed).
+
+        Raises:
+            MethodError: the engine that the features are to be computed by is not installed.
+        """
         self.thresholds = spec.thresholds
         self.operating = spec.operating if spec.thresholds.objective == "cost" else None
         self._seed = spec.seed
         self._evaluation = spec.evaluation
         self._dtype = spec.features.dtype
+        self._engine = find_engine(spec.features.engine)
         self._margin = spec.comparison.margin
         self._weights = weights
         self._features = cache(FeatureStage)
@@ -105,9 +111,11 @@ class StageMaker:
         operating = (
             {"operating": self.operating.model_dump(mode="json", exclude={"parts_per_shift"})} if self.operating else {}
         )
+        engine = {} if self._engine == TORCH else {"features.engine": [self._engine.name, self._engine.version]}
         return {
             "seed": self._seed,
             "features.dtype": self._dtype,
+            **engine,
             "evaluation": self._evaluation.model_dump(mode="json", exclude={"metrics"}),
             "thresholds": self.thresholds.model_dump(mode="json", exclude=newer),
             **operating,
@@ -140,4 +148,4 @@ class StageMaker:
                 "features are those of a backbone",
                 "name one, for example backbone: resnet18",
             )
-        return self._features(part, network, variant.image, tuple(values["layers"]), self._dtype)
+        return self._features(part, network, variant.image, tuple(values["layers"]), self._dtype, self._engine)

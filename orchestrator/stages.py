@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from adloc.keys import content_key
+from adloc.methods.engines.engine import TORCH
 from adloc.metrics.registry import CHOICES
 from adloc.study_file.evaluating import NATIVE
 from adloc.thresholds import GUARANTEED
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from adloc.datasets.transform import ImageConfig
+    from adloc.methods.engines.engine import Engine
     from adloc.methods.method import Method, Step
     from adloc.parts import Part, ValidationPart
     from adloc.study_file.evaluating import EvaluationMode
@@ -73,6 +75,7 @@ class FeatureStage:
         layers: that this run reads. They are not in the key: an image passes the backbone once for all layers
             that any run of the study reads.
         dtype: in which they are kept.
+        engine: what runs the network. Part of the key where it is not torch: keys are older than the other engines.
     """
 
     part: Part
@@ -80,14 +83,16 @@ class FeatureStage:
     image: ImageConfig
     layers: tuple[str, ...]
     dtype: FeatureDtype = "float32"
+    engine: Engine = TORCH
     kind = "features"
 
     @cached_property
     def source(self) -> str:
-        """Identity of network, input size and dtype: stages that agree here share one backbone pass an image."""
+        """Identity of network, size, dtype and engine: stages that agree here share one backbone pass an image."""
         image = self.image.model_dump(mode="json")
         network = [self.network.backbone, self.network.sha256]
-        return content_key(["features", FEATURES_VERSION, *network, image, self.dtype])
+        engine = [] if self.engine == TORCH else [self.engine.name, self.engine.version]
+        return content_key(["features", FEATURES_VERSION, *network, image, self.dtype, *engine])
 
     @cached_property
     def image_keys(self) -> tuple[str, ...]:

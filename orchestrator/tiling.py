@@ -83,6 +83,11 @@ def pass_filled(
     return {layer: maps[: len(images)] for layer, maps in pass_network(network, filled, config, batch_size).items()}
 
 
+def pass_size(config: ImageConfig) -> tuple[int, int]:
+    """(height, width) of what passes the network at once: a tile, or an image without tiles."""
+    return config.input_size if config.tiles is None else config.tile_size
+
+
 def check_tiles(network: Network, config: ImageConfig) -> None:
     """Pass one grey tile, where `config` has tiles, to see that the cells of every layer fit into them.
 

@@ -86,6 +86,8 @@ def test_imports_flow_one_way() -> None:
             },
         ),
         ("ray", {"orchestrator/executors/cluster.py"}),
+        ("onnxruntime", {"methods/engines/onnx_runtime.py"}),
+        ("openvino", {"methods/engines/open_vino.py"}),
     ],
 )
 def test_a_library_has_one_home(library: str, importers: set[str]) -> None:

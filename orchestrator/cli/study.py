@@ -126,6 +126,7 @@ def run(
     prepared = prepared_study(file, overrides, workspace, download=True)
     _warn_of_random_weights(prepared)
     _warn_of_small_parts(prepared.plan)
+    _warn_of_engine(prepared, device)
     computing = Computing(executor, device, jobs, batch_size)
     with OnDemand(computing) as computes, Progress(quiet=as_json) as progress:
         if prepared.searches:
@@ -281,6 +282,17 @@ def _warn_of_random_weights(prepared: Study) -> None:
     for (backbone, weights), place in prepared.weights.items():
         if weights == "random":
             click.echo(f"WARNING: {backbone} has {place} weights: its figures mean nothing", err=True)
+
+
+def _warn_of_engine(prepared: Study, device: str) -> None:
+    from adloc.environment import pick_device
+
+    engine = prepared.spec.features.engine
+    if engine != "torch" and pick_device(device).type == "cuda":
+        click.echo(
+            f"WARNING: features.engine is {engine}: features are computed on the CPU, only the rest on the GPU",
+            err=True,
+        )
 
 
 def _warn_of_what_failed(prepared: Study) -> None:

@@ -22,6 +22,7 @@ from adloc.environment import environment
 from adloc.errors import Complaint, StageFailedError, StageMismatchError, UserError
 from adloc.executors.cluster import Cluster
 from adloc.executors.worker import Order
+from adloc.methods.engines.engine import TORCH
 from adloc.plan import inputs
 from adloc.record.recorder import needed
 from adloc.stages import FeatureStage, StepStage
@@ -225,7 +226,7 @@ class Ledger:
     def _order(self, stage: Stage, images: tuple[int, ...], bench: Workbench, before: frozenset[Ref]) -> Ref:
         assert self._store is not None  # noqa: S101  # begin() was called
         shape = self._cluster.shape
-        on_gpu = shape.on_gpu and isinstance(stage, FeatureStage | StepStage)
+        on_gpu = shape.on_gpu and _uses_gpu(stage)
         reach = bench.reach.around(stage)
         order = Order(stage, images, reach, self._store.root, on_gpu, shape.n_threads, self._batch_size)
         # What has failed already fails this one too; what is done need not be waited for.
@@ -276,6 +277,13 @@ class Ledger:
         failed = next((self._outcomes[ref] for ref in refs if self._outcomes[ref].error), None)
         if failed:
             raise StageFailedError(failed.error, refused=failed.is_refusal)
+
+
+def _uses_gpu(stage: Stage) -> bool:
+    """Whether a stage is computed on a GPU where there is one."""
+    if isinstance(stage, FeatureStage):
+        return stage.engine == TORCH
+    return isinstance(stage, StepStage)
 
 
 def _mark(stage: Stage, bench: Workbench) -> tuple[object, ...]:

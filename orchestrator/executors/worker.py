@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from adloc.compute import Extents, Workbench
     from adloc.stages import Network, Source, Stage
 
-VERSIONS = ("adloc", "python", "torch", "torchvision", "timm", "numpy", "anomalib", "faiss-gpu", "faiss-cpu")
+VERSIONS = (
+    "adloc",
+    "python",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "anomalib",
+    "faiss-gpu",
+    "faiss-cpu",
+    "onnxruntime",
+    "openvino",
+)
 
 
 @dataclass(frozen=True)

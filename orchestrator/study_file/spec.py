@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from adloc.datasets import DatasetConfig
 from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
+from adloc.methods.engines.engine import EngineName
 from adloc.study_file.axes import LearningCurve, StudyShift, TrainConfig
 from adloc.study_file.comparing import ComparisonConfig
 from adloc.study_file.domains import AnyShift
@@ -66,7 +67,7 @@ class MethodEntry(BaseModel):
 
 
 class FeaturesConfig(BaseModel):
-    """How backbone features are kept."""
+    """How backbone features are computed and kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,6 +75,11 @@ class FeaturesConfig(BaseModel):
         default="float32",
         description="float32, or float16: half the disk, each value rounded by up to 0.05 %",
         json_schema_extra={"rule": "it must be float32 or float16", "remedy": "use float32"},
+    )
+    engine: EngineName = Field(
+        default="torch",
+        description="what runs the backbone: torch; or onnx or openvino, always on the CPU and faster there",
+        json_schema_extra={"rule": "it must be torch, onnx or openvino", "remedy": "use torch"},
     )
 
 
