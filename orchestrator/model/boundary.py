@@ -9,7 +9,8 @@ from adloc.explain.boundary import find_run
 from adloc.explain.explainer import Unheard
 from adloc.model.card import write_card
 from adloc.model.choosing import best_runs, material_of
-from adloc.model.export import Exported, export_run
+from adloc.model.export import Exported, Told, export_run
+from adloc.model.worth import worth_of
 from adloc.store import Store
 
 if TYPE_CHECKING:
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adloc.executors.executor import OnDemand
+    from adloc.model.engines import EngineChoice
     from adloc.plan import Run
     from adloc.study import Study
 
 
 def export(
-    study: Study, runs: list[Run], on_demand: OnDemand, output: Path | None, *, with_backbone: bool
+    study: Study,
+    runs: list[Run],
+    on_demand: OnDemand,
+    output: Path | None,
+    *,
+    with_backbone: bool = False,
+    engine: EngineChoice | None = None,
 ) -> Iterator[Exported]:
     """Export runs of a study, each to a folder of its own.
 
@@ -33,6 +41,7 @@ def export(
         output: of a single run its folder; of several the folder that gets one a category; None for `models/` in the
             study's folder of the workspace.
         with_backbone: whether the backbone's weights go with each.
+        engine: what computes the backbone; None for the study's own.
 
     Raises:
         UserError: a folder is there already, or a model does not give its record's scores.
@@ -49,8 +58,8 @@ def export(
         place = models_path(study) / run.run_id if output is None else output
         if output is not None and len(runs) > 1:
             place = output / run.category
-        card = write_card(run, record, material)
-        yield export_run(run, record, bench, study.spec, card, place, with_backbone=with_backbone)
+        told = Told(write_card(run, record, material), worth_of(run, material))
+        yield export_run(run, record, bench, study.spec, told, place, with_backbone=with_backbone, engine=engine)
 
 
 def chosen_runs(study: Study, run_id: str | None, best: str | None, category: str | None) -> list[Run]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,19 @@ from adloc.errors import Complaint, UserError
 from adloc.methods import find_method
 from adloc.methods.backbone import resolve_weights
 from adloc.methods.detector import Exporting
-from adloc.model.folder import CARD, NOTHING, Judged, Model, new_folder, write_fit, write_reference, write_spec
+from adloc.model.engines import Judging, with_engine
+from adloc.model.folder import (
+    BACKBONE,
+    CARD,
+    CONVERTED,
+    NOTHING,
+    Judged,
+    Model,
+    new_folder,
+    write_fit,
+    write_reference,
+    write_spec,
+)
 from adloc.model.network import copy_weights
 from adloc.model.scorer import Scorer
 from adloc.model.selftest import (
@@ -34,12 +47,15 @@ from adloc.stages import FeatureStage
 from adloc.tracking.mlmodel import write_mlmodel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from adloc.compute import Workbench
     from adloc.methods.detector import Result
+    from adloc.methods.engines.engine import EngineName
+    from adloc.model.engines import EngineChoice
     from adloc.parts import Part
     from adloc.plan import Run
     from adloc.record.records import RunRecord
@@ -88,8 +104,29 @@ class _Replayed:
     cases: tuple[Case, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the study says of a run beyond its record.
+
+    Attributes:
+        card: the text of card.md.
+        regimes: image F1 on validation images by regime, at the run's setting; empty where there was no shift.
+    """
+
+    card: str
+    regimes: Mapping[str, float]
+
+
 def export_run(
-    run: Run, record: RunRecord, bench: Workbench, spec: StudySpec, card: str, output: Path, *, with_backbone: bool
+    run: Run,
+    record: RunRecord,
+    bench: Workbench,
+    spec: StudySpec,
+    told: Told,
+    output: Path,
+    *,
+    with_backbone: bool = False,
+    engine: EngineChoice | None = None,
 ) -> Exported:
     """Write a run's model as a folder.
 
@@ -98,18 +135,24 @@ def export_run(
         record: of the run.
         bench: finds the stages in the store, or computes them.
         spec: of the study.
-        card: the text of card.md.
+        told: what else the study says.
         output: the folder; new, or empty.
         with_backbone: whether the backbone's weights go into it.
+        engine: what computes the backbone; None for the study's own, with which every bit is the record's.
 
     Raises:
-        UserError: the folder is there, or the model does not give the record's scores.
+        UserError: the folder is there, the engine cannot run the network, or the model does not give the record's
+            scores.
     """
     with new_folder(output) as draft:
         model = _model(draft, run, record, bench, spec)
-        if with_backbone and model.spec.backbone is not None and _has_weights(model):
-            copied = copy_weights(draft, model.spec.backbone)
-            model = replace(model, spec=model.spec.model_copy(update={"backbone": copied}))
+        model = _with(model, regimes=dict(told.regimes))
+        backbone = model.spec.backbone
+        if with_backbone and backbone is not None and _has_weights(model):
+            model = _with(model, backbone=copy_weights(draft, backbone))
+        part, numbers = _judging(run)
+        judging = Judging(partial(_pictures, run), np.array([bool(part.samples[i].label) for i in numbers]))
+        model = with_engine(model, engine or _engine_of(run), bench.device, judging)
         scorer = Scorer(model, bench.device)
         found = _replay(scorer, run, bench)
         largest = float(np.abs(found.replayed - found.recorded).max())
@@ -128,14 +171,14 @@ def export_run(
             source=model.spec.reference.source,
             n_normal=int((~labels).sum()),
             n_anomalous=int(labels.sum()),
-            statistics=(),
+            statistics=scorer.statistics,
         )
         write_fit(draft, model.fit)
         write_selftest(draft, SelfTest(machine=machine_of(bench.device, model.spec.engine), cases=found.cases))
         write_mlmodel(draft, base64.b64decode(found.cases[0].png))
-        (draft / CARD).write_text(card, encoding="utf-8")
-        update = {"reference": reference, "files": dict.fromkeys(_weight_files(model), "")}
-        write_spec(draft, model.spec.model_copy(update=update))
+        (draft / CARD).write_text(told.card, encoding="utf-8")
+        files = dict.fromkeys((name for name in (BACKBONE, CONVERTED) if (draft / name).exists()), "")
+        write_spec(draft, model.spec.model_copy(update={"reference": reference, "files": files}))
     n_bytes = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
     return Exported(output, run.run_id, run.category, record.threshold, n_bytes, len(labels), largest)
 
@@ -188,23 +231,16 @@ def _model(draft: Path, run: Run, record: RunRecord, bench: Workbench, spec: Stu
 
 def _replay(scorer: Scorer, run: Run, bench: Workbench) -> _Replayed:
     """Score the validation images by the model; without any, some training images."""
+    part, numbers = _judging(run)
     recorded: NDArray[np.float64] | None = None
-    part: Part = run.train_part
-    numbers = range(min(len(part), N_IMAGES))
     if run.validation is not None:
-        part = run.validation.truth.part
-        require(part, ValidationPart)
-        numbers = range(len(part))
         recorded = bench.result(run.validation).arrays["image_scores"].astype(np.float64)
-    image = run.variant.image
-    replayed: list[NDArray[np.float32]] = []
-    for start in range(0, len(numbers), _BATCH):
-        some = numbers[start : start + _BATCH]
-        pixels = np.stack([np.ascontiguousarray(resize_and_crop(part.read(i, image).image, image)) for i in some])
-        replayed.append(scorer.score(pixels).scores)
-    scores = np.concatenate(replayed).astype(np.float64)
+    found = [scorer.score(pixels, measure=True) for pixels in _pictures(run)]
+    scores = np.concatenate([each.scores for each in found]).astype(np.float64)
+    statistics = np.concatenate([each.statistics for each in found if each.statistics is not None])
     labels = np.array([bool(part.samples[i].label) for i in numbers])
     expected = scores if recorded is None else recorded
+    image = run.variant.image
     cases = tuple(
         Case(
             name=part.samples[i].identity,
@@ -215,8 +251,35 @@ def _replay(scorer: Scorer, run: Run, bench: Workbench) -> _Replayed:
         )
         for i in choose_cases(expected, labels)
     )
-    judged = NOTHING if recorded is None else Judged(recorded.astype(np.float32), labels, np.zeros((len(labels), 0)))
+    judged = NOTHING if recorded is None else Judged(recorded.astype(np.float32), labels, statistics)
     return _Replayed(expected, scores, judged, cases)
+
+
+def _judging(run: Run) -> tuple[Part, range]:
+    """The images by which the model is judged: the validation part; without any, a few training images."""
+    if run.validation is None:
+        return run.train_part, range(min(len(run.train_part), N_IMAGES))
+    part = run.validation.truth.part
+    require(part, ValidationPart)
+    return part, range(len(part))
+
+
+def _pictures(run: Run) -> Iterator[NDArray[np.uint8]]:
+    """Those images as the model sees them, some at a time."""
+    (part, numbers), image = _judging(run), run.variant.image
+    for start in range(0, len(numbers), _BATCH):
+        some = numbers[start : start + _BATCH]
+        yield np.stack([np.ascontiguousarray(resize_and_crop(part.read(i, image).image, image)) for i in some])
+
+
+def _engine_of(run: Run) -> EngineName:
+    """The engine of the study's own features."""
+    source = run.fit[0].source
+    return source.engine.name if isinstance(source, FeatureStage) else "torch"
+
+
+def _with(model: Model, **values: object) -> Model:
+    return replace(model, spec=model.spec.model_copy(update=values))
 
 
 def _backbone(run: Run) -> BackboneSpec | None:
@@ -276,8 +339,3 @@ def _has_weights(model: Model) -> bool:
         return False
     file = resolve_weights(backbone.backbone, backbone.weights, seed=backbone.seed)
     return file.path is not None or find_method(model.spec.method).reads == "features"
-
-
-def _weight_files(model: Model) -> list[str]:
-    backbone = model.spec.backbone
-    return [backbone.file] if backbone is not None and backbone.file is not None else []

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPEC, ARRAYS, SELFTEST, CARD = "model.json", "arrays.safetensors", "selftest.json", "card.md"
-BACKBONE = "backbone.safetensors"
+BACKBONE, CONVERTED = "backbone.safetensors", "network.onnx"
 _REFERENCE = "reference-"
 _AGAIN = "export the model again, or copy the whole folder again"
 

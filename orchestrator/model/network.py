@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from safetensors.torch import save_file
 
 from adloc.errors import Complaint, UserError
+from adloc.features import MOST_WORKERS
 from adloc.methods.backbone import WeightsFile, hash_weights, resolve_weights
+from adloc.methods.engines.extractor import open_file
+from adloc.methods.engines.onnx_file import write_onnx
 from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone, read_weights
-from adloc.model.folder import BACKBONE, hash_file, let_others_read
+from adloc.model.folder import BACKBONE, CONVERTED, hash_file, let_others_read
+from adloc.tiling import pass_size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
-
+    from adloc.datasets.transform import ImageConfig
+    from adloc.methods.engines.engine import EngineName
+    from adloc.methods.engines.extractor import Extractor
     from adloc.methods.network import FeatureExtractor
     from adloc.model.spec import BackboneSpec
 
@@ -39,13 +45,33 @@ def find_weights(folder: Path, spec: BackboneSpec) -> WeightsFile:
     return found
 
 
-def load_network(folder: Path, spec: BackboneSpec, device: torch.device) -> FeatureExtractor:
-    """The network that gives the layers' features.
+def load_network(folder: Path, spec: BackboneSpec, engine: EngineName, device: torch.device) -> Extractor:
+    """The network that gives the layers' features, by an engine; others than torch compute on the CPU.
 
     Raises:
-        UserError: its weights are not there.
+        UserError: its weights are not there, or the engine is not installed.
     """
-    return load_backbone(spec.backbone, find_weights(folder, spec), spec.layers, spec.seed, device)
+    if engine == "torch":
+        return load_backbone(spec.backbone, find_weights(folder, spec), spec.layers, spec.seed, device)
+    passes = min(torch.get_num_threads(), MOST_WORKERS)
+    try:
+        return open_file(engine, folder / CONVERTED, spec.layers, threads=1, passes=passes)
+    except MethodError as error:
+        raise UserError(Complaint(error.found, error.rule, error.remedy)) from None
+
+
+def convert_network(folder: Path, spec: BackboneSpec, image: ImageConfig) -> None:
+    """Write the network as engines other than torch read it, weights included, and see that it gives torch's features.
+
+    Raises:
+        MethodError: it cannot be converted.
+    """
+    write_onnx(load_backbone_of(folder, spec), folder / CONVERTED, pass_size(image))
+
+
+def load_backbone_of(folder: Path, spec: BackboneSpec) -> FeatureExtractor:
+    """The network by torch, on the CPU."""
+    return load_backbone(spec.backbone, find_weights(folder, spec), spec.layers, spec.seed, torch.device("cpu"))
 
 
 def copy_weights(folder: Path, spec: BackboneSpec) -> BackboneSpec:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from adloc.datasets.transform import resize_and_crop
+from adloc.drift.statistics import PIXEL_STATISTICS, feature_names, feature_statistics, pixel_statistics
 from adloc.errors import Complaint, UserError
 from adloc.features import BATCH_SIZE, MOST_WORKERS
 from adloc.methods import MethodError, find_method, load_detector
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from adloc.methods.detector import Result
-    from adloc.methods.network import FeatureExtractor
+    from adloc.methods.engines.extractor import Extractor
     from adloc.model.folder import Model
 
 
@@ -41,10 +42,13 @@ class Scored:
     Attributes:
         scores: float32 (N,), raw; higher is more anomalous.
         patch_maps: float32 (N, H, W); None of a method that does not say where a defect is.
+        statistics: float64 (N, S), what the drift watch looks at beside the score, named as `Scorer.statistics`; None
+            where it was not asked for.
     """
 
     scores: NDArray[np.float32]
     patch_maps: NDArray[np.float32] | None
+    statistics: NDArray[np.float64] | None = None
 
 
 class Scorer:
@@ -73,11 +77,11 @@ class Scorer:
             raise UserError(Complaint(error.found, error.rule, error.remedy)) from None
         self._params = spec.method_params(self._method)
         self._weights: Path | None = None
-        self._network: FeatureExtractor | None = None
+        self._network: Extractor | None = None
         self._fills: bool | None = None  # not known before the first pass
         if spec.backbone is not None:
             if self._method.reads == "features":
-                self._network = load_network(model.path, spec.backbone, device)
+                self._network = load_network(model.path, spec.backbone, spec.engine, device)
             else:
                 self._weights = find_weights(model.path, spec.backbone).path
 
@@ -85,11 +89,18 @@ class Scorer:
         """A picture (height, width, 3) of any size as the model sees it: uint8 at the input size."""
         return np.ascontiguousarray(resize_and_crop(image, self.model.spec.image))
 
-    def score(self, pixels: NDArray[np.uint8]) -> Scored:
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """Names of what is measured of each image beside its score."""
+        layers = () if self._network is None else self._network.layers
+        return (*PIXEL_STATISTICS, *feature_names(layers))
+
+    def score(self, pixels: NDArray[np.uint8], *, measure: bool = False) -> Scored:
         """Score prepared pictures.
 
         Args:
             pixels: uint8 (N, height, width, 3) from `prepare`; N at least 1.
+            measure: whether `statistics` are wanted.
 
         Raises:
             MethodError: the method refuses them.
@@ -103,7 +114,11 @@ class Scorer:
                 results[step.name] = function(self._context(source, results))
         last = results[steps[-1].name].arrays
         maps = last.get(PATCH_MAPS)
-        return Scored(np.asarray(last["image_scores"], np.float32), None if maps is None else np.asarray(maps))
+        return Scored(
+            np.asarray(last["image_scores"], np.float32),
+            None if maps is None else np.asarray(maps),
+            _measure(pixels, source) if measure else None,
+        )
 
     def maps(self, patch_maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
         """Expand patch maps (N, H, W) to anomaly maps (N, height, width) of `size`."""
@@ -116,21 +131,22 @@ class Scorer:
             return StepContext(self._params, source, results, seed, self.device, kept=self._kept)
         return ImageContext(self._params, source, results, seed, self.device, self._weights, kept=self._kept)
 
-    def _features(self, network: FeatureExtractor, pixels: NDArray[np.uint8]) -> HeldFeatures:
+    def _features(self, network: Extractor, pixels: NDArray[np.uint8]) -> HeldFeatures:
         """As `adloc.features` computes them: on the CPU a pass of one thread for each few images."""
-        image, n_together = self.model.spec.image, BATCH_SIZE[self.device.type]
+        image, n_together = self.model.spec.image, BATCH_SIZE[network.device.type]
         if image.tiles is not None:
             n_together = max(1, n_together // image.tiles.count)
         n_passed = n_together if self._fills_up(network, n_together) else 1
         chunks = [pixels[start : start + n_together] for start in range(0, len(pixels), n_together)]
-        alone = self.device.type != "cpu" or find_backbone(self._backbone).source == "function"
+        own = self.model.spec.engine == "torch" and find_backbone(self._backbone).source == "function"
+        alone = network.device.type != "cpu" or own
         turn: AbstractContextManager[object] = Lock() if alone else nullcontext()
         n_threads = torch.get_num_threads()
 
         def extract(chunk: NDArray[np.uint8]) -> dict[str, Tensor]:
             images = as_input(chunk)
             with turn:
-                return pass_filled(network, images, image, n_passed, BATCH_SIZE[self.device.type])
+                return pass_filled(network, images, image, n_passed, BATCH_SIZE[network.device.type])
 
         workers = 1 if alone else min(n_threads, MOST_WORKERS, len(chunks))
         found = list(spread(extract, chunks, workers, n_threads if alone else 1))
@@ -139,17 +155,26 @@ class Scorer:
             maps = {layer: each.half().float() for layer, each in maps.items()}
         return HeldFeatures(maps, image.input_size)
 
-    def _fills_up(self, network: FeatureExtractor, n_together: int) -> bool:
+    def _fills_up(self, network: Extractor, n_together: int) -> bool:
         """Whether an image alone would get other bits than among as many as the study passed together."""
         if self._fills is None:
             config = self.model.spec.image
             noise = torch.rand(1, 3, *config.input_size, generator=torch.Generator().manual_seed(0))
             alone, among = (pass_filled(network, noise, config, n, n_together) for n in (1, n_together))
             differs = any(not torch.equal(alone[layer], among[layer]) for layer in network.layers)
-            self._fills = differs and self.device.type == "cpu"
+            self._fills = differs and network.device.type == "cpu"
         return self._fills
 
     @property
     def _backbone(self) -> str:
         backbone = self.model.spec.backbone
         return "" if backbone is None else backbone.backbone
+
+
+def _measure(pixels: NDArray[np.uint8], source: HeldFeatures | HeldImages) -> NDArray[np.float64]:
+    """float64 (N, S): of the pixels, then of the features where there are some."""
+    found = pixel_statistics(pixels)
+    if isinstance(source, HeldImages):
+        return found
+    maps = {layer: each.numpy() for layer, each in source.maps.items()}
+    return np.concatenate([found, feature_statistics(maps)], axis=1)

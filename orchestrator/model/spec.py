@@ -8,12 +8,11 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from adloc.datasets.transform import ImageConfig
 from adloc.keys import content_key
+from adloc.methods.engines.engine import EngineName
 from adloc.study_file.spec import FeatureDtype
 
 if TYPE_CHECKING:
     from adloc.methods.method import Method
-
-Engine = Literal["torch", "onnx", "openvino"]
 
 
 class _Part(BaseModel):
@@ -142,6 +141,8 @@ class ModelSpec(_Part):
         engine: what computes the backbone.
         steps: the fit, by step.
         former: thresholds that it had before, the oldest first.
+        regimes: image F1 on validation images by regime, at this setting, where its study had a shift: what a new
+            threshold and a new fit were worth there.
         scale: None where it was evaluated on no validation images, or gives no maps.
         files: SHA-256 by file that belongs to the model.
         versions: of the packages that made it.
@@ -157,10 +158,11 @@ class ModelSpec(_Part):
     seed: int
     image: ImageConfig
     dtype: FeatureDtype
-    engine: Engine
+    engine: EngineName
     backbone: BackboneSpec | None
     threshold: Threshold
     former: tuple[Threshold, ...] = ()
+    regimes: dict[str, float] = {}
     scale: Scale | None
     reference: Reference
     steps: dict[str, StepFacts]
