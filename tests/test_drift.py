@@ -102,7 +102,6 @@ def test_evidence_is_the_sum_over_all_starts() -> None:
         assert math.exp(watched.observe(values)[0]) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_reference", [12, 56])
 @pytest.mark.parametrize("prevalence", [0.0, 0.01])
 def test_false_alarms_keep_their_promise(n_reference: int, prevalence: float) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["fine", "recalibrate", "refit"]
 
-# Chosen on the categories brick, grass and gravel; tests/benchmarks/drift.py tells how good they are on others.
+# Chosen on the textures brick and grass; tests/benchmarks/drift.py tells how good they are on these and on others.
 TOLERATED_LOSS = 0.12  # of the separation (AUROC); beyond, a new threshold cannot bring it back
 TOLERATED_ALARMS = 0.1  # by which the share of flagged images may rise before a new threshold is worth it
 WORTH = 0.05  # of F1: what a new fit must have gained under the study's shift to be advised

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Values = NDArray[np.float64]
     Part = tuple[NDArray[np.int64], NDArray[np.int64]]
 
-TEXTURES = ("brick", "grass", "gravel")  # on which the constants of the advice were chosen
+TEXTURES = ("brick", "grass", "gravel")  # on the first two the constants of the advice were chosen
 REAL = ("bottle", "commutator")  # on which it is told how good they are
 N_REFERENCE = 56  # normal validation images
 WORTH = 0.05  # of F1
