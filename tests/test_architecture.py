@@ -82,6 +82,7 @@ def test_imports_flow_one_way() -> None:
                     "explain",
                     "private",
                     "model",
+                    "predict",
                 )
             },
         ),

@@ -14,6 +14,7 @@ from adloc.cli.explain import explain
 from adloc.cli.init import init
 from adloc.cli.model import model
 from adloc.cli.options import AS_JSON, OK, STORAGE, WORKSPACE, WRONG, fields, find_workspace, user_errors
+from adloc.cli.predict import predict_command
 from adloc.cli.private import export_private_command
 from adloc.cli.seal import seal
 from adloc.cli.store import store
@@ -38,6 +39,7 @@ study.add_command(export_private_command)
 cli.add_command(study)
 cli.add_command(init)
 cli.add_command(model)
+cli.add_command(predict_command)
 cli.add_command(data)
 cli.add_command(methods_command)
 cli.add_command(datasets_command)

@@ -134,7 +134,7 @@ class Progress:
         remaining = self._total - self._done
         if not remaining or not self._here:
             return ""
-        return f", about {_duration((time.monotonic() - self._started) / self._here * remaining)} left"
+        return f", about {duration((time.monotonic() - self._started) / self._here * remaining)} left"
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
@@ -159,7 +159,8 @@ def _short(value: object) -> str:
     return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds for people: "12 s", "3.5 min"."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from io import BytesIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
-from adloc.datasets.decoding import FORMATS_IN_WORDS, decode, to_rgb
+from adloc.datasets.decoding import FORMATS_IN_WORDS, decode, read_bytes, to_rgb
 from adloc.datasets.errors import DatasetError, Problem
 
 if TYPE_CHECKING:
@@ -30,6 +31,24 @@ def read_picture(data: bytes, name: str) -> NDArray[np.uint8]:
     """
     _check_bounds(data, name)
     return to_rgb(decode(data, Path(name)), Path(name))
+
+
+def read_picture_file(path: Path) -> NDArray[np.uint8]:
+    """Decode an image file in the same way; its size is looked at before a byte of it is read.
+
+    Raises:
+        DatasetError: as `read_picture`; it cannot be read, or is a folder, a pipe or a device.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return read_picture(read_bytes(path), str(path))  # which says why not
+    if not S_ISREG(status.st_mode):
+        rule = f"an image is a {FORMATS_IN_WORDS} file"
+        raise DatasetError(Problem(f"{path}: not a file", rule, "name the image itself"))
+    if status.st_size > MOST_BYTES:
+        raise _too_large(f"{path}: {status.st_size / 1e6:.0f} MB")
+    return read_picture(read_bytes(path), str(path))
 
 
 def problem_of(error: DatasetError) -> str:

@@ -1,0 +1,85 @@
+"""An anomaly map over its image, on the colours that mean the same for every image of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adloc.errors import Complaint, UserError
+from adloc.methods import find_method
+from adloc.record.heatmaps import ColourScale
+from adloc.record.panels import CONTOUR, blended, outline
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from adloc.model.scorer import Scorer
+    from adloc.model.spec import ModelSpec
+    from adloc.predict.pipeline import Predicted
+
+
+def check_maps(spec: ModelSpec) -> None:
+    """Refuse a model whose maps cannot be drawn.
+
+    Raises:
+        UserError: its method says nothing of where a defect is, or its scale is not known.
+    """
+    if not find_method(spec.method).maps:
+        rule = "heatmaps need a method that says where a defect is"
+        raise UserError(Complaint(f"{spec.method} scores whole images alone", rule, "do without --heatmaps"))
+    if spec.scale is None:
+        found = "the model has no colour scale: its study had no validation images"
+        rule = "colours mean the same for every image, so their scale is fixed beforehand"
+        raise UserError(Complaint(found, rule, "export a model of a study with validation images"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """An image with its map.
+
+    Attributes:
+        overlay: uint8 (height, width, 3), at the model's input size, with the contour at the threshold.
+        anomaly_map: float32 (height, width), raw.
+    """
+
+    overlay: NDArray[np.uint8]
+    anomaly_map: NDArray[np.float32]
+
+
+class Overlays:
+    """Draws what a model says of where defects are.
+
+    Attributes:
+        threshold: of the contour, where cold turns to warm: the model's for pixels; without one, that of images.
+    """
+
+    def __init__(self, scorer: Scorer, image_threshold: float | None) -> None:
+        """Prepare the colours.
+
+        Args:
+            scorer: the model; see `check_maps`.
+            image_threshold: in use.
+        """
+        spec = scorer.model.spec
+        if spec.scale is None:
+            raise ValueError("no scale: check_maps refuses such a model")
+        self._scorer = scorer
+        self.threshold = image_threshold if spec.threshold.pixel is None else spec.threshold.pixel
+        self._scale = ColourScale.around(low=spec.scale.low, high=spec.scale.high, threshold=self.threshold)
+
+    def draw(self, predicted: Predicted) -> Drawn:
+        """Draw an image that was scored.
+
+        Raises:
+            ValueError: it was not.
+        """
+        if predicted.pixels is None or predicted.patch_map is None:
+            raise ValueError("there is no map of it")
+        size = predicted.pixels.shape[:2]
+        found = np.asarray(self._scorer.maps(predicted.patch_map[None], (size[0], size[1]))[0], np.float32)
+        overlay = blended(predicted.pixels, self._scale.colours(found), self._scale.positions(found))
+        if self.threshold is not None:
+            outline(overlay, (found >= self.threshold).astype(np.uint8), CONTOUR)
+        return Drawn(overlay, found)
