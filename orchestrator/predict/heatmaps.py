@@ -52,10 +52,8 @@ class Heatmaps:
         Raises:
             UserError: a file cannot be written.
         """
-        for each in batch:
-            if each.score is None:
-                continue
-            drawn = self._overlays.draw(each)
+        scored = [each for each in batch if each.score is not None]
+        for each, drawn in zip(scored, self._overlays.draw(scored), strict=True):
             path = self._folder / self._free(each.asked.place)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)

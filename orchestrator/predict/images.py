@@ -38,7 +38,7 @@ class Asked:
 
     @property
     def shown(self) -> str:
-        """The path as text; bytes of a name that are not UTF-8 as \\xff."""
+        """The path as text; bytes of a name that are not UTF-8 by their numbers."""
         return os.fsencode(self.path).decode("utf-8", "backslashreplace")
 
 

@@ -37,9 +37,7 @@ class Output(Protocol):
     def __enter__(self) -> Self:
         """Open."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close; what is not finished and cannot stand alone is removed."""
 
 

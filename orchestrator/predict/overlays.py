@@ -13,6 +13,8 @@ from adloc.record.heatmaps import ColourScale
 from adloc.record.panels import CONTOUR, blended, outline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from adloc.model.scorer import Scorer
@@ -69,17 +71,24 @@ class Overlays:
         self.threshold = image_threshold if spec.threshold.pixel is None else spec.threshold.pixel
         self._scale = ColourScale.around(low=spec.scale.low, high=spec.scale.high, threshold=self.threshold)
 
-    def draw(self, predicted: Predicted) -> Drawn:
-        """Draw an image that was scored.
+    def draw(self, batch: Sequence[Predicted]) -> list[Drawn]:
+        """Draw images that were scored.
 
         Raises:
-            ValueError: it was not.
+            ValueError: one was not.
         """
-        if predicted.pixels is None or predicted.patch_map is None:
-            raise ValueError("there is no map of it")
-        size = predicted.pixels.shape[:2]
-        found = np.asarray(self._scorer.maps(predicted.patch_map[None], (size[0], size[1]))[0], np.float32)
-        overlay = blended(predicted.pixels, self._scale.colours(found), self._scale.positions(found))
+        pixels = [each.pixels for each in batch if each.pixels is not None]
+        patch_maps = [each.patch_map for each in batch if each.patch_map is not None]
+        if len(pixels) < len(batch) or len(patch_maps) < len(batch):
+            raise ValueError("there is no map of a broken image")
+        if not batch:
+            return []
+        height, width = pixels[0].shape[:2]
+        maps = np.asarray(self._scorer.maps(np.stack(patch_maps), (height, width)), np.float32)
+        return [self._draw(picture, found) for picture, found in zip(pixels, maps, strict=True)]
+
+    def _draw(self, picture: NDArray[np.uint8], found: NDArray[np.float32]) -> Drawn:
+        overlay = blended(picture, self._scale.colours(found), self._scale.positions(found))
         if self.threshold is not None:
             outline(overlay, (found >= self.threshold).astype(np.uint8), CONTOUR)
         return Drawn(overlay, found)

@@ -66,15 +66,18 @@ class Page:
 
     def add(self, batch: Sequence[Predicted]) -> None:
         """Remember every score, and pictures of the images that the page may show."""
+        scored = [each for each in batch if each.score is not None]
+        self._scores += [each.score for each in scored if each.score is not None]
         for each in batch:
-            if each.score is None or each.pixels is None:
+            if each.score is None:
                 self._n_broken += 1
                 if len(self._broken) < _MOST_ERRORS:
                     self._broken.append(Broken(each.asked.shown, each.error or ""))
-                continue
-            self._scores.append(each.score)
-            if self._kept.wants(each.score):
-                overlay = None if self._overlays is None else _picture(self._overlays.draw(each).overlay)
+        wanted = [each for each in scored if each.score is not None and self._kept.wants(each.score)]
+        drawn = [None] * len(wanted) if self._overlays is None else self._overlays.draw(wanted)
+        for each, found in zip(wanted, drawn, strict=True):
+            if each.score is not None and each.pixels is not None:
+                overlay = None if found is None else _picture(found.overlay)
                 self._kept.add(Shown(each.asked.shown, each.score, _picture(each.pixels), overlay))
 
     def finish(self) -> None:
