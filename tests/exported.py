@@ -67,7 +67,7 @@ def draw(path: Path, grey: int = GREY, *, spot: int | None = None) -> Path:
     """A flat picture of that grey; with a spot of another one near its upper left corner."""
     pixels = np.full((HEIGHT, WIDTH, 3), grey, np.uint8)
     if spot is not None:
-        pixels[4:10, 6:14] = spot
+        pixels[4:16, 6:22] = spot
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
     return path

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_BEGUN = {"csv": (",".join(FIELDS) + "\n").encode(), "jsonl": b'{"path": "'}
+
+
 def resume(path: Path) -> set[str]:
     """The paths of a file's rows; a row that was not written to its end is cut off.
 
@@ -30,6 +33,8 @@ def resume(path: Path) -> set[str]:
     try:
         whole = _whole_end(path, quoted=kind == "csv")
         paths = set(_csv_paths(path, whole) if kind == "csv" else _json_paths(path, whole))
+        if whole == 0:
+            _check_begun(path, _BEGUN[kind])
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         rule = f"--watch goes on in a file of its own rows: {', '.join(FIELDS)}"
         remedy = "name a new file by --output, or move this one away"
@@ -50,6 +55,15 @@ def _whole_end(path: Path, *, quoted: bool) -> int:
             if line.endswith(b"\n") and n_quotes % 2 == 0:
                 end = at
     return end
+
+
+def _check_begun(path: Path, start: bytes) -> None:
+    """Refuse a file of a single torn line that does not begin as ours do: it is somebody else's."""
+    with path.open("rb") as file:
+        found = file.read(len(start))
+    if not start.startswith(found):
+        message = f"it begins with {found!r}"
+        raise ValueError(message)
 
 
 def _rows(path: Path, end: int) -> Iterator[str]:
