@@ -1,4 +1,4 @@
-"""Which images `adloc predict` is asked for: listed in order, streamed from standard input, placed below their folder."""
+"""Which images `adloc predict` is asked for: listed in order, streamed from standard input, each with its place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the process: photos in two folders, and what is none."""
     for name in (
-        "a/10.png", "a/9.PNG", "a/deep/1.jpg", "a/notes.txt", "a/.hidden.png", "a/.cache/x.png", "b/1.tiff", "odd[1].png",
+        "a/10.png", "a/9.PNG", "a/deep/1.jpg", "a/notes.txt", "a/.hidden.png", "a/.cache/x.png", "b/1.tiff",
+        "odd[1].png",
     ):  # fmt: skip
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

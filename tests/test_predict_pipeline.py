@@ -30,9 +30,11 @@ class Greys:
         self.sizes: list[int] = []
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A corner."""
         return image[:2, :2]
 
     def score(self, pixels: NDArray[np.uint8]) -> Scored:
+        """Remember how many there were."""
         self.sizes.append(len(pixels))
         scores = pixels.mean(axis=(1, 2, 3), dtype=np.float32)
         return Scored(np.where(scores == 0, np.float32(np.nan), scores), None)

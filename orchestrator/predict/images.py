@@ -39,7 +39,12 @@ class Asked:
     @property
     def shown(self) -> str:
         """The path as text; bytes of a name that are not UTF-8 by their numbers."""
-        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        return _as_text(self.path)
+
+    @property
+    def name(self) -> str:
+        """The place as text: the path without the folders that all images have in common."""
+        return _as_text(self.place.as_posix())
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,10 @@ def _common(roots: Sequence[Path]) -> Path:
         return Path(os.path.commonpath(roots))
     except ValueError:  # on several drives
         return Path.cwd()
+
+
+def _as_text(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _is_image(name: str) -> bool:

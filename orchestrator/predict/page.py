@@ -78,7 +78,7 @@ class Page:
         for each, found in zip(wanted, drawn, strict=True):
             if each.score is not None and each.pixels is not None:
                 overlay = None if found is None else _picture(found.overlay)
-                self._kept.add(Shown(each.asked.shown, each.score, _picture(each.pixels), overlay))
+                self._kept.add(Shown(each.asked.name, each.score, _picture(each.pixels), overlay))
 
     def finish(self) -> None:
         """Write the page, aside and renamed.

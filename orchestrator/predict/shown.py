@@ -14,7 +14,7 @@ class Shown:
     """An image on the page.
 
     Attributes:
-        name: its path.
+        name: its path below the folder that all images have in common.
         score: raw.
         picture: as the model saw it, a data URI.
         overlay: with its map; None where there is none.
