@@ -10,7 +10,7 @@ from PIL import Image
 from adloc.datasets.transform import ImageConfig
 from adloc.methods.detector import Result
 from adloc.methods.floor.params import FloorParams
-from adloc.model.folder import Judged, write_arrays, write_spec
+from adloc.model.folder import Judged, write_fit, write_reference, write_spec
 from adloc.model.selftest import Case, SelfTest, encode, write_selftest
 from adloc.model.spec import ModelSpec, Origin, Reference, Scale, StepFacts, Threshold
 
@@ -34,6 +34,7 @@ def write_model(
     threshold: float | None = 0.1,
     pixel: float | None = 0.1,
     normal: Sequence[float] = (0.01, 0.02, 0.03, 0.04),
+    anomalous: Sequence[float] = (),
     scale: Scale | None = Scale(low=0.0, high=0.5),  # noqa: B008  frozen
     **spec: Any,
 ) -> Path:
@@ -41,8 +42,10 @@ def write_model(
     folder.mkdir(parents=True)
     mean = np.full((3, HEIGHT, WIDTH), GREY / 255, np.float32)
     fit = {"mean_image": Result({"mean": mean, "variance": np.zeros_like(mean)}, {"n_images": 4})}
-    scores = np.array(normal, np.float32)
-    write_arrays(folder, fit, Judged(scores, np.zeros(len(scores), np.bool_), np.zeros((len(scores), 0))))
+    scores = np.array([*normal, *anomalous], np.float32)
+    labels = np.arange(len(scores)) >= len(normal)
+    write_fit(folder, fit)
+    reference = write_reference(folder, Judged(scores, labels, np.zeros((len(scores), 0))))
     flat = encode(np.full((HEIGHT, WIDTH, 3), GREY, np.uint8))
     case = Case(name="flat", anomalous=False, recorded=0.0, replayed=0.0, png=flat)
     write_selftest(folder, SelfTest(machine={}, cases=(case,)))
@@ -53,9 +56,11 @@ def write_model(
         ),
         "method": "floor", "method_code": "", "params": PARAMS.model_dump(mode="json"), "seed": 0,
         "image": ImageConfig(size=(HEIGHT, WIDTH)), "dtype": "float32", "engine": "torch", "backbone": None,
-        "threshold": Threshold(image=threshold, pixel=pixel, objective="f1", source="made up", n_normal=len(scores)),
+        "threshold": Threshold(image=threshold, pixel=pixel, objective="f1", source="made up", n_normal=len(normal)),
         "scale": scale,
-        "reference": Reference(source="made up", n_normal=len(scores), n_anomalous=0, statistics=()),
+        "reference": Reference(
+            file=reference, source="made up", n_normal=len(normal), n_anomalous=len(anomalous), statistics=()
+        ),
         "steps": {"mean_image": StepFacts(arrays=("mean", "variance"), facts={"n_images": 4})},
         "files": {}, "versions": {}, "created": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip

@@ -33,7 +33,7 @@ class Greys:
         """A corner."""
         return image[:2, :2]
 
-    def score(self, pixels: NDArray[np.uint8]) -> Scored:
+    def score(self, pixels: NDArray[np.uint8], *, measure: bool = False) -> Scored:  # noqa: ARG002
         """Remember how many there were."""
         self.sizes.append(len(pixels))
         scores = pixels.mean(axis=(1, 2, 3), dtype=np.float32)

@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 
 DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 MODEL = click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
+ALPHA = click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.01,
+    show_default=True,
+    help="Of the watch on drift: the largest probability of ever a false alarm.",
+)
+PREVALENCE = click.option(
+    "--prevalence",
+    type=click.FloatRange(0, 0.2),
+    default=0.01,
+    show_default=True,
+    help="Of the watch on drift: the largest share of defective parts that is no change.",
+)
 
 
 @click.group()
@@ -111,6 +125,87 @@ def check(model_path: Path, as_json: bool, device: str) -> None:  # noqa: FBT001
     else:
         click.echo(_describe(found))
     sys.exit(OK if found.passed else FAILED)
+
+
+@model.command()
+@MODEL
+@click.argument("images", nargs=-1, required=True)
+@click.option(
+    "--fpr",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="R",
+    help="The largest share of good parts that may be flagged; without it none of these images is.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="With which the rate is kept.",
+)
+@click.option(
+    "--promise",
+    "kept",
+    type=click.Choice(["confident", "expected"]),
+    default="confident",
+    show_default=True,
+    help="Whether the rate is kept with that confidence, or on the average of calibrations, which takes fewer images.",
+)
+@AS_JSON
+@DEVICE
+@user_errors
+def calibrate(
+    model_path: Path,
+    images: tuple[str, ...],
+    fpr: float | None,
+    confidence: float,
+    kept: Literal["confident", "expected"],
+    as_json: bool,  # noqa: FBT001
+    device: str,
+) -> None:
+    """Set a model's threshold from new IMAGES of good parts alone, and say what it promises.
+
+    The images also become what later ones are compared with by `adloc predict --monitor`. A broken one is an error, and
+    nothing is changed: a promise rests on every image.
+    """
+    from adloc.predict.calibrating import calibrate_on
+
+    found = calibrate_on(model_path, images, fpr, confidence, kept, device)
+    if as_json:
+        click.echo(json.dumps(fields(found), indent=1))
+    else:
+        click.echo("\n".join(found.sentences))
+
+
+@model.command()
+@MODEL
+@click.argument("rows", metavar="SCORES", type=click.Path(path_type=Path))
+@ALPHA
+@PREVALENCE
+@AS_JSON
+@user_errors
+def drift(model_path: Path, rows: Path, alpha: float, prevalence: float, as_json: bool) -> None:  # noqa: FBT001
+    """Say from the SCORES that `adloc predict` wrote, in their order, whether the model still holds.
+
+    Only the column score is read; `adloc predict --monitor` looks at the images as well and sees more. Exit code 0:
+    fine; 3: recalibrate or refit.
+    """
+    from adloc.model.folder import read_model
+    from adloc.predict.monitoring import Level, Monitoring
+    from adloc.predict.scores import read_scores
+
+    said: list[str] = []
+    found = read_model(model_path)
+    watch = Monitoring(found, (), found.spec.threshold.image, Level(alpha, prevalence), said.append)
+    watch.observe((score,) for score in read_scores(rows))
+    watch.end()
+    advice, state = watch.advice, watch.state
+    if as_json:
+        told = {"verdict": advice.verdict, "reasons": list(advice.reasons)} | fields(state)
+        click.echo(json.dumps(told, indent=1))
+    else:
+        click.echo("\n".join(line for line in dict.fromkeys(said) if not line.startswith("monitor: going")))
+    sys.exit(OK if advice.verdict == "fine" else FAILED)
 
 
 def _describe(found: Replayed) -> str:

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adloc.cli.model import DEVICE, MODEL
+from adloc.cli.model import ALPHA, DEVICE, MODEL, PREVALENCE
 from adloc.cli.options import FAILED, INTERRUPTED, OK, user_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from adloc.model.folder import Model
     from adloc.model.scorer import Scorer
     from adloc.predict.boundary import Listener, Tally
     from adloc.predict.images import Asking
+    from adloc.predict.monitoring import Monitoring
     from adloc.predict.output import Output, TextFormat
     from adloc.predict.threshold import Chosen
 
@@ -41,6 +42,9 @@ class _Request:
     fpr: float | None
     watch: bool
     settle_s: float
+    monitor: bool
+    alpha: float
+    prevalence: float
     device: str
 
 
@@ -89,6 +93,14 @@ class _Request:
     metavar="SECONDS",
     help="A file of a watched folder is taken when it has stood still for so long.",
 )
+@click.option(
+    "--monitor",
+    is_flag=True,
+    help="Compare what arrives with the model's normal reference images, and say when to recalibrate or refit; with "
+    "--output the watch goes on where it ended (OUTPUT.monitor.json).",
+)
+@ALPHA
+@PREVALENCE
 @DEVICE
 @user_errors
 def predict_command(
@@ -102,6 +114,9 @@ def predict_command(
     report: Path | None,
     watch: bool,  # noqa: FBT001
     settle_s: float,
+    monitor: bool,  # noqa: FBT001
+    alpha: float,
+    prevalence: float,
     device: str,
 ) -> None:
     """Score IMAGES by the exported MODEL: files, folders, quoted patterns, or - for a list on standard input.
@@ -110,7 +125,8 @@ def predict_command(
     are broken, each a row with its error; 130: interrupted by Ctrl-C or SIGTERM, what is written is whole.
     """
     request = _Request(
-        model_path, images, output, kind, heatmaps, report, threshold, fpr, watch, settle_s, device
+        model_path, images, output, kind, heatmaps, report, threshold, fpr, watch, settle_s, monitor, alpha, prevalence,
+        device,
     )  # fmt: skip
     _check(request)
     with _interruptible() as stop, ExitStack() as files:
@@ -147,13 +163,18 @@ def _predict(request: _Request, stop: threading.Event, files: ExitStack) -> Tall
     is_apart = request.output is not None or not sys.stdout.isatty()
     progress = files.enter_context(ScoringProgress(None if request.watch else asking.total, live=is_apart))
     progress.say(chosen.words)
+    monitoring = _monitoring(request, scorer, model, chosen, progress.say) if request.monitor else None
+    if monitoring is not None:
+        listeners.append(monitoring)
     if request.watch:
         watched = Watched(request.images[0], request.settle_s, known)
-        batches = watch(watched, scorer, stop, progress.say)
+        batches = watch(watched, scorer, stop, progress.say, measure=request.monitor)
     else:
-        batches = predict(scorer, asking.images, stop)
+        batches = predict(scorer, asking.images, stop, measure=request.monitor)
     tally = write_all(batches, chosen.value, output, listeners, progress, stop)
     progress.end(tally, interrupted=stop.is_set())
+    if monitoring is not None:
+        monitoring.end()
     return tally
 
 
@@ -223,6 +244,16 @@ def _listeners(request: _Request, scorer: Scorer, model: Model, chosen: Chosen) 
     if request.report is not None:
         found.append(Page(request.report, model, chosen, overlays))
     return found
+
+
+def _monitoring(
+    request: _Request, scorer: Scorer, model: Model, chosen: Chosen, say: Callable[[str], None]
+) -> Monitoring:
+    from adloc.predict.monitoring import Level, Monitoring, state_path
+
+    names = scorer.statistics if model.spec.reference.statistics == scorer.statistics else ()
+    kept = None if request.output is None else state_path(request.output)
+    return Monitoring(model, names, chosen.value, Level(request.alpha, request.prevalence), say, kept)
 
 
 @contextmanager

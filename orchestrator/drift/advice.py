@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.drift.monitor import Alarm
-    from adloc.study_file.spec import Regime
 
 Verdict = Literal["fine", "recalibrate", "refit"]
 
@@ -51,7 +50,7 @@ class Known:
     normal: NDArray[np.float64]
     anomalous: NDArray[np.float64]
     threshold: float
-    regimes: Mapping[Regime, float] | None = None
+    regimes: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,17 @@ class Monitor:
         self.state = State(self._martingales.n_seen, float(evidence[most]) / math.log(10), alarm)
         return self.state
 
+    @property
+    def alpha(self) -> float:
+        """The largest probability that an unchanged stream ever raises an alarm."""
+        return self._alpha
+
+    def watches_as(self, other: Monitor) -> bool:
+        """Whether both compare with the same reference at the same level, so that one can take the other's place."""
+        mine, theirs = self._reference, other._reference
+        same_level = (self._alpha, self._prevalence, self._seed) == (other._alpha, other._prevalence, other._seed)
+        return same_level and mine.names == theirs.names and np.array_equal(mine.values, theirs.values)
+
     def to_json(self) -> dict[str, JsonValue]:
         """The whole watch as plain JSON."""
         return {

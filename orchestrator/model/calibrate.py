@@ -84,7 +84,13 @@ def images_for(fpr: float, confidence: float, kept: Kept) -> int:
     return least_normals(fpr, confidence) if kept == "confident" else math.ceil(1 / fpr - 1e-9) - 1
 
 
-def calibrated(model: Model, scores: NDArray[np.float32], statistics: NDArray[np.float64], rank: Rank) -> ModelSpec:
+def calibrated(
+    model: Model,
+    scores: NDArray[np.float32],
+    statistics: NDArray[np.float64],
+    names: tuple[str, ...],
+    rank: Rank,
+) -> ModelSpec:
     """Give a model the threshold of new normal images, and compare later ones with them; written whole or not at all.
 
     The defects that it knew stay, and so does the pixel threshold of the contours, which takes masks.
@@ -93,6 +99,7 @@ def calibrated(model: Model, scores: NDArray[np.float32], statistics: NDArray[np
         model: whose folder is written.
         scores: float32 (n,) of new normal images.
         statistics: float64 (n, S) of the same.
+        names: of the S statistics.
         rank: from `choose_rank`.
 
     Raises:
@@ -106,7 +113,7 @@ def calibrated(model: Model, scores: NDArray[np.float32], statistics: NDArray[np
     judged = Judged(
         np.concatenate([scores, known.scores[known.labels]]),
         np.concatenate([np.zeros(len(scores), np.bool_), np.ones(int(known.labels.sum()), np.bool_)]),
-        np.concatenate([statistics, known.statistics[known.labels]]),
+        np.concatenate([statistics, _defects_statistics(known, statistics.shape[1])]),
     )
     threshold = Threshold(
         image=just_above_rank(scores, rank.k),
@@ -122,7 +129,12 @@ def calibrated(model: Model, scores: NDArray[np.float32], statistics: NDArray[np
     try:
         name = write_reference(model.path, judged)
         reference = spec.reference.model_copy(
-            update={"file": name, "source": f"{rank.n} normal images of {now[:10]}", "n_normal": rank.n}
+            update={
+                "file": name,
+                "source": f"{rank.n} normal images of {now[:10]}",
+                "n_normal": rank.n,
+                "statistics": names,
+            }
         )
         update = {"threshold": threshold, "former": (*spec.former, spec.threshold), "reference": reference}
         files = {each: digest for each, digest in spec.files.items() if each != spec.reference.file}
@@ -137,13 +149,19 @@ def calibrated(model: Model, scores: NDArray[np.float32], statistics: NDArray[np
     return written
 
 
+def _defects_statistics(known: Judged, n_statistics: int) -> NDArray[np.float64]:
+    """Those of the defects that the model knew, which nobody compares anything with: nan where others were measured."""
+    of_defects = known.statistics[known.labels]
+    return of_defects if of_defects.shape[1] == n_statistics else np.full((len(of_defects), n_statistics), np.nan)
+
+
 def sentences(rank: Rank, before: float | None, after: float, fpr: float | None, kept: Kept) -> list[str]:
     """What was set and what it promises, for people."""
     moved = "" if before is None else f" (it was {before:.6g})"
     lines = [
         f"threshold {after:.6g}{moved}: {rank.k} of the {rank.n} normal images reach it",
-        f"of 10,000 good parts expect at most {10_000 * rank.expected:.3g} false alarms on the average, and at most "
-        f"{10_000 * rank.upper:.3g} with {100 * rank.confidence:g} % confidence, while parts look like these",
+        f"of 10,000 good parts expect at most {_parts(rank.expected)} false alarms on the average, and at most "
+        f"{_parts(rank.upper)} with {100 * rank.confidence:g} % confidence, while parts look like these",
     ]
     if fpr is None:
         wanted = (0.01, 0.001)
@@ -153,6 +171,12 @@ def sentences(rank: Rank, before: float | None, after: float, fpr: float | None,
         how = f"with {100 * rank.confidence:g} % confidence" if kept == "confident" else "on the average"
         lines.append(f"a rate of {fpr:g} {how} takes {images_for(fpr, rank.confidence, kept)} normal images at least")
     return lines
+
+
+def _parts(rate: float) -> str:
+    """Of 10,000, rounded up: no promise is made smaller than it is."""
+    n = 10_000 * rate
+    return f"{math.ceil(n):,}" if n >= 10 else f"{math.ceil(10 * n) / 10:g}"  # noqa: PLR2004
 
 
 def _too_few(n: int, fpr: float, confidence: float, kept: Kept) -> Complaint:

@@ -40,8 +40,8 @@ class Scoring(Protocol):
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A picture as the model sees it."""
 
-    def score(self, pixels: NDArray[np.uint8]) -> Scored:
-        """Score prepared pictures."""
+    def score(self, pixels: NDArray[np.uint8], *, measure: bool = False) -> Scored:
+        """Score prepared pictures; with `measure`, their statistics too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,13 +79,16 @@ class _Taken:
     error: str | None
 
 
-def predict(scorer: Scoring, images: Iterable[Asked], stop: Event) -> Iterator[tuple[Predicted, ...]]:
+def predict(
+    scorer: Scoring, images: Iterable[Asked], stop: Event, *, measure: bool = False
+) -> Iterator[tuple[Predicted, ...]]:
     """Score images, up to 16 together; a broken one is among them with its error.
 
     Args:
         scorer: the model.
         images: read in a thread, not further ahead than is scored.
         stop: once it is set, what is not scored yet is left.
+        measure: whether the watch on drift wants their statistics.
 
     Raises:
         MethodError: the method refuses an image.
@@ -120,7 +123,7 @@ def predict(scorer: Scoring, images: Iterable[Asked], stop: Event) -> Iterator[t
         while more and not stop.is_set():
             batch, more = _gather(queue, stop)
             if batch:
-                yield _scored(scorer, [future.result() for future in batch])
+                yield _scored(scorer, [future.result() for future in batch], measure=measure)
     finally:
         ended.set()
         readers.shutdown(cancel_futures=True)
@@ -157,23 +160,25 @@ def _gather(queue: Queue[Future[_Taken] | Exception | None], stop: Event) -> tup
     return batch, True
 
 
-def _scored(scorer: Scoring, taken: Sequence[_Taken]) -> tuple[Predicted, ...]:
+def _scored(scorer: Scoring, taken: Sequence[_Taken], *, measure: bool) -> tuple[Predicted, ...]:
     pixels = [each.pixels for each in taken if each.pixels is not None]
-    scored = iter(_each(scorer.score(np.stack(pixels)))) if pixels else iter(())
+    scored = iter(_each(scorer.score(np.stack(pixels), measure=measure))) if pixels else iter(())
     found = []
     for each in taken:
         if each.pixels is None:
             found.append(Predicted(each.asked, None, each.error))
             continue
-        score, patch_map = next(scored)
+        score, patch_map, statistics = next(scored)
         if math.isfinite(score):
-            found.append(Predicted(each.asked, score, None, each.pixels, patch_map))
+            found.append(Predicted(each.asked, score, None, each.pixels, patch_map, statistics))
         else:
             found.append(Predicted(each.asked, None, f"the model gives the score {score}, which says nothing"))
     return tuple(found)
 
 
-def _each(scored: Scored) -> list[tuple[float, NDArray[np.float32] | None]]:
-    """Score and patch map of each image."""
-    maps = [None] * len(scored.scores) if scored.patch_maps is None else list(scored.patch_maps)
-    return list(zip(scored.scores.tolist(), maps, strict=True))
+def _each(scored: Scored) -> list[tuple[float, NDArray[np.float32] | None, NDArray[np.float64] | None]]:
+    """Score, patch map and statistics of each image."""
+    none = [None] * len(scored.scores)
+    maps = none if scored.patch_maps is None else list(scored.patch_maps)
+    statistics = none if scored.statistics is None else list(scored.statistics)
+    return list(zip(scored.scores.tolist(), maps, statistics, strict=True))

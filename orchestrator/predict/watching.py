@@ -36,8 +36,8 @@ class Watched:
 
 
 def watch(
-    watched: Watched, scorer: Scoring, stop: Event, tell: Callable[[str], None]
-) -> Iterator[tuple[Predicted, ...]]:  # fmt: skip
+    watched: Watched, scorer: Scoring, stop: Event, tell: Callable[[str], None], *, measure: bool = False
+) -> Iterator[tuple[Predicted, ...]]:
     """Score what arrives, the oldest first, until `stop` is set.
 
     A file that is broken is read again when it has stood still once more; at the third time its error is its row. A
@@ -48,12 +48,13 @@ def watch(
         scorer: the model.
         stop: ends it after the images in work.
         tell: told once when the folder cannot be read, and once when it can be again.
+        measure: whether the watch on drift wants their statistics.
     """
     done, tries = set(watched.known), dict[str, int]()
     waiting = _Waiting(watched, tell)
     while not stop.is_set():
         ready = waiting.ready(done)
-        for batch in predict(scorer, ready, stop) if ready else ():
+        for batch in predict(scorer, ready, stop, measure=measure) if ready else ():
             final = []
             for each in batch:
                 path = each.asked.path

@@ -1,0 +1,100 @@
+"""A model calibrated on new images of good parts."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adloc.errors import Complaint, UserError
+from adloc.model.calibrate import Kept, calibrated, choose_rank, sentences
+from adloc.model.folder import read_model
+from adloc.predict.images import find_images
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_SHOWN = 3  # broken images that are named
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What was set.
+
+    Attributes:
+        threshold: new.
+        before: the old one; None where there was none.
+        n_images: good parts that it rests on.
+        n_flagged: of them, those at or above it.
+        expected_fpr: the expected share of good parts that it flags is at most this.
+        upper_fpr: the share is at most this, with `confidence`.
+        confidence: of `upper_fpr`.
+        sentences: the same, for people.
+    """
+
+    threshold: float
+    before: float | None
+    n_images: int
+    n_flagged: int
+    expected_fpr: float
+    upper_fpr: float
+    confidence: float
+    sentences: tuple[str, ...]
+
+
+def calibrate_on(
+    path: Path, arguments: Sequence[str], fpr: float | None, confidence: float, kept: Kept, device: str
+) -> Calibrated:
+    """Score new images of good parts and set the model's threshold by them.
+
+    Args:
+        path: the model's folder.
+        arguments: the images, as for `adloc predict`.
+        fpr: see `adloc.model.calibrate.choose_rank`, as `confidence` and `kept`.
+        confidence: the same.
+        kept: the same.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        UserError: no such model or images, too few of them, or a broken one; nothing is changed then.
+    """
+    asking = find_images(arguments, sys.stdin.buffer)
+    images = list(asking.images)
+    model = read_model(path)
+    rank = choose_rank(len(images), fpr, confidence, kept)  # before anything is scored
+
+    from adloc.environment import pick_device
+    from adloc.model.scorer import Scorer
+    from adloc.predict.pipeline import predict
+
+    scorer = Scorer(model, pick_device(device))
+    found = [each for batch in predict(scorer, images, Event(), measure=True) for each in batch]
+    broken = [f"{each.asked.shown}: {each.error}" for each in found if each.error is not None]
+    if broken:
+        raise UserError(
+            Complaint(
+                f"{len(broken)} of {len(found)} images are broken: {'; '.join(broken[:_SHOWN])}",
+                "a promise rests on every image, and none may be left out after it was looked at",
+                "repair them, or name the images without them",
+            )
+        )
+    scores = np.array([each.score for each in found], np.float32)
+    statistics = np.array([each.statistics for each in found], np.float64)
+    written = calibrated(model, scores, statistics, scorer.statistics, rank)
+    before, after = model.spec.threshold.image, written.threshold.image
+    if after is None:
+        raise TypeError(written.threshold)
+    return Calibrated(
+        after,
+        before,
+        rank.n,
+        rank.k,
+        rank.expected,
+        rank.upper,
+        rank.confidence,
+        tuple(sentences(rank, before, after, fpr, kept)),
+    )

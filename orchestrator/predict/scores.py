@@ -1,0 +1,64 @@
+"""The scores of a file of rows, in their order."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from typing import TYPE_CHECKING
+
+from adloc.errors import Complaint, UserError
+from adloc.predict.output import PARQUET, TEXT_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCORE = "score"
+
+
+def read_scores(path: Path) -> list[float]:
+    """Scores of the images that have one.
+
+    Args:
+        path: a CSV, JSON lines or Parquet file with a column `score`.
+
+    Raises:
+        UserError: it is none, has no such column, a score is no finite number, or there is none at all.
+    """
+    try:
+        found = [_number(value, number) for number, value in enumerate(_values(path), 1) if value not in (None, "")]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        why = f"{path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else f"{path}: {error}"
+        rule = f"it must be a .csv, .jsonl or .parquet file with a column {SCORE}, as `adloc predict` writes it"
+        raise UserError(Complaint(why, rule, "adloc predict MODEL IMAGES --output scores.csv")) from None
+    if not found:
+        raise UserError(Complaint(f"{path}: no score in it", "a watch needs images", "score some first"))
+    return found
+
+
+def _values(path: Path) -> Iterator[object]:
+    suffix = path.suffix.lower()
+    if suffix == PARQUET:
+        from pyarrow.parquet import read_table
+
+        yield from read_table(path, columns=[SCORE])[SCORE].to_pylist()
+        return
+    kind = TEXT_SUFFIXES[suffix]
+    with path.open(newline="", encoding="utf-8") as file:
+        if kind == "csv":
+            rows = csv.DictReader(file)
+            if SCORE not in (rows.fieldnames or ()):
+                message = f"no column {SCORE}"
+                raise ValueError(message)
+            yield from (row[SCORE] for row in rows)
+        else:
+            yield from (json.loads(line)[SCORE] for line in file if line.strip())
+
+
+def _number(value: object, number: int) -> float:
+    found = float(str(value))
+    if not math.isfinite(found):
+        message = f"row {number}: score is {value}"
+        raise ValueError(message)
+    return found
