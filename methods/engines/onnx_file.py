@@ -102,9 +102,11 @@ def hold_against(converted: Extractor, extractor: FeatureExtractor, size: tuple[
     for layer, maps in expected.items():
         theirs, ours = maps.cpu(), found[layer]
         same_shape = ours.shape == theirs.shape
-        difference = float((ours - theirs).abs().max() / theirs.abs().max()) if same_shape else float("inf")
-        if not difference <= LARGEST_DIFFERENCE:
-            what = f"by {difference:.2g} of the largest" if same_shape else f"in shape: {tuple(ours.shape)}"
+        largest = float(theirs.abs().max())
+        difference = float((ours - theirs).abs().max()) if same_shape else float("inf")
+        if not difference <= LARGEST_DIFFERENCE * largest:
+            shape = tuple(ours.shape)
+            what = f"by {difference:.2g}, the largest being {largest:.2g}" if same_shape else f"in shape: {shape}"
             raise MethodError(
                 f"layer {layer} of the converted network differs from torch's {what}",
                 f"a converted network must give torch's features, to {LARGEST_DIFFERENCE:g} of the largest",
