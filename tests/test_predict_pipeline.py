@@ -33,11 +33,12 @@ class Greys:
         """A corner."""
         return image[:2, :2]
 
-    def score(self, pixels: NDArray[np.uint8], *, measure: bool = False) -> Scored:  # noqa: ARG002
-        """Remember how many there were."""
+    def score(self, pixels: NDArray[np.uint8], *, measure: bool) -> Scored:
+        """Remember how many there were; their statistic is how many."""
         self.sizes.append(len(pixels))
         scores = pixels.mean(axis=(1, 2, 3), dtype=np.float32)
-        return Scored(np.where(scores == 0, np.float32(np.nan), scores), None)
+        statistics = np.full((len(pixels), 1), float(len(pixels))) if measure else None
+        return Scored(np.where(scores == 0, np.float32(np.nan), scores), None, statistics)
 
 
 def asked(path: Path) -> Asked:
@@ -129,3 +130,13 @@ def test_a_mistake_in_the_list_is_raised() -> None:
 
     with pytest.raises(UserError):
         list(predict(Greys(), wrong(), threading.Event()))
+
+
+def test_statistics_are_handed_on_where_they_are_wanted(tmp_path: Path) -> None:
+    """For the watch on drift; a broken image has none."""
+    images = [asked(draw(tmp_path / f"{i}.png", 9)) for i in range(3)]
+    (tmp_path / "1.png").write_bytes(b"")
+    (batch,) = predict(Greys(), images, threading.Event(), measure=True)
+    assert [None if each.statistics is None else each.statistics.tolist() for each in batch] == [[2], None, [2]]
+    (batch,) = predict(Greys(), images, threading.Event())
+    assert [each.statistics for each in batch] == [None] * 3

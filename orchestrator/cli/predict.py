@@ -167,8 +167,8 @@ def _predict(request: _Request, stop: threading.Event, files: ExitStack) -> Tall
     if monitoring is not None:
         listeners.append(monitoring)
     if request.watch:
-        watched = Watched(request.images[0], request.settle_s, known)
-        batches = watch(watched, scorer, stop, progress.say, measure=request.monitor)
+        watched = Watched(request.images[0], request.settle_s, known, request.monitor)
+        batches = watch(watched, scorer, stop, progress.say)
     else:
         batches = predict(scorer, asking.images, stop, measure=request.monitor)
     tally = write_all(batches, chosen.value, output, listeners, progress, stop)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.errors import Complaint, UserError
+from adloc.model.calibrate import images_for
 from adloc.thresholds import just_above_rank
-from adloc.uncertainty.order_statistics import CONFIDENCE, expected_bound, largest_rank, least_normals, upper_bound
+from adloc.uncertainty.order_statistics import CONFIDENCE, expected_bound, largest_rank, upper_bound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,9 +66,8 @@ def for_rate(normal: NDArray[np.float32], fpr: float) -> Chosen:
     Raises:
         UserError: not even the average can be promised.
     """
-    n, average, most = normal.size, math.ceil(1 / fpr) - 1, least_normals(fpr)
-    while 1 / (average + 1) > fpr:  # the division may be off by one
-        average += 1
+    n = normal.size
+    average, most = (images_for(fpr, CONFIDENCE, kept) for kept in ("expected", "confident"))
     if n < average:
         raise UserError(
             Complaint(

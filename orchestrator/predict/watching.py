@@ -28,15 +28,17 @@ class Watched:
         folder: searched through each time.
         settle_s: a file is taken when its size and time of change have stood still for so long.
         known: paths, as they are shown, that are not scored again.
+        measure: whether statistics of each image are wanted.
     """
 
     folder: str
     settle_s: float
     known: frozenset[str]
+    measure: bool = False
 
 
 def watch(
-    watched: Watched, scorer: Scoring, stop: Event, tell: Callable[[str], None], *, measure: bool = False
+    watched: Watched, scorer: Scoring, stop: Event, tell: Callable[[str], None]
 ) -> Iterator[tuple[Predicted, ...]]:
     """Score what arrives, the oldest first, until `stop` is set.
 
@@ -48,13 +50,12 @@ def watch(
         scorer: the model.
         stop: ends it after the images in work.
         tell: told once when the folder cannot be read, and once when it can be again.
-        measure: whether the watch on drift wants their statistics.
     """
     done, tries = set(watched.known), dict[str, int]()
     waiting = _Waiting(watched, tell)
     while not stop.is_set():
         ready = waiting.ready(done)
-        for batch in predict(scorer, ready, stop, measure=measure) if ready else ():
+        for batch in predict(scorer, ready, stop, measure=watched.measure) if ready else ():
             final = []
             for each in batch:
                 path = each.asked.path
