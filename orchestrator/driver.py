@@ -16,6 +16,7 @@ from adloc.answer.results import MACRO
 from adloc.conditions import AXES
 from adloc.explain.boundary import explanations_of, try_explain
 from adloc.ledger import open_test
+from adloc.model.logged import model_keys, try_log_models
 from adloc.plan import sources
 from adloc.record.records import write_json
 from adloc.report.boundary import try_report
@@ -124,6 +125,7 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
         status = "FAILED" if n_failed else "FINISHED"
         try_explain(study, answer, on_demand)
         report = try_report(study)
+        try_log_models(study, answer, on_demand, tracking)
     finally:
         shown = (report.page, *report.key_figures) if report else ()
         tracking.describe([claim.text for claim in read_claims(folder)] if report else [])
@@ -141,14 +143,15 @@ def param_names(study: Study) -> set[str]:
 
 
 def _is_tracked(study: Study, answer: Answer) -> bool:
-    """Whether MLflow shows every record and macro row of a finished study, and the study as finished."""
+    """Whether MLflow shows every record, macro row and model of a finished study, and the study as finished."""
     if not study.workspace.tracking_path.exists() or not study.workspace.artifacts_path.exists():
         return False
     expected = {r.run_id: record_key(r) for r in map(study.records.get, (run.run_id for run in study.plan.runs)) if r}
     expected |= {str(row["run_id"]): macro_key(row) for row in answer.rows if row["category"] == MACRO}
     expected |= {trial.name: trial_key(trial) for state in study.searches for trial in state.trials}
     index = TrackingIndex(index_path(study.workspace, study.spec.study))
-    return index.is_complete(artifact_location(study.workspace, study.spec.study), expected)
+    complete = index.is_complete(artifact_location(study.workspace, study.spec.study), expected)
+    return complete and index.has_models(model_keys(study, answer))
 
 
 def _track_macro(study: Study, answer: Answer, tracking: Tracking) -> None:

@@ -271,6 +271,7 @@ methods:
     params: {{backbone: efficientnet_lite0, projection_dim: null, coreset_ratio: 0.01}}
     grid: {{reweight: [every_patch, none]}}
 heatmaps: 0
+models: none
 """
 
 

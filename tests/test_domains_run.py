@@ -32,6 +32,7 @@ methods:
   - method: patchcore
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, coreset_ratio: 0.2}}
 heatmaps: 1
+models: none
 """
 PHOTOMETRIC = "rotation_deg: null, scale: null, translation: null, blur: {probability: 0.5}, noise: {probability: 0.5}"
 

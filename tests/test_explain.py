@@ -36,6 +36,7 @@ methods:
   - method: patchcore
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, coreset_ratio: 0.3}}
 heatmaps: 2
+models: none
 """
 
 
@@ -286,6 +287,7 @@ train: {{contamination: 0.08}}
 methods:
   - {{method: {method}, params: {{backbone: resnet18, weights: {weights}}}}}
 heatmaps: 0
+models: none
 """
 
 

@@ -25,6 +25,7 @@ methods:
   - method: patchcore
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none}}
 heatmaps: 6
+models: none
 """
 
 

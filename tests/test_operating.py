@@ -34,6 +34,7 @@ methods:
   - method: patchcore
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none}}
 heatmaps: 0
+models: none
 """
 
 

@@ -47,6 +47,7 @@ methods:
       coreset_ratio: [0.5, 0.1]
       reweight: [none, max_patch]
 heatmaps: 4
+models: none
 """
 COLOURS = {"clean": (200, 30, 30), "shift": (30, 30, 200)}
 FALSE_ALARMS = {"clean": 0.1, "no_adaptation": 0.9, "threshold_only": 0.3, "full_adaptation": 0.1}

@@ -30,6 +30,7 @@ methods:
     tune: {space: auto}
 tuning: {metric: val_image_auroc, trials: 4}
 heatmaps: 2
+models: none
 """
 
 

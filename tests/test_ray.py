@@ -43,6 +43,7 @@ methods:
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, smoothing_sigma: 1}}
     grid: {{coreset_ratio: [0.1, 0.5]}}
 heatmaps: 2
+models: none
 """
 TUNED = """\
 study: spread
@@ -59,6 +60,7 @@ methods:
         layers: {{choices: [[layer2], [layer2, layer3], [layer3]]}}
 tuning: {{metric: val_pixel_auroc, trials: 8, wave: 4}}
 heatmaps: 0
+models: none
 """
 N_RUNS = 8
 N_IMAGES = 2 * (10 + 6 + 10 + 6 + 10)  # train, validation, test, and the latter two shifted

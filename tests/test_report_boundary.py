@@ -18,6 +18,7 @@ methods:
   - method: patchcore
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none}}
 heatmaps: 2
+models: none
 """
 
 

@@ -35,6 +35,7 @@ methods:
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none}}
     grid: {{coreset_ratio: {ratios}}}
 heatmaps: 2
+models: none
 """
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -27,6 +27,7 @@ methods:
   - method: patchcore
     params: {{backbone: efficientnet_lite0, neighbours: 1, reweight: none, coreset_ratio: 0.2}}
 heatmaps: 1
+models: none
 """
 AXES = ("train_images", "draw", "contamination", "severity", "factors")
 

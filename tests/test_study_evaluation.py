@@ -33,6 +33,7 @@ methods:
   - method: patchcore
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, coreset_ratio: 0.2}}
 heatmaps: 1
+models: none
 """
 PIXELS = ("pixel_auroc", "pixel_auprc", "pixel_aupro", "pixel_aupro_005")
 

@@ -23,6 +23,7 @@ methods:
   - method: patchcore
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, coreset_ratio: 0.1}}
 heatmaps: 0
+models: none
 """
 
 

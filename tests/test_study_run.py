@@ -37,6 +37,7 @@ methods:
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, smoothing_sigma: 1}}
     grid: {{coreset_ratio: [0.1, 0.5]}}
 heatmaps: 3
+models: none
 """
 
 

@@ -31,6 +31,7 @@ methods:
   - method: patchcore
     params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, coreset_ratio: 0.2}}
 heatmaps: 1
+models: none
 """
 MODEL = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_aupro")
 

@@ -48,6 +48,7 @@ methods:
         image.size: {{choices: [32, 48]}}
 tuning: {{metric: val_pixel_auroc, trials: 8, prune: false}}
 heatmaps: 1
+models: none
 """
 # of a category: 10 train images, 2 normal and 2 x 2 anomalous ones to validate with, and 4 + 2 x 3 to test
 N_TRAIN, N_VALIDATION = 10, 6
@@ -442,6 +443,7 @@ study: far
 dataset: {kind: mvtec_ad, root: ROOT, categories: [gear]}
 image: {size: 48}
 heatmaps: 0
+models: none
 methods:
 """
     tuned = tune_study(

@@ -77,6 +77,7 @@ methods:
   - method: spy.spy:FEATURES
     params: {{backbone: efficientnet_lite0}}
 heatmaps: 0
+models: none
 explain: {{suspicious_images: 0, missed_defects: 0}}
 """
 DECLARED = ("scratch", "weights")  # a folder of the step's own, and the file of its backbone

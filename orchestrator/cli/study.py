@@ -297,9 +297,10 @@ def _warn_of_engine(prepared: Study, device: str) -> None:
 
 def _warn_of_what_failed(prepared: Study) -> None:
     from adloc.explain import boundary as explaining
+    from adloc.model import logged
     from adloc.report import boundary as reporting
 
-    for why in (explaining.complaint(prepared), reporting.complaint(prepared)):
+    for why in (explaining.complaint(prepared), reporting.complaint(prepared), logged.complaint(prepared)):
         if why:
             click.echo(f"WARNING: {why}", err=True)
 

@@ -46,20 +46,45 @@ def export(
     Raises:
         UserError: a folder is there already, or a model does not give its record's scores.
     """
-    executor = on_demand.executor
-    bench = Workbench(
-        Store(study.workspace.store_path), Extents.of(study.plan), executor.device, Unheard(), executor.batch_size
-    )
-    material = material_of(study)
+    exporter = Exporter(study, on_demand)
     for run in runs:
-        record = study.records.get(run.run_id)
-        if record is None:
-            raise FileNotFoundError(study.records.path(run.run_id))
         place = models_path(study) / run.run_id if output is None else output
         if output is not None and len(runs) > 1:
             place = output / run.category
-        told = Told(write_card(run, record, material), worth_of(run, material))
-        yield export_run(run, record, bench, study.spec, told, place, with_backbone=with_backbone, engine=engine)
+        yield exporter.export(run, place, with_backbone=with_backbone, engine=engine)
+
+
+class Exporter:
+    """Exports runs of one study, with what they share made once."""
+
+    def __init__(self, study: Study, on_demand: OnDemand) -> None:
+        """Gather what the study has found.
+
+        Args:
+            study: prepared.
+            on_demand: says on which device.
+        """
+        executor = on_demand.executor
+        self._study, self._material = study, material_of(study)
+        self._bench = Workbench(
+            Store(study.workspace.store_path), Extents.of(study.plan), executor.device, Unheard(), executor.batch_size
+        )
+
+    def export(
+        self, run: Run, place: Path, *, with_backbone: bool = False, engine: EngineChoice | None = None
+    ) -> Exported:
+        """Write the model of a recorded run to a folder, new or empty; see `adloc.model.export.export_run`.
+
+        Raises:
+            UserError: the folder is there already, or the model does not give its record's scores.
+        """
+        record = self._study.records.get(run.run_id)
+        if record is None:
+            raise FileNotFoundError(self._study.records.path(run.run_id))
+        told = Told(write_card(run, record, self._material), worth_of(run, self._material))
+        return export_run(
+            run, record, self._bench, self._study.spec, told, place, with_backbone=with_backbone, engine=engine
+        )
 
 
 def chosen_runs(study: Study, run_id: str | None, best: str | None, category: str | None) -> list[Run]:

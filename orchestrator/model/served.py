@@ -78,13 +78,15 @@ class ServedModel:
 
 
 def _bytes(value: object) -> bytes:
-    """What MLflow made of a cell: it decodes base64 where it knows the column's type."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
+    """What MLflow made of a cell: it decodes base64 in a dataframe's JSON, and not in `instances`, `inputs` and CSV.
+
+    No image file is valid base64: each of the formats has bytes in its head that base64 has not.
+    """
+    data = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else str(value).encode()
     try:
-        return base64.b64decode(str(value), validate=True)
-    except (binascii.Error, ValueError):
-        return b""
+        return base64.b64decode(data, validate=True)
+    except binascii.Error:
+        return data
 
 
 def _load_pyfunc(path: str) -> ServedModel:

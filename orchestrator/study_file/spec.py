@@ -22,6 +22,7 @@ from adloc.thresholds import ThresholdConfig
 Regime = Literal["clean", "no_adaptation", "threshold_only", "full_adaptation"]
 Scope = Literal["category", "unified"]
 FeatureDtype = Literal["float32", "float16"]
+LoggedModels = Literal["best", "all", "none"]
 StudyName = Annotated[
     str,
     Field(
@@ -148,6 +149,15 @@ class StudySpec(BaseModel):
     explain: ExplainConfig = Field(
         default_factory=ExplainConfig,
         description="what is explained of the leads' runs, in the first regime; changes no figure",
+    )
+    models: LoggedModels = Field(
+        default="best",
+        description="whose models MLflow shows and serves: of the best setting of each method, chosen on validation "
+        "images, in the first regime and repeat, one a category; of all runs; or of none; changes no figure",
+        json_schema_extra={
+            "rule": "it must be best (of each method the best on validation images), all (of every run) or none",
+            "remedy": "use best",
+        },
     )
     seed: int = Field(
         default=42,

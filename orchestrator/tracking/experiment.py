@@ -1,4 +1,4 @@
-"""MLflow: an index of the records, made to be compared in its UI. The one importer of mlflow.
+"""MLflow: an index of the records, made to be compared in its UI.
 
 One experiment a study, a parent run a study, one nested run a run, and the macro rows. Only the driver writes.
 A nested run is made when its record is on disk, so a crash leaves none half-written; what MLflow lacks of the
@@ -35,6 +35,7 @@ from adloc.conditions import AXES, described
 from adloc.metrics.registry import METRICS
 from adloc.study_file.variants import SETTING
 from adloc.tracking.index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
+from adloc.tracking.models import LoggedModels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,10 +51,17 @@ CONTEXTS = {"train": "training", "validation": "validation", "test": "test"}
 MOST_IN_A_BATCH = 1000  # metrics, MLflow's limit
 LONGEST_NOTE = 5000  # characters; MLflow cuts tags silently at 8,000
 LONGEST_PARAM = 500  # MLflow cuts silently at 6,000; the UI shows a few dozen
+_LOCATIONS = {"runs": "artifact_uri", "logged_models": "artifact_location", "model_versions": "storage_location"}
 
 
 class Tracking:
-    """The study's experiment in the workspace's MLflow database."""
+    """The study's experiment in the workspace's MLflow database.
+
+    Attributes:
+        experiment_id: of the experiment.
+        parent_id: of the study's own run.
+        models: the logged models.
+    """
 
     def __init__(self, workspace: Workspace, spec: StudySpec, param_names: Iterable[str]) -> None:
         """Open the database (made here if it is missing) and the study's experiment and parent run.
@@ -80,6 +88,7 @@ class Tracking:
         self.parent_id = self._index.parent or self._create_parent()
         self._index.save()
         self._mend()
+        self.models = LoggedModels(self._client, self.experiment_id, self._index)
 
     def begin(self, files: Iterable[Path]) -> None:
         """Mark the study as running, and log the files that say what it is."""
@@ -360,10 +369,11 @@ def _move_artifacts(database: Path, old: str, new: str) -> None:
     """After the workspace was moved: MLflow stores artifact locations absolute and has no call to change them."""
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (new, old))
-        connection.execute(
-            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE artifact_uri LIKE ? || '/%'",
-            (new, len(old) + 1, old),
-        )
+        for table, column in _LOCATIONS.items():
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} LIKE ? || '/%'",  # noqa: S608
+                (new, len(old) + 1, old),
+            )
 
 
 def metric_part(name: str) -> str:

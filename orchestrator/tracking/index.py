@@ -24,14 +24,22 @@ class Tracked(TypedDict):
     key: str
 
 
+class TrackedModel(TypedDict):
+    """An MLflow logged model and the key of the record that it is of; "" while it is being logged."""
+
+    model_id: str
+    key: str
+
+
 class TrackingIndex:
-    """The index of one study. Losing the file costs a search by tags, nothing else.
+    """The index of one study. Losing the file costs a search by tags, and what it named is logged again.
 
     Attributes:
         location: of the experiment's artifacts; it differs from today's when the workspace was moved.
         parent: id of the parent run; "" before there is one.
         ended: the end state that the parent run was given; "" while a study runs.
         runs: by the name of the run.
+        models: by the id of the run that each is of.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,12 +47,17 @@ class TrackingIndex:
         self._path = path
         self.location = self.parent = self.ended = ""
         self.runs: dict[str, Tracked] = {}
+        self.models: dict[str, TrackedModel] = {}
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             self.location, self.parent, self.ended = (str(content[k]) for k in ("location", "parent", "ended"))
             self.runs = {
                 str(name): {"mlflow_run_id": entry["mlflow_run_id"], "key": entry["key"]}
                 for name, entry in content["runs"].items()
+            }
+            self.models = {
+                str(run_id): {"model_id": entry["model_id"], "key": entry["key"]}
+                for run_id, entry in content.get("models", {}).items()  # none before models were logged
             }
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             self.clear()
@@ -53,13 +66,22 @@ class TrackingIndex:
         """Forget everything; the file stays until it is saved."""
         self.location = self.parent = self.ended = ""
         self.runs = {}
+        self.models = {}
 
     def has(self, name: str, key: str) -> bool:
         """Whether MLflow shows this very record under this name."""
         return name in self.runs and self.runs[name]["key"] == key
 
+    def has_models(self, expected: Mapping[str, str]) -> bool:
+        """Whether MLflow shows the models of these records and no others.
+
+        Args:
+            expected: key of the record by id of the run.
+        """
+        return {run_id: entry["key"] for run_id, entry in self.models.items()} == expected
+
     def is_complete(self, location: str, expected: Mapping[str, str]) -> bool:
-        """Whether MLflow has all of these and the study has ended, at today's location.
+        """Whether MLflow has all of these runs and the study has ended, at today's location.
 
         Args:
             location: where artifacts belong.
@@ -70,7 +92,13 @@ class TrackingIndex:
 
     def save(self) -> None:
         """Write it, whole or not at all; without waiting for the disk, for it can be made again."""
-        content = {"location": self.location, "parent": self.parent, "ended": self.ended, "runs": self.runs}
+        content = {
+            "location": self.location,
+            "parent": self.parent,
+            "ended": self.ended,
+            "runs": self.runs,
+            "models": self.models,
+        }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         aside = self._path.with_name(f".{self._path.name}.tmp")
         aside.write_text(json.dumps(content), encoding="utf-8")
