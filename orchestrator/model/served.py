@@ -58,7 +58,8 @@ class ServedModel:
         values = list(model_input[IMAGE])
         for start in range(0, len(values), _BATCH):
             rows += self._score(values[start : start + _BATCH], start, threshold)
-        return pd.DataFrame(rows, columns=["score", "anomalous", "threshold", "error"])
+        columns = ["score", "anomalous", "threshold", "error"]
+        return pd.DataFrame(rows, columns=columns, dtype=object)  # else None is NaN, which is no JSON
 
     def _score(self, values: list[object], first: int, threshold: float | None) -> list[dict[str, object]]:
         rows: list[dict[str, object]] = []
