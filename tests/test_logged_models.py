@@ -106,6 +106,7 @@ def test_best_setting_of_a_method_has_a_model_for_each_category(finished: Path) 
         assert model.status == LoggedModelStatus.READY
         assert model.tags["adloc.kind"] == "model"
         assert model.params["coreset_ratio"] == str(record["params"]["coreset_ratio"])
+        assert model.tags["mlflow.note.content"].startswith(f"# patchcore for {record['category']}")
         figures = {metric.key: metric.value for metric in model.metrics}
         assert figures["image/auroc"] == record["metrics"]["image_auroc"]
         assert figures["threshold/image"] == record["threshold"]

@@ -130,7 +130,7 @@ def test_tuning_needs_the_metric_that_it_seeks(write: Callable[[str], Path]) -> 
             "delete",
         ),
         ("methods:", "image: {size: big}\nmethods:", 5, "image.size is big", "", ""),
-        ("methods:", "models: some\nmethods:", 5, "models is some", "all (of every run) or none", "use best"),
+        ("methods:", "models: some\nmethods:", 5, "models is some", "one of best, all, none", "none?"),
         ("methods:", "split: {train_fraction: 2}\nmethods:", 5, "split.train_fraction is 2", "", ""),
         (
             "methods:",

@@ -67,13 +67,14 @@ def _log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: Tra
     if not todo:
         return True
     from adloc.model.boundary import Exporter
+    from adloc.model.folder import CARD
 
     exporter, whole = Exporter(study, on_demand), True
     for run, record in todo:
         try:
             with TemporaryDirectory(prefix=".model-", dir=study.workspace.study_path(study.spec.study)) as aside:
                 exported = exporter.export(run, Path(aside) / run.run_id, with_backbone=False)
-                tracking.models.log(record, exported.path)
+                tracking.models.log(record, exported.path, (exported.path / CARD).read_text(encoding="utf-8"))
         except StageMismatchError:
             raise
         except Exception:  # noqa: BLE001  the boundary of one model

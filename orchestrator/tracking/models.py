@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from adloc.tracking.index import record_key
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _OWN = "tags.`adloc.kind` = 'model'"
 _FORBIDDEN = str.maketrans(dict.fromkeys("/:.%\"'", "_"))  # MLflow refuses them in a model's name
+_LONGEST_CARD = 5000  # characters, as of the study's own description
 _COPIED = ("adloc.study", "adloc.category", "adloc.method", "adloc.regime", "adloc.scope", "adloc.run_id")
 
 
@@ -40,16 +42,18 @@ class LoggedModels:
         entry = self._index.models.get(record.run_id)
         return entry is not None and entry["key"] == record_key(record)
 
-    def log(self, record: RunRecord, folder: Path) -> str:
+    def log(self, record: RunRecord, folder: Path, card: str) -> str:
         """Log an exported model, in place of an earlier one of its run; return its id.
 
         Args:
             record: of the run, which is tracked.
             folder: of the model; its MLmodel is given the id.
+            card: Markdown, which the UI shows as the model's description.
         """
         self._delete(record.run_id)
         run = self._client.get_run(self._index.runs[record.run_id]["mlflow_run_id"])
         tags = {name: run.data.tags[name] for name in _COPIED} | {"adloc.kind": "model", "adloc.domain": record.domain}
+        tags[MLFLOW_RUN_NOTE] = card[:_LONGEST_CARD]
         unified = ["unified", record.threshold_scope] if record.scope == "unified" else []
         model = self._client.create_logged_model(
             self._experiment_id,
