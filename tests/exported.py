@@ -35,6 +35,7 @@ def write_model(
     pixel: float | None = 0.1,
     normal: Sequence[float] = (0.01, 0.02, 0.03, 0.04),
     anomalous: Sequence[float] = (),
+    hashes: Sequence[str] = (),
     scale: Scale | None = Scale(low=0.0, high=0.5),  # noqa: B008  frozen
     **spec: Any,
 ) -> Path:
@@ -44,7 +45,7 @@ def write_model(
     fit = {"mean_image": Result({"mean": mean, "variance": np.zeros_like(mean)}, {"n_images": 4})}
     scores = np.array([*normal, *anomalous], np.float32)
     labels = np.arange(len(scores)) >= len(normal)
-    write_fit(folder, fit)
+    write_fit(folder, fit, hashes)
     reference = write_reference(folder, Judged(scores, labels, np.zeros((len(scores), 0))))
     flat = encode(np.full((HEIGHT, WIDTH, 3), GREY, np.uint8))
     case = Case(name="flat", anomalous=False, recorded=0.0, replayed=0.0, png=flat)

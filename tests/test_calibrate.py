@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,17 @@ def test_what_cannot_be_calibrated_changes_nothing(tmp_path: Path, what: str) ->
     told = adloc("model", "calibrate", model, folder, *rate, expect=2).output
     assert {"too few": "takes 299", "broken": "5.png", "none": "no"}[what] in told
     assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+
+
+def test_images_that_the_model_was_fitted_on_promise_nothing(tmp_path: Path) -> None:
+    """Found by the content of their files, whatever they are called now."""
+    drawn = [draw(tmp_path / "good" / f"{i}.png", GREY + i) for i in range(5)]
+    model = write_model(tmp_path / "model", hashes=[hashlib.sha256(drawn[3].read_bytes()).hexdigest()])
+    drawn[3].rename(tmp_path / "good" / "new.png")
+    told = adloc("model", "calibrate", model, tmp_path / "good", expect=2).output
+    assert "fitted on 1 of these 5 images" in told
+    assert "new.png" in told
+    assert read_spec(model).former == ()
 
 
 def test_a_crash_between_leaves_the_old_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from adloc.datasets.file_image import FileImage
 from adloc.errors import UserError
 from adloc.methods.backbone import WeightsFile
 from adloc.methods.network import read_weights
+from adloc.model.engines import Tried, choose
 from adloc.model.folder import read_model, read_spec
 from adloc.model.scorer import Scorer
 from adloc.model.selftest import choose_cases
@@ -36,6 +37,7 @@ dataset: {{kind: mvtec_ad, root: {root}, categories: [gear]}}
 split: {{train_fraction: 0.6}}
 image: {{size: 64}}
 regimes: [clean, threshold_only]
+models: none
 heatmaps: 0
 explain: {{suspicious_images: 0, missed_defects: 0}}
 methods:
@@ -147,7 +149,8 @@ def test_a_model_takes_no_more_along_than_its_run_needs(finished: tuple[Path, Pa
     """A coreset that was grown for a larger ratio is cut to the run's own."""
     record = records(finished[1])[read_spec(model).origin.run_id]
     arrays = load_file(model / "arrays.safetensors")
-    assert list(arrays) == ["coreset/bank"]
+    assert list(arrays) == ["coreset/bank", "fitted_on"]
+    assert len(arrays["fitted_on"]) == record["n_train"]
     assert arrays["coreset/bank"].nbytes / 1e6 == pytest.approx(record["metrics"]["model_mb"])  # type: ignore[index]
 
 
@@ -367,3 +370,50 @@ def test_reading_a_model_refuses_arrays_that_lack_a_step(model: Path) -> None:
     (model / "arrays.safetensors").write_bytes((next(model.glob("reference-*"))).read_bytes())
     with pytest.raises(UserError, match="SHA-256"):
         read_model(model)
+
+
+def test_the_fastest_engine_is_taken_only_where_it_keeps_the_figures() -> None:
+    """Image AUROC and the share of flagged images within .0005 of torch's; among those the quickest."""
+    labels = np.array([False, False, True, True])
+    own = np.array([1, 2, 3, 4], np.float32)
+
+    def tried(engine: str, seconds: float, scores: np.ndarray) -> Tried:
+        return Tried(engine, seconds, scores)  # type: ignore[arg-type]
+
+    torch_, same = tried("torch", 3.0, own), tried("onnx", 2.0, own * np.float32(1.0001))
+    swapped = tried("openvino", 1.0, own[[0, 2, 1, 3]])
+    over = tried("openvino", 1.0, own + np.float32(0.5))  # the same ranking, and one more at the threshold
+    assert choose([torch_, same, swapped], labels, None) == "onnx"
+    assert choose([torch_, same, over], labels, 2.5) == "onnx"
+    assert choose([torch_, same, over], labels, None) == "openvino"
+    assert choose([torch_, swapped], labels, None) == "torch"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_a_model_with_another_engine_scores_as_its_record_to_rounding(
+    finished: tuple[Path, Path], mvtec_tree: Path, tmp_path: Path, engine: str
+) -> None:
+    """The converted network is part of the folder, under its check; the same bits alone and among others."""
+    run_id = a_run(finished[1], coreset_ratio=0.1)
+    folder = export(finished[1], run_id, tmp_path / "model", "--engine", engine)
+    read = read_model(folder)
+    assert read.spec.engine == engine
+    assert "network.onnx" in read.spec.files
+    scorer = Scorer(read, CPU)
+    recorded = scores_of(finished[1], run_id, "test")
+    pixels = np.stack([scorer.prepare(p) for p in read_pictures(mvtec_tree, list(recorded))])
+    scores = scorer.score(pixels).scores
+    np.testing.assert_allclose(scores, list(recorded.values()), rtol=1e-3)
+    assert scorer.score(pixels[3:4]).scores[0] == scores[3]
+    assert "bit for bit" in adloc("model", "check", folder).output
+
+
+def test_a_method_that_reads_images_has_no_engine(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    """Nothing of it could be run by another one; `fastest` is torch then."""
+    where = ("--workspace", finished[1], "--output")
+    run_id = a_run(finished[1], "floor")
+    told = adloc("model", "export", run_id, *where, tmp_path / "a", "--engine", "onnx", expect=2).output
+    assert "reads images itself" in told
+    adloc("model", "export", run_id, *where, tmp_path / "b", "--engine", "fastest")
+    assert read_spec(tmp_path / "b").engine == "torch"

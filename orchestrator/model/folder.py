@@ -25,14 +25,14 @@ from adloc.methods.detector import Result
 from adloc.model.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 SPEC, ARRAYS, SELFTEST, CARD = "model.json", "arrays.safetensors", "selftest.json", "card.md"
 BACKBONE, CONVERTED = "backbone.safetensors", "network.onnx"
-_REFERENCE = "reference-"
+_REFERENCE, _FITTED_ON = "reference-", "fitted_on"
 _AGAIN = "export the model again, or copy the whole folder again"
 
 
@@ -68,12 +68,14 @@ class Model:
         spec: model.json.
         fit: what the fit left, by step.
         reference: see `Judged`.
+        fitted_on: the first 16 hexadecimal digits of the SHA-256 of every image file that it was fitted on.
     """
 
     path: Path
     spec: ModelSpec
     fit: Mapping[str, Result]
     reference: Judged
+    fitted_on: frozenset[str] = frozenset()
 
 
 def read_model(path: Path) -> Model:
@@ -95,7 +97,8 @@ def read_model(path: Path) -> Model:
         plain = {name: array for name, array in named.items() if array is not None}
         fit[step] = Result(plain, {k: v for k, v in facts.facts.items() if isinstance(v, str | int | float | bool)})
     judged = _read_arrays(path / spec.reference.file)
-    return Model(path, spec, fit, Judged(judged["scores"], judged["labels"], judged["statistics"]))
+    fitted_on = frozenset(row.tobytes().hex() for row in arrays.get(_FITTED_ON, ()))
+    return Model(path, spec, fit, Judged(judged["scores"], judged["labels"], judged["statistics"]), fitted_on)
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -147,9 +150,11 @@ def check_file(path: Path, sha256: str) -> None:
         raise _damaged(path, f"its SHA-256 begins with {found[:8]}, and that of the file written with {sha256[:8]}")
 
 
-def write_fit(folder: Path, fit: Mapping[str, Result]) -> None:
-    """Write the arrays of the fit."""
+def write_fit(folder: Path, fit: Mapping[str, Result], hashes: Sequence[str] = ()) -> None:
+    """Write the arrays of the fit, and of which images it is: `hashes` are the SHA-256 of their files."""
     arrays = {f"{step}/{name}": array for step, result in fit.items() for name, array in result.arrays.items()}
+    if hashes:
+        arrays[_FITTED_ON] = np.array([list(bytes.fromhex(digest[:16])) for digest in hashes], np.uint8)
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS)
     let_others_read(folder / ARRAYS)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,8 @@ from adloc.predict.images import find_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from adloc.predict.images import Asked
 
 _SHOWN = 3  # broken images that are named
 
@@ -66,6 +69,7 @@ def calibrate_on(
     images = list(asking.images)
     model = read_model(path)
     rank = choose_rank(len(images), fpr, confidence, kept)  # before anything is scored
+    _refuse_fitted(images, model.fitted_on)
 
     from adloc.environment import pick_device
     from adloc.model.scorer import Scorer
@@ -98,3 +102,29 @@ def calibrate_on(
         rank.confidence,
         tuple(sentences(rank, before, after, fpr, kept)),
     )
+
+
+def _refuse_fitted(images: Sequence[Asked], fitted_on: frozenset[str]) -> None:
+    """Refuse images that the model was fitted on: their scores are lower than those of any image to come.
+
+    Raises:
+        UserError: some are among them, by the content of their files.
+    """
+    known = [asked.shown for asked in images if _digest(Path(asked.path)) in fitted_on]
+    if known:
+        raise UserError(
+            Complaint(
+                f"the model was fitted on {len(known)} of these {len(images)} images: {', '.join(known[:_SHOWN])}",
+                "a threshold is calibrated on images that the fit has not seen, or it promises nothing",
+                "name new images of good parts alone",
+            )
+        )
+
+
+def _digest(path: Path) -> str:
+    """As in `Model.fitted_on`; of a file that cannot be read nothing, which is said when it is scored."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""
