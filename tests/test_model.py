@@ -124,7 +124,7 @@ def read_pictures(root: Path, names: list[str]) -> list[np.ndarray]:
 
 
 def scores_as_recorded(workspace: Path, root: Path, folder: Path) -> int:
-    """Whether every clean run's model gives the very bits of its record, one by one and together; how many there are."""
+    """Hold every clean run's model to the bits of its record, one by one and together; how many there are."""
     clean = [name for name, record in records(workspace).items() if record["regime"] == "clean"]
     for run_id in clean:
         scorer = Scorer(read_model(export(workspace, run_id, folder / run_id)), CPU)
