@@ -1,4 +1,4 @@
-"""A watched folder, as a process of its own: what arrives is scored once, also over a stop; a stop is orderly."""
+"""Signals to a process of its own: a watched folder is scored once, over stops and crashes; a stop is orderly."""
 
 from __future__ import annotations
 
@@ -25,8 +25,14 @@ DEADLINE_S = 120.0
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """`adloc predict` in a process, which a signal reaches."""
-    command = [sys.executable, "-P", "-m", "adloc", "predict", *map(str, arguments), "--watch", "--settle", "0.3"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-P", "-m", "adloc", "predict", *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def watch(*arguments: str | Path) -> subprocess.Popen[str]:
+    """The same on a watched folder."""
+    return start(*arguments, "--watch", "--settle", "0.3")
 
 
 def until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -59,7 +65,7 @@ def test_what_arrives_is_scored_once(tmp_path: Path) -> None:
     draw(folder / "there.png", 60)
     whole = draw(tmp_path / "whole.png", 200).read_bytes()
 
-    process = start(model, folder, "--output", output)
+    process = watch(model, folder, "--output", output)
     until(lambda: len(rows(output)) == 1, process)
     with (folder / "late.png").open("wb") as file:  # written bit by bit, slower than a file settles in all
         for piece in (whole[:20], whole[20:40], whole[40:]):
@@ -80,7 +86,7 @@ def test_what_arrives_is_scored_once(tmp_path: Path) -> None:
     output.write_bytes(b"".join(lines[:-1]) + lines[-1][:15])
     torn = next(csv.reader([lines[-1].decode()]))[0]
     (folder / "broken.png").write_bytes(whole[:30])
-    process = start(model, folder, "--output", output)
+    process = watch(model, folder, "--output", output)
     until(lambda: len(rows(output)) == 4, process)
     end(process, signal.SIGINT)
     assert [row["path"] for row in rows(output)][2] == torn
@@ -91,3 +97,30 @@ def test_what_arrives_is_scored_once(tmp_path: Path) -> None:
         "there.png",
     ]
     assert [Path(row["path"]).name for row in rows(output) if row["error"]] == ["broken.png"]
+
+
+def test_rows_come_while_the_list_does(tmp_path: Path) -> None:
+    """Who writes a path to standard input gets its row before the next; Ctrl-C ends it there, with what is written."""
+    model, image = write_model(tmp_path / "model"), draw(tmp_path / "a.png", 60)
+    process = start(model, "-", "--report", tmp_path / "page.html")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("path,")
+    for _ in range(2):
+        process.stdin.write(f"{image}\n")
+        process.stdin.flush()
+        assert process.stdout.readline().startswith(f"{image},")
+    told = end(process, signal.SIGINT)
+    assert "interrupted: 2 scored" in told
+    assert "page.html is not written" in told
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_an_interrupted_parquet_is_absent(tmp_path: Path) -> None:
+    """Nothing of it is left behind."""
+    model = write_model(tmp_path / "model")
+    draw(tmp_path / "in" / "a.png", 60)
+    process = start(model, "-", "--output", tmp_path / "rows.parquet")
+    until((tmp_path / ".rows.parquet.tmp").exists, process)
+    assert "rows.parquet is not written" in end(process, signal.SIGTERM)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "model"]

@@ -154,6 +154,7 @@ def _predict(request: _Request, stop: threading.Event, files: ExitStack) -> Tall
     from adloc.environment import pick_device
     from adloc.model.scorer import Scorer
     from adloc.predict.boundary import write_all
+    from adloc.predict.output import TEXT_SUFFIXES
     from adloc.predict.pipeline import predict
     from adloc.predict.watching import Watched, watch
 
@@ -173,6 +174,10 @@ def _predict(request: _Request, stop: threading.Event, files: ExitStack) -> Tall
         batches = predict(scorer, asking.images, stop, measure=request.monitor)
     tally = write_all(batches, chosen.value, output, listeners, progress, stop)
     progress.end(tally, interrupted=stop.is_set())
+    if stop.is_set():
+        for path in (request.output, request.report):
+            if path is not None and path.suffix.lower() not in TEXT_SUFFIXES:
+                progress.say(f"{path} is not written: it would not be whole")
     if monitoring is not None:
         monitoring.end()
     return tally

@@ -24,7 +24,7 @@ class ScoringProgress:
             total: images to score; None where that is not known.
             live: whether there may be a bar: not where rows go to the same terminal.
         """
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, emoji=False)
         self._total = total
         self._bar: Progress | None = None
         if live and self._console.is_terminal:
