@@ -26,6 +26,7 @@ dataset: {{kind: mvtec_ad, root: {root}, categories: [strip]}}
 image: {{size: [48, 64]}}
 regimes: [clean]
 heatmaps: 0
+models: none
 explain: {{suspicious_images: 0, missed_defects: 0}}
 methods:
   - method: patchcore
