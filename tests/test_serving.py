@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import pickle
 import re
 import struct
-import subprocess
-import sys
-import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,11 +20,11 @@ import pytest
 from PIL import Image
 
 from adloc.record.records import Records
-from adloc.ui import free_port
 from commandline import adloc
+from serving import in_json, is_well, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -77,9 +73,7 @@ class Server:
 
     def is_well(self) -> bool:
         """Whether the health check says so."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", "/ping")
-        return connection.getresponse().status == 200
+        return is_well(self.port)
 
     def post(self, body: bytes, kind: str = JSON) -> Reply:
         """Send a body."""
@@ -95,12 +89,6 @@ class Server:
     def image(self, name: str) -> bytes:
         """A test image's file."""
         return (self.root / name).read_bytes()
-
-
-def in_json(files: Sequence[bytes], column: str = "image") -> bytes:
-    """A request for the scores of these files, as the README has it."""
-    data = [[base64.b64encode(file).decode()] for file in files]
-    return json.dumps({"dataframe_split": {"columns": [column], "data": data}}).encode()
 
 
 def picture(pixels: NDArray[Any]) -> bytes:
@@ -132,25 +120,8 @@ def server(industrial_root: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     records = Records(workspace / "studies" / "line")
     recorded = {each.image: each.score for each in records.image_scores(run_id, "test")}
 
-    programs, port = Path(sys.executable).parent, free_port(8700, set())
-    command = [programs / "mlflow", "models", "serve", "-m", model, "--env-manager", "local", "--port", str(port)]
-    environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONSAFEPATH": "1"}
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
-    found = Server(port, recorded, industrial_root)
-    try:
-        deadline = time.monotonic() + 300
-        while time.monotonic() < deadline:
-            assert process.poll() is None, (folder / "log.txt").read_text()
-            try:
-                found.is_well()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield found
-    finally:
-        process.terminate()
-        process.wait(30)
+    with serving(model, folder) as port:
+        yield Server(port, recorded, industrial_root)
 
 
 def test_score_is_the_records(server: Server) -> None:
