@@ -190,6 +190,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     assert not (tmp_path / "rows.csv").exists()
 
 
+@pytest.mark.slow
 def test_mistakes_load_no_torch(model: Path, tmp_path: Path) -> None:
     """And scoring loads neither anomalib nor MLflow for a method that needs none."""
     draw(tmp_path / "a.png")
