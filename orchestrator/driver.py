@@ -125,7 +125,7 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
         status = "FAILED" if n_failed else "FINISHED"
         try_explain(study, answer, on_demand)
         report = try_report(study)
-        try_log_models(study, answer, on_demand, tracking)
+        try_log_models(study, answer, on_demand, tracking, reporter)
     finally:
         shown = (report.page, *report.key_figures) if report else ()
         tracking.describe([claim.text for claim in read_claims(folder)] if report else [])

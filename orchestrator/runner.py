@@ -44,6 +44,9 @@ class Reporter(Listener, Protocol):
     def run_done(self, run: Run, record: RunRecord) -> None:
         """A run was recorded, done or failed."""
 
+    def model_started(self, run: Run, number: int, total: int) -> None:
+        """A run's model is being exported for MLflow, the `number`-th of `total`, from 1."""
+
 
 class Runner:
     """Walks the plan's runs; a run that fails does not stop the others."""

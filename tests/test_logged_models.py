@@ -144,7 +144,7 @@ def test_finished_study_logs_nothing_again(study_file: Path, finished: Path, mon
 def test_models_follow_what_the_study_asks_for(study_file: Path, workspace: Path) -> None:
     """`all`: of every run; `best` again: those alone, the very same; `none`: none. No figure changes."""
     best, known = ids(workspace), records(workspace)
-    run(study_file, workspace, "all")
+    assert "[2/2] model for MLflow" in run(study_file, workspace, "all")
     assert best < ids(workspace)
     assert {model.tags["adloc.run_id"] for model in models_of(workspace)} == set(known)
     run(study_file, workspace, "best")

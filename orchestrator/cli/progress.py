@@ -78,6 +78,12 @@ class Progress:
             what = "  ".join(f"{name} {value:.4f}" for name, value in figures if value is not None)
         self._say(f"[{self._done}/{self._total}] {_name(run)}: {what}  ({record.seconds:.1f} s{self._left()})")
 
+    def model_started(self, run: Run, number: int, total: int) -> None:
+        """One line a model: each scores its validation images once more."""
+        self._now = _name(run)
+        self._say(f"[{number}/{total}] model for MLflow: {_name(run)}")
+        self._refresh("model")
+
     def search_started(self, search: Search, records: Sequence[TrialRecord]) -> None:
         """Say how many trials there are to do."""
         self._total, self._done, self._here = search.config.trials, len(records), 0

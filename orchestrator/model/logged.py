@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from adloc.executors.executor import OnDemand
     from adloc.plan import Run
     from adloc.record.records import RunRecord
+    from adloc.runner import Reporter
     from adloc.study import Study
     from adloc.tracking.experiment import Tracking
 
@@ -31,7 +32,7 @@ def model_keys(study: Study, answer: Answer) -> dict[str, str]:
     return {run.run_id: record_key(record) for run, record in _wanted(study, answer)}
 
 
-def try_log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: Tracking) -> None:
+def try_log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: Tracking, reporter: Reporter) -> None:
     """Log the models that the study asks for and MLflow lacks, and delete those that it asks for no more.
 
     Computed in this process, whatever the executor. Why one failed is kept in models_error.txt in the study's folder,
@@ -42,7 +43,7 @@ def try_log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: 
     """
     path = _error_path(study)
     try:
-        whole = _log_models(study, answer, on_demand, tracking)
+        whole = _log_models(study, answer, on_demand, tracking, reporter)
     except StageMismatchError:
         raise
     except Exception:  # noqa: BLE001  the boundary of what all models need
@@ -59,7 +60,7 @@ def complaint(study: Study) -> str:
     return f"a model could not be logged in MLflow: {reason} (all of it in {path}); {again}" if reason else ""
 
 
-def _log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: Tracking) -> bool:
+def _log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: Tracking, reporter: Reporter) -> bool:
     """Whether all are there now."""
     wanted = _wanted(study, answer)
     tracking.models.keep_only([run.run_id for run, _ in wanted])
@@ -70,7 +71,8 @@ def _log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: Tra
     from adloc.model.folder import CARD
 
     exporter, whole = Exporter(study, on_demand), True
-    for run, record in todo:
+    for number, (run, record) in enumerate(todo, 1):
+        reporter.model_started(run, number, len(todo))
         try:
             with TemporaryDirectory(prefix=".model-", dir=study.workspace.study_path(study.spec.study)) as aside:
                 exported = exporter.export(run, Path(aside) / run.run_id, with_backbone=False)
