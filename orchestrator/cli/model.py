@@ -114,12 +114,15 @@ def check(model_path: Path, as_json: bool, device: str) -> None:  # noqa: FBT001
 
     Exit code 0: it scores as it did; 2: it cannot be used; 3: it gives other scores.
     """
-    from adloc.environment import pick_device
     from adloc.model.folder import read_model
+
+    read = read_model(model_path)  # what is wrong with it is said before torch is imported
+
+    from adloc.environment import pick_device
     from adloc.model.scorer import Scorer
     from adloc.model.selftest import replay
 
-    found = replay(Scorer(read_model(model_path), pick_device(device)))
+    found = replay(Scorer(read, pick_device(device)))
     if as_json:
         click.echo(json.dumps(fields(found) | {"passed": found.passed}, indent=1))
     else:
