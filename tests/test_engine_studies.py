@@ -176,6 +176,7 @@ def test_a_study_runs_by_another_engine(study_file: Path, tmp_path: Path) -> Non
     assert json.loads(adloc(*run, "--json").stdout)["outcome"]["n_stages"] == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_converted_is_refused_before_any_work(study_file: Path, tmp_path: Path) -> None:
     """Exit code 2, with the file, what torch says and the remedy."""
     override = ["--set", "features.engine=onnx", "--set", "methods.0.params.backbone=small_networks:branching"]

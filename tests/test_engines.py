@@ -256,6 +256,7 @@ def test_what_torch_cannot_export_is_refused(own_networks: str, function: str) -
         convert(extractor, SIZE)
 
 
+@pytest.mark.slow
 def test_a_network_bears_torchs_passes_after_it_was_converted(own_networks: str) -> None:
     """A pass still ends at the deepest layer asked for."""
     extractor = by_torch(f"{own_networks}:net", "default", ("first",))
