@@ -118,6 +118,26 @@ def test_images_that_the_model_was_fitted_on_promise_nothing(tmp_path: Path) -> 
     assert read_spec(model).former == ()
 
 
+@pytest.mark.parametrize("how", ["named twice", "copied"])
+def test_an_image_counts_once_in_a_promise(tmp_path: Path, how: str) -> None:
+    """The promise of 20 images is that of 20, however often each is named or copied."""
+    model, folder = write_model(tmp_path / "model"), tmp_path / "good"
+    for i in range(20):
+        draw(folder / f"{i}.png", GREY + i)
+    if how == "copied":
+        (folder / "copy.png").write_bytes((folder / "3.png").read_bytes())
+    images = (folder, folder) if how == "named twice" else (folder,)
+    told = adloc("model", "calibrate", model, *images, expect=2).output
+    assert {"named twice": "20 of these 40 images", "copied": "1 of these 21 images"}[how] in told
+    assert read_spec(model).former == ()
+
+
+def test_an_empty_list_calibrates_nothing(tmp_path: Path) -> None:
+    """Standard input without a line: a user's mistake, told as one."""
+    told = adloc("model", "calibrate", write_model(tmp_path / "model"), "-", expect=2).output
+    assert "standard input names no image" in told
+
+
 def test_a_crash_between_leaves_the_old_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """model.json names the file of the reference: until it is renamed, the old pair is there, whole."""
     model = write_model(tmp_path / "model")

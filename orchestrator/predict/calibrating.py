@@ -67,9 +67,14 @@ def calibrate_on(
     """
     asking = find_images(arguments, sys.stdin.buffer)
     images = list(asking.images)
+    if not images:
+        rule = "a threshold rests on images of good parts"
+        raise UserError(Complaint("standard input names no image", rule, "list some, a path a line"))
     model = read_model(path)
     rank = choose_rank(len(images), fpr, confidence, kept)  # before anything is scored
-    _refuse_fitted(images, model.fitted_on)
+    digests = [_digest(Path(each.path)) for each in images]
+    _refuse_fitted(images, digests, model.fitted_on)
+    _refuse_twice(images, digests)
 
     from adloc.environment import pick_device
     from adloc.model.scorer import Scorer
@@ -104,19 +109,40 @@ def calibrate_on(
     )
 
 
-def _refuse_fitted(images: Sequence[Asked], fitted_on: frozenset[str]) -> None:
+def _refuse_fitted(images: Sequence[Asked], digests: Sequence[str], fitted_on: frozenset[str]) -> None:
     """Refuse images that the model was fitted on: their scores are lower than those of any image to come.
 
     Raises:
         UserError: some are among them, by the content of their files.
     """
-    known = [asked.shown for asked in images if _digest(Path(asked.path)) in fitted_on]
+    known = [asked.shown for asked, digest in zip(images, digests, strict=True) if digest in fitted_on]
     if known:
         raise UserError(
             Complaint(
                 f"the model was fitted on {len(known)} of these {len(images)} images: {', '.join(known[:_SHOWN])}",
                 "a threshold is calibrated on images that the fit has not seen, or it promises nothing",
                 "name new images of good parts alone",
+            )
+        )
+
+
+def _refuse_twice(images: Sequence[Asked], digests: Sequence[str]) -> None:
+    """Refuse an image that is named or copied again: more of the same promise no more.
+
+    Raises:
+        UserError: some are, by the content of their files.
+    """
+    seen, again = set[str](), list[str]()
+    for asked, digest in zip(images, digests, strict=True):
+        if digest and digest in seen:
+            again.append(asked.shown)
+        seen.add(digest)
+    if again:
+        raise UserError(
+            Complaint(
+                f"{len(again)} of these {len(images)} images are others of them again: {', '.join(again[:_SHOWN])}",
+                "a promise rests on how many different images there are",
+                "name each image once, without its copies",
             )
         )
 
