@@ -69,6 +69,13 @@ def test_an_argument_without_an_image_is_a_row() -> None:
     assert [asked.problem is None for asked in found] == [False, True, False]
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "x" * 300 + "*.png"])
+@pytest.mark.usefixtures("photos")
+def test_a_name_that_no_file_can_have_is_a_row(name: str) -> None:
+    """The system refuses to look at it (as at a name in a folder that may not be entered): the others are scored."""
+    assert [each for each in paths(ask("a/10.png", name)) if each != name] == ["a/10.png"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["empty.png"], ["none*.png"], ["-", "-"]])
 @pytest.mark.usefixtures("photos")
 def test_nothing_to_score_is_a_mistake(arguments: list[str]) -> None:

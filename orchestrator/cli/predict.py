@@ -67,7 +67,7 @@ class _Request:
     "--fpr",
     type=float,
     metavar="R",
-    help="A threshold that flags at most this share of good parts, by the model's normal validation images.",
+    help="A threshold that flags at most this share of good parts, by the model's normal reference images.",
 )
 @click.option(
     "--heatmaps",
@@ -211,13 +211,14 @@ def _find(request: _Request) -> Asking:
 def _check_outputs(request: _Request, asking: Asking) -> frozenset[str]:
     """Refuse what cannot be written; of a watched folder, the paths whose rows are there already."""
     from adloc.predict.output import check_output
+    from adloc.predict.places import is_folder
     from adloc.predict.resumed import resume
 
     if request.heatmaps is not None:
         from adloc.predict.heatmaps import check_folder
 
         check_folder(request.heatmaps, asking.roots, asking.searched)
-    if request.report is not None and (request.report.is_dir() or not request.report.parent.is_dir()):
+    if request.report is not None and (is_folder(request.report) or not is_folder(request.report.parent)):
         raise click.UsageError(f"--report is {request.report}: it must be a file in a folder that is there")
     if request.output is None:
         return frozenset()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import tifffile
 
 from adloc.errors import Complaint, UserError
+from adloc.predict.places import is_folder, is_there
 from adloc.record.png import encode_png
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check_folder(folder: Path, roots: Sequence[Path], searched: Sequence[Path]) 
     if clash is not None:
         rule = f"heatmaps have the names of their images, and images are looked for in {clash}"
         raise UserError(Complaint(f"--heatmaps is {folder}", rule, "name a folder elsewhere"))
-    if folder.exists() and not folder.is_dir():
+    if is_there(folder) and not is_folder(folder):
         raise UserError(Complaint(f"--heatmaps is {folder}", "it must be a folder", "name another"))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from adloc.datasets.decoding import FORMATS_IN_WORDS, IMAGE_SUFFIXES
 from adloc.datasets.natural_order import natural_key
 from adloc.errors import Complaint, UserError
+from adloc.predict.places import is_folder, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,7 +82,7 @@ def find_images(arguments: Sequence[str], stdin: BinaryIO) -> Asking:
         raise UserError(Complaint(found, rule, 'adloc predict MODEL photos/, or adloc predict MODEL "photos/*.png"'))
     roots = [_root(argument) for argument in arguments]
     common = _common(roots)
-    searched = tuple(Path(each) for each in arguments if Path(each).is_dir())
+    searched = tuple(Path(each) for each in arguments if is_folder(Path(each)))
     if STDIN not in arguments:
         images = [asked for argument in arguments for asked in _expand(argument, common)]
         _refuse_nothing(arguments, images)
@@ -130,11 +131,11 @@ def place_of(path: str, common: Path) -> PurePath:
 
 def _expand(argument: str, common: Path) -> Iterator[Asked]:
     path = Path(argument)
-    if path.is_dir():
+    if is_folder(path):
         yield from _of_folder(argument, common)
-    elif has_magic(argument) and not path.exists():
+    elif has_magic(argument) and not is_there(path):
         matches = sorted(glob(argument, recursive=True), key=natural_key)  # noqa: PTH207  absolute patterns too
-        images = [match for match in matches if not Path(match).is_dir() and _is_image(Path(match).name)]
+        images = [match for match in matches if not is_folder(Path(match)) and _is_image(Path(match).name)]
         yield from (Asked(each, place_of(each, common)) for each in images)
         if not images:
             yield _nothing(argument, "no image matches", common)
@@ -181,11 +182,11 @@ def _root(argument: str) -> Path:
     if argument == STDIN:
         return Path.cwd()
     path = Path(os.path.abspath(argument))  # noqa: PTH100  links not followed
-    if path.is_dir():
+    if is_folder(path):
         return path
-    while has_magic(str(path)) and not path.exists():
+    while has_magic(str(path)) and not is_there(path):
         path = path.parent
-    return path if path.is_dir() else path.parent
+    return path if is_folder(path) else path.parent
 
 
 def _common(roots: Sequence[Path]) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from adloc.errors import Complaint, UserError
+from adloc.predict.places import is_folder
 from adloc.predict.row import FIELDS, Row
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def check_output(path: Path, *, append: bool) -> None:
     if append and suffix == PARQUET:
         rule = "a Parquet file is whole when it is there, and rows of a watched folder never end"
         raise UserError(Complaint(f"--output is {path}", rule, f"use {path.with_suffix('.csv')}"))
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else "its folder is not there"
+    if is_folder(path) or not is_folder(path.parent):
+        what = "is a folder" if is_folder(path) else "its folder is not there"
         raise UserError(Complaint(f"--output is {path}: {what}", "rows go to a file", "name a file in a folder"))
 
 

@@ -25,9 +25,9 @@
     if (data.normal.length) {
       const k = reaching(data.normal, threshold);
       byId("rate").textContent = `Of good parts at most ${percent(data.expected[k])} are expected to be flagged, and with`
-        + ` 95 % confidence no more than ${percent(data.upper[k])} (${k} of ${data.normal.length} normal validation images are).`;
+        + ` 95 % confidence no more than ${percent(data.upper[k])} (${k} of ${data.normal.length} normal reference images are).`;
     } else {
-      byId("rate").textContent = "The model knows no normal validation images, so nothing can be said of false alarms.";
+      byId("rate").textContent = "The model knows no normal reference images, so nothing can be said of false alarms.";
     }
     slider.setAttribute("aria-valuetext", `${short(threshold)}, ${byId("flagged").textContent} images flagged`);
     let n = 0;

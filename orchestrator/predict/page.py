@@ -127,7 +127,7 @@ def line_data(
 
     Args:
         scores: (N,) of the images.
-        normal: (n,) of the model's normal validation images.
+        normal: (n,) of the model's normal reference images.
         threshold: in use.
 
     Returns:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from adloc.errors import Complaint, UserError
 from adloc.predict.output import TEXT_SUFFIXES
+from adloc.predict.places import is_there
 from adloc.predict.row import FIELDS
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def resume(path: Path) -> set[str]:
     Raises:
         UserError: it is none that `adloc predict` wrote.
     """
-    if not path.exists():
+    if not is_there(path):
         return set()
     kind = TEXT_SUFFIXES[path.suffix.lower()]
     try:

@@ -37,7 +37,8 @@ def choose_threshold(model: Model, given: float | None, fpr: float | None) -> Ch
     Args:
         model: whose own threshold is used where nothing is asked for.
         given: a score.
-        fpr: the largest share of good parts that may be flagged; the model's normal validation images are asked.
+        fpr: the largest share of good parts that may be flagged; the model's normal reference images are asked:
+            validation's, or those of a calibration.
 
     Raises:
         UserError: there are too few of them.
@@ -81,7 +82,7 @@ def for_rate(normal: NDArray[np.float32], fpr: float) -> Chosen:
     k = 0 if rank is None else rank
     value = just_above_rank(normal, k)
     promised = (
-        f"threshold {value:.6g}, above all but {k} of {n} normal validation images: of good parts like them it flags "
+        f"threshold {value:.6g}, above all but {k} of {n} normal reference images: of good parts like them it flags "
         f"{expected_bound(n, k):.3%} at most on the average of calibrations, and at most {upper_bound(n, k):.3%} in "
         f"{CONFIDENCE:.0%} of them"
     )
