@@ -21,7 +21,7 @@ from adloc.errors import UserError
 from adloc.methods.backbone import WeightsFile
 from adloc.methods.network import read_weights
 from adloc.model.engines import Tried, choose
-from adloc.model.folder import read_model, read_spec
+from adloc.model.folder import new_folder, read_model, read_spec
 from adloc.model.scorer import Scorer
 from adloc.model.selftest import choose_cases
 from commandline import adloc
@@ -250,8 +250,10 @@ def test_a_value_changed_by_hand_is_told(model: Path) -> None:
 
 
 def test_what_is_no_model_is_told(tmp_path: Path) -> None:
-    """A folder without model.json, and none at all."""
+    """A folder without model.json, a file, and none at all."""
     assert "no model.json" in adloc("model", "check", tmp_path, expect=2).output
+    (tmp_path / "model.json").write_text("{}")
+    assert "name the folder itself" in adloc("model", "check", tmp_path / "model.json", expect=2).output
     assert "no such folder" in adloc("model", "check", tmp_path / "gone", expect=2).output
 
 
@@ -320,6 +322,15 @@ def test_an_export_overwrites_nothing(finished: tuple[Path, Path], model: Path) 
     assert "not an empty folder" in told
     assert {path.name: path.read_bytes() for path in model.iterdir()} == before
     assert [path.name for path in model.parent.iterdir()] == ["model"]
+
+
+def test_the_current_folder_is_no_place_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be replaced under whoever stands in it."""
+    monkeypatch.chdir(tmp_path)
+    for place in (Path(), Path("../") / tmp_path.name):
+        with pytest.raises(UserError, match="is the current folder"), new_folder(place):
+            pass
+    assert tmp_path.is_dir()
 
 
 def test_what_cannot_be_exported_is_told(finished: tuple[Path, Path], tmp_path: Path) -> None:

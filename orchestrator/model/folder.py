@@ -12,6 +12,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -26,7 +27,6 @@ from adloc.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -110,7 +110,7 @@ def read_spec(path: Path) -> ModelSpec:
     place = path / SPEC
     try:
         spec = ModelSpec.model_validate_json(place.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             Complaint(
                 f"{path}: no {SPEC}" if path.is_dir() else f"{path}: no such folder",
@@ -208,6 +208,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         UserError: something is there already, or it cannot be written.
     """
+    if path.resolve() == Path.cwd():
+        rule = "a model is a folder that gets its name when all is in it, and this one is in use"
+        raise UserError(Complaint(f"{path} is the current folder", rule, "name a new one by --output"))
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(
             Complaint(
