@@ -207,7 +207,7 @@ def drift(model_path: Path, rows: Path, alpha: float, prevalence: float, as_json
         told = {"verdict": advice.verdict, "reasons": list(advice.reasons)} | fields(state)
         click.echo(json.dumps(told, indent=1))
     else:
-        click.echo("\n".join(line for line in dict.fromkeys(said) if not line.startswith("monitor: going")))
+        click.echo("\n".join(dict.fromkeys(said)))
     sys.exit(OK if advice.verdict == "fine" else FAILED)
 
 

@@ -118,8 +118,9 @@ def _threshold(record: RunRecord, spec: StudySpec) -> str:
         f"most {10_000 * upper:.0f} in 95 % of them, as long as images are like those that it was calibrated on."
     )
     return (
-        f"## Threshold\n\nAn image is anomalous from a score of {record.threshold:.6g} upwards "
-        f"({spec.thresholds.words}, {record.n_val} validation images). {promised}"
+        f"## Threshold\n\nAs exported, an image is anomalous from a score of {record.threshold:.6g} upwards "
+        f"({spec.thresholds.words}, {record.n_val} validation images). {promised} `adloc model calibrate` "
+        "writes a new one, with its own promise, to model.json."
     )
 
 
