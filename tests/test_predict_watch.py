@@ -99,6 +99,19 @@ def test_what_arrives_is_scored_once(tmp_path: Path) -> None:
     assert [Path(row["path"]).name for row in rows(output) if row["error"]] == ["broken.png"]
 
 
+def test_a_folder_by_another_name_is_the_same_folder(tmp_path: Path) -> None:
+    """Rows of `in` are known when /the/whole/path/in is watched: no image counts twice, in the rows or the monitor."""
+    folder, output = tmp_path / "in", tmp_path / "rows.csv"
+    draw(folder / "old.png", 60)
+    draw(folder / "new.png", 70)
+    model, short = write_model(tmp_path / "model"), os.path.relpath(folder)
+    output.write_text(f"path,score,anomalous,threshold,error\n{short}/old.png,0.1,0,0.2,\n")
+    process = watch(model, folder, "--output", output)
+    until(lambda: len(rows(output)) > 1, process)
+    assert "interrupted: 1 scored" in end(process, signal.SIGTERM)
+    assert [row["path"] for row in rows(output)] == [f"{short}/old.png", str(folder / "new.png")]
+
+
 def test_rows_come_while_the_list_does(tmp_path: Path) -> None:
     """Who writes a path to standard input gets its row before the next; Ctrl-C ends it there, with what is written."""
     model, image = write_model(tmp_path / "model"), draw(tmp_path / "a.png", 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class Watched:
     Attributes:
         folder: searched through each time.
         settle_s: a file is taken when its size and time of change have stood still for so long.
-        known: paths, as they are shown, that are not scored again.
+        known: paths, as they are shown, that are not scored again, by whatever name the folder goes now.
         measure: whether statistics of each image are wanted.
     """
 
@@ -51,7 +52,7 @@ def watch(
         stop: ends it after the images in work.
         tell: told once when the folder cannot be read, and once when it can be again.
     """
-    done, tries = set(watched.known), dict[str, int]()
+    done, tries = {_whole(path) for path in watched.known}, dict[str, int]()
     waiting = _Waiting(watched, tell)
     while not stop.is_set():
         ready = waiting.ready(done)
@@ -62,7 +63,7 @@ def watch(
                 tries[path] = tries.get(path, 0) + 1
                 if each.error is None or tries[path] == N_TRIES:
                     final.append(each)
-                    done.add(each.asked.shown)
+                    done.add(_whole(each.asked.shown))
                     del tries[path]
                 else:
                     waiting.again(path)
@@ -85,7 +86,7 @@ class _Waiting:
         now, still, seen = time.monotonic(), list[tuple[int, Asked]](), {}
         for path in self._listed():
             asked = Asked(path, place_of(path, self._common))
-            if asked.shown in done:
+            if _whole(asked.shown) in done:
                 continue
             try:
                 status = Path(path).stat()
@@ -115,3 +116,8 @@ class _Waiting:
             self._tell(f"{self._folder}: can be read again")
         self._is_lost = False
         return found
+
+
+def _whole(path: str) -> str:
+    """The path from the root on: "in", "./in" and "/data/in" are one folder."""
+    return os.path.abspath(path)  # noqa: PTH100  of the name as it is, links not followed
