@@ -199,6 +199,22 @@ def test_the_card_has_the_figures_of_every_regime(finished: tuple[Path, Path], m
     assert spec.backbone.sha256[:16] in text
 
 
+def test_a_model_of_all_categories_says_so(mvtec_tree: Path, tmp_path: Path) -> None:
+    """Fitted on both, with one threshold of the validation images of both: neither is told as gear's alone."""
+    file, workspace = tmp_path / "both.yaml", tmp_path / "workspace"
+    text = STUDY.format(root=mvtec_tree, methods="  - method: floor\n").replace("[gear]", "[gear, strip]")
+    file.write_text(f"{text}scopes: [unified]\nthresholds: {{scope: global}}\n")
+    adloc("study", "run", file, "--workspace", workspace)
+    by = ("model", "export", "--study", file, "--workspace", workspace, "--best", "image_auroc", "--category", "gear")
+    adloc(*by, "--output", tmp_path / "gear")
+    spec, card = read_spec(tmp_path / "gear"), (tmp_path / "gear" / "card.md").read_text()
+    n_validated = 2 * (spec.reference.n_normal + spec.reference.n_anomalous)  # the categories have as many images each
+    assert spec.threshold.source.startswith("validation parts of gear, strip, clean images")
+    assert f"{n_validated} validation images of all categories" in card
+    assert f"{spec.origin.n_train} clean images of all categories of the study" in card
+    assert "It knows all categories" in card
+
+
 def test_a_model_proves_itself(model: Path) -> None:
     """`check` replays validation images of both classes, and on this machine asks for every bit."""
     found = json.loads(adloc("model", "check", model, "--json").stdout)

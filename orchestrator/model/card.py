@@ -34,7 +34,7 @@ def write_card(run: Run, record: RunRecord, material: Material) -> str:
         + (f" Its question: {spec.description}" if spec.description else ""),
         _what(run, record),
         _expected(run, material),
-        _threshold(record, spec),
+        _threshold(run, record, spec),
         _limits(run, spec),
         _licences(run),
         "## Settings\n\n" + "\n".join(f"- `{name}`: {value}" for name, value in sorted(record.params.items())),
@@ -46,7 +46,8 @@ def _what(run: Run, record: RunRecord) -> str:
     part = run.train_part
     n_anomalous = sum(sample.label for sample in part.samples)
     mixed = f" ({n_anomalous} of them anomalous, as the study asked)" if n_anomalous else ""
-    images = f"{len(part)} {part.domain} image{'s' * (len(part) != 1)}{mixed} of {part.category}"
+    product = "all categories of the study" if run.scope == "unified" else part.category
+    images = f"{len(part)} {part.domain} image{'s' * (len(part) != 1)}{mixed} of {product}"
     height, width = run.variant.image.input_size
     return (
         "## What it was fitted on\n\n"
@@ -107,9 +108,11 @@ def _cell(value: float | None, interval: Interval, metric: str) -> str:
     return f"{shown} ({scale * interval.low:.{digits}f} to {scale * interval.high:.{digits}f})"
 
 
-def _threshold(record: RunRecord, spec: StudySpec) -> str:
-    if record.threshold is None:
+def _threshold(run: Run, record: RunRecord, spec: StudySpec) -> str:
+    if record.threshold is None or run.threshold is None:
         return "## Threshold\n\nNone was calibrated: set one by `adloc model calibrate`."
+    n_images = sum(len(part) for part in run.threshold.parts)
+    of = " of all categories" if len(run.threshold.parts) > 1 else ""
     expected, upper = record.metrics.get("expected_fpr"), record.metrics.get("upper_fpr")
     promised = (
         "It promises nothing about false alarms: it was carried over to other images."
@@ -119,7 +122,7 @@ def _threshold(record: RunRecord, spec: StudySpec) -> str:
     )
     return (
         f"## Threshold\n\nAs exported, an image is anomalous from a score of {record.threshold:.6g} upwards "
-        f"({spec.thresholds.words}, {record.n_val} validation images). {promised} `adloc model calibrate` "
+        f"({spec.thresholds.words}, {n_images} validation images{of}). {promised} `adloc model calibrate` "
         "writes a new one, with its own promise, to model.json."
     )
 
@@ -130,9 +133,10 @@ def _limits(run: Run, spec: StudySpec) -> str:
         if any(regime != "clean" for regime in spec.regimes)
         else "What a change of light, pose or sensor does to it was not tested."
     )
+    product = "all categories of the study as they were" if run.scope == "unified" else f"{run.category} as it was"
     return (
         "## Limits\n\n"
-        f"It knows {run.category} as it was photographed for the study, and nothing else; a score means nothing for "
+        f"It knows {product} photographed for the study, and nothing else; a score means nothing for "
         f"another product. {shifted} Watch it by `adloc predict --monitor`. selftest.json holds a few validation "
         "images as the model sees them: who must not see the product must not have the folder."
     )

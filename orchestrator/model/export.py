@@ -306,7 +306,7 @@ def _threshold(run: Run, record: RunRecord, spec: StudySpec) -> Threshold:
         image=record.threshold,
         pixel=record.metrics.get("pixel_threshold"),
         objective=spec.thresholds.words,
-        source=_source(run),
+        source=_source_of_threshold(run),
         n_normal=normal,
         expected_fpr=record.metrics.get("expected_fpr"),
         upper_fpr=record.metrics.get("upper_fpr"),
@@ -325,6 +325,15 @@ def _source(run: Run) -> str:
         return "none: the study has no validation part"
     part = run.validation.truth.part
     return f"validation part of {part.category}, {part.domain} images, study {run.study}"
+
+
+def _source_of_threshold(run: Run) -> str:
+    """As `_source`; a threshold for all categories rests on the images of each."""
+    if run.threshold is None or len(run.threshold.parts) == 1:
+        return _source(run)
+    parts = run.threshold.parts
+    names = ", ".join(part.category for part in parts)
+    return f"validation parts of {names}, {parts[0].domain} images, study {run.study}"
 
 
 def _place_of(run: Run, spec: StudySpec) -> str:
