@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adloc.errors import UserError
-from adloc.model.calibrate import choose_rank, expected_rank, images_for
-from adloc.model.folder import read_model, read_spec
+from adloc.model.calibrate import calibrated, choose_rank, expected_rank, images_for
+from adloc.model.folder import read_model, read_spec, write_spec
 from adloc.thresholds import just_above_rank
 from commandline import adloc
 from exported import GREY, draw, score_of, write_model
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 N_DRAWS = 1000
 
@@ -136,6 +133,35 @@ def test_an_empty_list_calibrates_nothing(tmp_path: Path) -> None:
     """Standard input without a line: a user's mistake, told as one."""
     told = adloc("model", "calibrate", write_model(tmp_path / "model"), "-", expect=2).output
     assert "standard input names no image" in told
+
+
+def test_of_two_calibrations_at_once_one_is_refused(tmp_path: Path) -> None:
+    """The second would take the first one's threshold for its own beginning's, and leave it out of the former ones."""
+    folder = write_model(tmp_path / "model")
+    scores, nothing = np.array([0.01, 0.02, 0.03], np.float32), np.zeros((3, 0))
+    first, second = read_model(folder), read_model(folder)
+    rank = choose_rank(3, None, 0.95, "confident")
+    calibrated(first, scores, nothing, (), rank)
+    with pytest.raises(UserError, match="changed while its images were scored"):
+        calibrated(second, scores * 2, nothing, (), rank)
+    assert read_model(folder).reference.normal.max() == np.float32(0.03)
+
+
+def test_two_writers_never_leave_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has just begun takes nothing from another's, which is about to get its name."""
+    folder = write_model(tmp_path / "model")
+    spec, replace = read_spec(folder), Path.replace
+
+    def meanwhile(aside: Path, to: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        write_spec(folder, spec.model_copy(update={"created": "the other's"}))
+        assert aside.read_text()
+        return replace(aside, to)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    write_spec(folder, spec.model_copy(update={"created": "this one's"}))
+    assert read_spec(folder).created == "this one's"
+    assert not list(folder.glob(".*"))
 
 
 def test_a_crash_between_leaves_the_old_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

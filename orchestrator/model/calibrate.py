@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from adloc.errors import Complaint, UserError
-from adloc.model.folder import Judged, write_reference, write_spec
+from adloc.model.folder import Judged, read_spec, write_reference, write_spec
 from adloc.model.spec import Threshold
 from adloc.thresholds import just_above_rank
 from adloc.uncertainty.order_statistics import expected_bound, largest_rank, least_normals, upper_bound
@@ -103,12 +103,16 @@ def calibrated(
         rank: from `choose_rank`.
 
     Raises:
-        UserError: a score is not finite, or the folder cannot be written.
+        UserError: a score is not finite, the model was changed meanwhile, or its folder cannot be written.
     """
     if not np.isfinite(scores).all():
         found = f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are nan or infinite"
         raise UserError(Complaint(found, "a threshold lies between scores", "look for broken images"))
     spec, known = model.spec, model.reference
+    if read_spec(model.path).check != spec.check:
+        rule = "a calibration replaces the threshold that it found when it began"
+        found = f"{model.path}: the model was changed while its images were scored"
+        raise UserError(Complaint(found, rule, "calibrate it again, one at a time"))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     judged = Judged(
         np.concatenate([scores, known.scores[known.labels]]),

@@ -179,12 +179,15 @@ def write_spec(folder: Path, spec: ModelSpec) -> ModelSpec:
     """Write model.json with the hashes of the model's files as they are now; written aside and renamed."""
     files = {name: hash_file(folder / name) for name in sorted({*spec.files, ARRAYS, SELFTEST, spec.reference.file})}
     sealed = spec.model_copy(update={"files": files}).sealed()
-    aside = folder / f".{SPEC}.tmp"
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(sealed.model_dump_json(indent=1))
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(folder / SPEC)
+    aside = folder / f".{SPEC}.{uuid4().hex}.tmp"  # of this call alone: another may be writing too
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(sealed.model_dump_json(indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(folder / SPEC)
+    finally:
+        aside.unlink(missing_ok=True)
     return sealed
 
 
