@@ -114,3 +114,11 @@ def test_few_references_are_said_to_see_little(tmp_path: Path) -> None:
     assert "only 12 normal reference images" in adloc("model", "drift", few, file).output
     none = write_model(tmp_path / "none", normal=(), anomalous=DEFECTS)
     assert "no normal reference images" in adloc("model", "drift", none, file, expect=2).output
+
+
+def test_a_watch_that_cannot_begin_leaves_earlier_rows_alone(tmp_path: Path) -> None:
+    """Refused before the file of rows is opened anew."""
+    model, output = write_model(tmp_path / "none", normal=(), anomalous=DEFECTS), tmp_path / "rows.csv"
+    output.write_text("earlier")
+    adloc("predict", model, draw(tmp_path / "a.png"), "--monitor", "--output", output, expect=2)
+    assert output.read_text() == "earlier"

@@ -96,7 +96,11 @@ def export_command(
             found.append(fields(each) | {"path": str(each.path)})
             if not as_json:
                 threshold = "none" if each.threshold is None else f"{each.threshold:.6g}"
-                checked = f"{each.n_checked} validation images scored as recorded"
+                checked = (
+                    f"{each.n_checked} validation images scored as recorded"
+                    if each.n_checked
+                    else "not held against its record, which has no scores of validation images"
+                )
                 largest = f", largest difference {each.largest_difference:.3g}" if each.largest_difference else ""
                 click.echo(f"{each.run_id}: {each.path} ({each.n_bytes / 1e6:.1f} MB), threshold {threshold}")
                 click.echo(f"  {checked}{largest}")

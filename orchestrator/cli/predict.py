@@ -160,13 +160,13 @@ def _predict(request: _Request, stop: threading.Event, files: ExitStack) -> Tall
 
     scorer = Scorer(model, pick_device(request.device))
     listeners = _listeners(request, scorer, model, chosen)
-    output = files.enter_context(_output(request))
     is_apart = request.output is not None or not sys.stdout.isatty()
     progress = files.enter_context(ScoringProgress(None if request.watch else asking.total, live=is_apart))
     progress.say(chosen.words)
     monitoring = _monitoring(request, scorer, model, chosen, progress.say) if request.monitor else None
     if monitoring is not None:
         listeners.append(monitoring)
+    output = files.enter_context(_output(request))  # the last: what is refused before leaves earlier rows alone
     if request.watch:
         watched = Watched(request.images[0], request.settle_s, known, request.monitor)
         batches = watch(watched, scorer, stop, progress.say)

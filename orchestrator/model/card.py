@@ -137,8 +137,8 @@ def _limits(run: Run, spec: StudySpec) -> str:
     return (
         "## Limits\n\n"
         f"It knows {product} photographed for the study, and nothing else; a score means nothing for "
-        f"another product. {shifted} Watch it by `adloc predict --monitor`. selftest.json holds a few validation "
-        "images as the model sees them: who must not see the product must not have the folder."
+        f"another product. {shifted} Watch it by `adloc predict --monitor`. selftest.json holds a few images "
+        "of the study as the model sees them: who must not see the product must not have the folder."
     )
 
 
