@@ -93,7 +93,7 @@ def test_without_defects_no_new_fit_is_advised() -> None:
     """Nobody can say what is lost, and the reasons say so."""
     advice = advise(ALARM, NORMAL + 500, replace(KNOWN, anomalous=np.array([])))
     assert advice.verdict == "recalibrate"
-    assert any("Validation had no defects" in reason for reason in advice.reasons)
+    assert any("No defect's score is known" in reason for reason in advice.reasons)
 
 
 def test_an_early_advice_says_that_it_is_early() -> None:

@@ -325,6 +325,10 @@ def test_a_plug_in_is_exported_by_its_place(packages: Packages, mvtec_tree: Path
     folder = export(workspace, a_run(workspace, "median_image"), tmp_path / "model")
     assert read_spec(folder).method == "foreign.median:METHOD"
     adloc("model", "check", folder)
+    source = packages.site / "foreign" / "median.py"
+    text = source.read_text()
+    packages.write("foreign", median=f"{text}\n# a line more")
+    assert "  method: " in adloc("model", "check", folder).output  # told, and held to the tolerance
     shutil.rmtree(packages.site / "foreign")
     packages.forget()
     assert "foreign.median:METHOD" in adloc("model", "check", folder, expect=2).output

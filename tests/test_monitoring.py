@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from adloc.errors import UserError
+from adloc.model.folder import read_model
+from adloc.predict.monitoring import Level, Monitoring
 from commandline import adloc
 from exported import GREY, draw, write_model
 
@@ -88,23 +91,52 @@ def test_what_holds_no_scores_is_told(model: Path, tmp_path: Path, name: str, te
     assert words in adloc("model", "drift", model, tmp_path / name, expect=2).output
 
 
-def test_a_watch_over_images_says_what_moved_and_goes_on(model: Path, tmp_path: Path) -> None:
-    """Rows beside a state: the second call knows the first's images, and a changed level begins anew."""
+def test_images_are_watched_as_they_are_scored(model: Path, tmp_path: Path) -> None:
+    """A batch by itself: nothing is kept, so the same images again are no second half of a stream."""
     for i in range(30):
-        draw(tmp_path / "a" / f"{i}.png", GREY + i % 8)
-        draw(tmp_path / "b" / f"{i}.png", GREY + 25 + i % 8)
-    output = tmp_path / "rows.csv"
-    watch = ("predict", model, "--output", output, "--monitor")
-    first = adloc(*watch, tmp_path / "a").stderr
-    assert "monitor: fine after 30 images" in first
-    second = adloc(*watch, tmp_path / "b").stderr
-    assert "going on after 30 images" in second
-    assert "RECALIBRATE IT" in second
-    assert "score went up since about image 31" in second
-    assert "the watch begins anew" in adloc(*watch, tmp_path / "b", "--alpha", "0.001").stderr
-    kept = tmp_path / "rows.csv.monitor.json"
-    kept.write_text(kept.read_text()[:-30])
-    assert "rows.csv.monitor.json" in adloc(*watch, tmp_path / "b", expect=2).output
+        draw(tmp_path / "a" / f"{i:02}.png", GREY + i % 8)
+        draw(tmp_path / "b" / f"{i:02}.png", GREY + 25 + i % 8)
+    watch = ("predict", model, "--output", tmp_path / "rows.csv", "--monitor")
+    for _ in range(2):
+        assert "monitor: fine after 30 images" in adloc(*watch, tmp_path / "a").stderr
+    moved = adloc(*watch, tmp_path / "a", tmp_path / "b").stderr
+    assert "RECALIBRATE IT" in moved
+    assert "score went up since about image 31" in moved
+    assert "the scores alone are watched" in moved  # the made-up reference has no statistics
+    assert not list(tmp_path.glob("*.monitor.json"))
+
+
+def test_a_stopped_watch_goes_on(model: Path, tmp_path: Path) -> None:
+    """The second begins where the first ended, says so, and ends as one that was never stopped."""
+    read, kept, said = read_model(model), tmp_path / "rows.csv.monitor.json", list[str]()
+    scores = np.concatenate([RNG.uniform(0.0, 0.04, 40), RNG.uniform(0.08, 0.14, 40)])
+    whole = Monitoring(read, (), 0.1, Level(), said.append)
+    whole.observe((score,) for score in scores)
+    for part in (scores[:50], scores[50:]):
+        watch = Monitoring(read, (), 0.1, Level(), said.append, kept)
+        watch.observe((score,) for score in part)
+        watch.end()
+    assert "monitor: going on after 50 images" in said
+    assert (watch.state, watch.advice) == (whole.state, whole.advice)
+    for text, level, words in (
+        (kept.read_text(), Level(alpha=0.001), "of another watch"),
+        (kept.read_text()[:-30], Level(), "rows.csv.monitor.json"),
+        ("[]", Level(), "TypeError"),
+    ):
+        kept.write_text(text)
+        with pytest.raises(UserError, match=words):
+            Monitoring(read, (), 0.1, level, said.append, kept)
+        assert kept.read_text() == text
+
+
+def test_defects_of_before_a_calibration_say_nothing(model: Path, tmp_path: Path) -> None:
+    """How they would score beside the new images nobody knows, and the advice says so."""
+    for i in range(30):
+        draw(tmp_path / "good" / f"{i}.png", GREY + i % 15, spot=GREY + i)
+    adloc("model", "calibrate", model, tmp_path / "good")
+    scores = np.concatenate([RNG.uniform(0.0, 0.1, 60), RNG.uniform(0.3, 0.5, 60)])
+    told = adloc("model", "drift", model, rows(tmp_path / "s.csv", scores), expect=3).output
+    assert "No defect's score is known beside these" in told
 
 
 def test_few_references_are_said_to_see_little(tmp_path: Path) -> None:

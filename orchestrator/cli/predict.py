@@ -97,7 +97,7 @@ class _Request:
     "--monitor",
     is_flag=True,
     help="Compare what arrives with the model's normal reference images, and say when to recalibrate or refit; with "
-    "--output the watch goes on where it ended (OUTPUT.monitor.json).",
+    "--watch and --output it goes on where it ended (OUTPUT.monitor.json).",
 )
 @ALPHA
 @PREVALENCE
@@ -163,6 +163,11 @@ def _predict(request: _Request, stop: threading.Event, files: ExitStack) -> Tall
     is_apart = request.output is not None or not sys.stdout.isatty()
     progress = files.enter_context(ScoringProgress(None if request.watch else asking.total, live=is_apart))
     progress.say(chosen.words)
+    if scorer.method_code != model.spec.method_code:
+        say = (
+            f"WARNING: {model.spec.method} is not the code that the model was exported with; `adloc model check` tells"
+        )
+        progress.say(f"{say} whether it scores as it did")
     monitoring = _monitoring(request, scorer, model, chosen, progress.say) if request.monitor else None
     if monitoring is not None:
         listeners.append(monitoring)
@@ -191,6 +196,8 @@ def _check(request: _Request) -> None:
         raise click.UsageError(f"--threshold is {request.threshold}: it must be a number that scores can reach")
     if request.fpr is not None and not 0 < request.fpr < 1:
         raise click.UsageError(f"--fpr is {request.fpr}: it must be above 0 and below 1, a share of good parts")
+    if request.report is not None and request.output is not None and request.report == request.output:
+        raise click.UsageError(f"--report and --output are both {request.report}: name two files")
     if not request.watch:
         return
     if len(request.images) != 1 or not Path(request.images[0]).is_dir():
@@ -258,7 +265,9 @@ def _monitoring(
     from adloc.predict.monitoring import Level, Monitoring, state_path
 
     names = scorer.statistics if model.spec.reference.statistics == scorer.statistics else ()
-    kept = None if request.output is None else state_path(request.output)
+    if not names:
+        say("monitor: the reference images have other statistics than these, or none: the scores alone are watched")
+    kept = state_path(request.output) if request.watch and request.output is not None else None
     return Monitoring(model, names, chosen.value, Level(request.alpha, request.prevalence), say, kept)
 
 

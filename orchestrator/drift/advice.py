@@ -55,7 +55,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What recent scores say; None where validation had no defects.
+    """What recent scores say; None where no score of a defect is known.
 
     Attributes:
         n_recent: images since the change.
@@ -204,7 +204,7 @@ def _reasons(verdict: Verdict, outlook: Outlook) -> tuple[str, ...]:
         f"{outlook.flagged_now:.0%} of the {outlook.n_recent} recent ones."
     ]
     if outlook.loss is None:
-        said.append("Validation had no defects, so nobody can say whether a new threshold would still find any.")
+        said.append("No defect's score is known beside these, so nobody can say what a new threshold would find.")
     else:
         said.append(
             f"A new threshold at {outlook.threshold:.4g} would flag as few as before and find between "

@@ -192,8 +192,10 @@ def _too_few(n: int, fpr: float, confidence: float, kept: Kept) -> Complaint:
         else ""
     )
     least = upper_bound(n, 0, confidence) if kept == "confident" else expected_bound(n, 0)
+    rounded = math.ceil(1000 * least) / 1000
+    promised = f", use --fpr {rounded:g}, which these can promise" if rounded < 1 else ""
     return Complaint(
         f"{n} normal image{'s' * (n != 1)}",
         f"to flag at most {fpr:g} of the good parts {how} takes {images_for(fpr, confidence, kept)}",
-        f"bring more, use --fpr {math.ceil(1000 * least) / 1000:g}, which these can promise{other}",
+        f"bring more{promised}{other}",
     )

@@ -174,7 +174,9 @@ def export_run(
             statistics=scorer.statistics,
         )
         write_fit(draft, model.fit, [known.sha256 for known in run.train_part.fingerprints])
-        write_selftest(draft, SelfTest(machine=machine_of(bench.device, model.spec.engine), cases=found.cases))
+        write_selftest(
+            draft, SelfTest(machine=machine_of(bench.device, model.spec.engine, scorer.method_code), cases=found.cases)
+        )
         write_mlmodel(draft, base64.b64decode(found.cases[0].png))
         (draft / CARD).write_text(told.card, encoding="utf-8")
         files = dict.fromkeys((name for name in (BACKBONE, CONVERTED) if (draft / name).exists()), "")

@@ -14,7 +14,7 @@ from adloc.methods.engines.extractor import open_file
 from adloc.methods.engines.onnx_file import write_onnx
 from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone, read_weights
-from adloc.model.folder import BACKBONE, CONVERTED, hash_file, let_others_read
+from adloc.model.folder import BACKBONE, CONVERTED, let_others_read
 from adloc.tiling import pass_size
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def copy_weights(folder: Path, spec: BackboneSpec) -> BackboneSpec:
     tensors = read_weights(spec.backbone, find_weights(folder, spec), spec.seed)
     save_file({name: value.contiguous().clone() for name, value in tensors.items()}, folder / BACKBONE)
     let_others_read(folder / BACKBONE)
-    return spec.model_copy(update={"file": BACKBONE, "file_sha256": hash_file(folder / BACKBONE)})
+    return spec.model_copy(update={"file": BACKBONE})
 
 
 def _absent(spec: BackboneSpec, found: str) -> UserError:

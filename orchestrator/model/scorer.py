@@ -85,6 +85,11 @@ class Scorer:
             else:
                 self._weights = find_weights(model.path, spec.backbone).path
 
+    @property
+    def method_code(self) -> str:
+        """Identity of the method's source here; where it is not that of the export, scores may be others."""
+        return self._method.code
+
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A picture (height, width, 3) of any size as the model sees it: uint8 at the input size."""
         return np.ascontiguousarray(resize_and_crop(image, self.model.spec.image))

@@ -94,9 +94,21 @@ class Replayed:
         return self.largest <= self.tolerance
 
 
-def machine_of(device: torch.device, engine: str) -> dict[str, str]:
-    """What a score's last bits may depend on."""
-    found = {"cpu": environment()["cpu"], "system": platform.system(), "device": describe(device), "engine": engine}
+def machine_of(device: torch.device, engine: str, method_code: str) -> dict[str, str]:
+    """What a score's last bits may depend on.
+
+    Args:
+        device: where it is computed.
+        engine: of the backbone.
+        method_code: identity of a plug-in's source or a library's version, as it is now; empty for adloc's own.
+    """
+    found = {
+        "method": method_code or "adloc",
+        "cpu": environment()["cpu"],
+        "system": platform.system(),
+        "device": describe(device),
+        "engine": engine,
+    }
     for library in _LIBRARIES:
         try:
             found[library] = version(library)
@@ -147,7 +159,7 @@ def replay(scorer: Scorer) -> Replayed:
         UserError: there are none.
     """
     test = read_selftest(scorer.model.path)
-    now = machine_of(scorer.device, scorer.model.spec.engine)
+    now = machine_of(scorer.device, scorer.model.spec.engine, scorer.method_code)
     names = sorted(test.machine.keys() | now.keys())
     pairs = {name: (test.machine.get(name, "absent"), now.get(name, "absent")) for name in names}
     differs = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

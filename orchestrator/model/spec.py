@@ -52,7 +52,6 @@ class BackboneSpec(_Part):
         layers: that features are taken from; empty for a method that reads images.
         description: of the weights, in words.
         file: name of their copy in the model's folder; None where they are taken from where they are.
-        file_sha256: of that copy.
     """
 
     backbone: str
@@ -62,7 +61,6 @@ class BackboneSpec(_Part):
     layers: tuple[str, ...]
     description: str
     file: str | None = None
-    file_sha256: str | None = None
 
 
 class Threshold(_Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,9 @@ def calibrate_on(
     digests = [_digest(Path(each.path)) for each in images]
     _refuse_fitted(images, digests, model.fitted_on)
     _refuse_twice(images, digests)
+    if not os.access(path, os.W_OK):
+        rule = "the new threshold is written into the model's folder"
+        raise UserError(Complaint(f"{path}: may not be written to", rule, "make the folder writable, or copy it"))
 
     from adloc.environment import pick_device
     from adloc.model.scorer import Scorer

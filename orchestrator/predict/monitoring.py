@@ -33,7 +33,8 @@ _VERDICTS: dict[Verdict, str] = {
     "recalibrate": "RECALIBRATE IT",
     "refit": "REFIT IT",
 }
-_EVERY = 500  # images after which the state is kept again
+_EVERY = 500  # images, at most, after which the state is kept again: the whole history is written
+_SOONEST = 16  # and after so many and an eighth of those kept before
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Monitoring:
         self._known = _known(model, threshold)
         self._monitor = Monitor(Reference(self._names, values), alpha=level.alpha, prevalence=level.prevalence)
         self._scores: list[float] = []
+        self._due, self._n_kept = False, 0
         if state_path is not None and state_path.exists():
             self._go_on(state_path)
         if len(values) < FEW_NORMALS:
@@ -104,7 +106,12 @@ class Monitoring:
         return advise(alarm, np.array(recent, np.float64), self._known)
 
     def add(self, batch: Sequence[Predicted]) -> None:
-        """Some more images, in their order; broken ones are left out."""
+        """Some more images, in their order; broken ones are left out.
+
+        What is kept before is of images whose rows are written: a killed watch never counts one twice.
+        """
+        if self._due:
+            self._keep()
         self.observe(
             (each.score, *(() if len(self._names) == 1 or each.statistics is None else each.statistics.tolist()))
             for each in batch
@@ -120,8 +127,8 @@ class Monitoring:
             alarm = state.alarm
             if alarm is not None and (before is None or len(self._scores) - alarm.since + 1 == ENOUGH_IMAGES):
                 self._tell()
-            if state.n_seen % _EVERY == 0 or (alarm is not None and before is None):
-                self._keep()
+            newly = alarm is not None and before is None
+            self._due |= newly or state.n_seen - self._n_kept >= min(_EVERY, _SOONEST + self._n_kept // 8)
 
     def finish(self) -> None:
         """Nothing is left to do: a watch ends by `end`, also where it was interrupted."""
@@ -145,6 +152,7 @@ class Monitoring:
         self._say("\n  ".join([found, *advice.reasons]))
 
     def _keep(self) -> None:
+        self._due, self._n_kept = False, self.state.n_seen
         if self._path is None:
             return
         aside = self._path.with_name(f".{self._path.name}.tmp")
@@ -160,20 +168,25 @@ class Monitoring:
             raise UserError(Complaint(found, rule, remedy)) from None
 
     def _go_on(self, path: Path) -> None:
-        """Take up a kept state; one against another reference or level is another watch, and is not gone on with."""
+        """Take up a kept state.
+
+        Raises:
+            UserError: it is damaged, or of a watch with another reference or level.
+        """
         try:
             kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             monitor = Monitor.from_json(kept["monitor"])
             scores = [float(score) for score in kept["scores"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             rule = "it holds what the monitor has seen of earlier images"
             remedy = "move it away, and the monitor begins anew"
             raise UserError(Complaint(f"{path}: {type(error).__name__}: {error}", rule, remedy)) from None
-        if monitor.watches_as(self._monitor) and len(scores) == monitor.state.n_seen:
-            self._monitor, self._scores = monitor, scores
-            self._say(f"monitor: going on after {monitor.state.n_seen} images")
-        else:
-            self._say(f"monitor: {path.name} is of another reference or level; the watch begins anew")
+        if not monitor.watches_as(self._monitor) or len(scores) != monitor.state.n_seen:
+            rule = "a watch goes on with the same reference images, --alpha and --prevalence"
+            remedy = "move the file away, and the monitor begins anew"
+            raise UserError(Complaint(f"{path} is of another watch", rule, remedy))
+        self._monitor, self._scores, self._n_kept = monitor, scores, len(scores)
+        self._say(f"monitor: going on after {monitor.state.n_seen} images")
 
 
 def state_path(output: Path) -> Path:
@@ -192,5 +205,7 @@ def _known(model: Model, threshold: float | None) -> Known:
             )
         )
     limit = just_above_rank(judged.normal, 0) if threshold is None else threshold
-    anomalous = judged.scores[judged.labels].astype(np.float64)
+    # Calibrated since on other images, nobody knows how defects score beside them.
+    known = judged.labels if not model.spec.threshold.set_on else np.zeros_like(judged.labels)
+    anomalous = judged.scores[known].astype(np.float64)
     return Known(judged.normal.astype(np.float64), anomalous, limit, model.spec.regimes or None)
