@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 
-from adloc.methods.backbone import BACKBONES, resolve_weights
+from adloc.methods.backbone import resolve_weights
 from adloc.methods.engines.engine import TORCH, Engine, find_engine
 from adloc.methods.engines.extractor import open_file
 from adloc.methods.engines.onnx_file import convert, hold_against, write_onnx
@@ -79,9 +79,9 @@ def test_features_are_torchs(resnet18: FeatureExtractor, written: Path, engine: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_backbone_converts(backbone: str) -> None:
-    """With random weights; each engine is held against torch."""
+@pytest.mark.parametrize("backbone", ["resnet18", "wide_resnet50_2", "efficientnet_lite0"])
+def test_a_backbone_of_each_family_converts(backbone: str) -> None:
+    """With random weights: basic and bottleneck blocks, and timm's padding; each engine is held against torch."""
     extractor = by_torch(backbone)
     file = convert(extractor, SIZE)
     for engine in CONVERTED:

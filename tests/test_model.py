@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from adloc.datasets.file_image import FileImage
@@ -394,10 +395,10 @@ def test_a_trained_model_of_anomalib_leaves_too(mvtec_tree: Path, tmp_path: Path
     """What training changed goes along; the rest is made again from the seed and the backbone's weights."""
     methods = "".join(
         f"  - method: anomalib\n    params: {{model: {name}, {NETWORK}, epochs: 1, batch_size: 4}}\n"
-        for name in ("Stfpm", "Padim", "Fastflow")
+        for name in ("Stfpm", "Fastflow")
     )
-    _, workspace = run_study(tmp_path, methods.replace("Padim,", "Padim, arguments: {n_features: 20},"), mvtec_tree)
-    assert scores_as_recorded(workspace, mvtec_tree, tmp_path) == 3
+    _, workspace = run_study(tmp_path, methods, mvtec_tree)
+    assert scores_as_recorded(workspace, mvtec_tree, tmp_path) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_told(finished: tuple[Path, Path], tmp_path: Path) -> None:
@@ -407,6 +408,24 @@ def test_a_folder_that_cannot_be_written_is_told(finished: tuple[Path, Path], tm
     at = tmp_path / "file" / "model"
     told = adloc("model", "export", run_id, "--workspace", finished[1], "--output", at, expect=2).output
     assert "cannot be written" in told
+
+
+def test_a_full_disk_leaves_nothing(
+    finished: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither half a model nor its draft, whichever library finds out."""
+    run_id = a_run(finished[1], "floor")
+    for error in (OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device")):
+
+        def full(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("adloc.model.export.write_fit", full)
+        told = adloc(
+            "model", "export", run_id, "--workspace", finished[1], "--output", tmp_path / "m" / "model", expect=2
+        ).output
+        assert "No space left on device" in told
+        assert list((tmp_path / "m").iterdir()) == []
 
 
 def test_reading_a_model_refuses_arrays_that_lack_a_step(model: Path) -> None:

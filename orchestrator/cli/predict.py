@@ -164,10 +164,10 @@ def _predict(request: _Request, stop: threading.Event, files: ExitStack) -> Tall
     progress = files.enter_context(ScoringProgress(None if request.watch else asking.total, live=is_apart))
     progress.say(chosen.words)
     if scorer.method_code != model.spec.method_code:
-        say = (
-            f"WARNING: {model.spec.method} is not the code that the model was exported with; `adloc model check` tells"
+        progress.say(
+            f"WARNING: {model.spec.method} is not the code that the model was exported with; "
+            "`adloc model check` tells whether it scores as it did"
         )
-        progress.say(f"{say} whether it scores as it did")
     monitoring = _monitoring(request, scorer, model, chosen, progress.say) if request.monitor else None
     if monitoring is not None:
         listeners.append(monitoring)

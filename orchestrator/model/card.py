@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from adloc.study_file.spec import StudySpec
     from adloc.uncertainty.resampling import Interval
 
+_REGIMES = {
+    "no_adaptation": "`no adaptation`: the model and the threshold of clean images after the shift",
+    "threshold_only": "`threshold only`: a new threshold after the shift (`adloc model calibrate`)",
+    "full_adaptation": "`full adaptation`: fitted again on images after the shift",
+}
 _FIGURES = ("image_auroc", "image_fpr", "image_fnr", "pixel_auroc", "pixel_aupro")
 
 
@@ -69,11 +74,9 @@ def _expected(run: Run, material: Material) -> str:
         return "## What to expect\n\nNothing was measured at this setting's base."
     head = f"| regime | test images | {' | '.join(title_of(m) for m in columns)} |"
     line = "|---" * (len(columns) + 2) + "|"
-    notes = (
-        "Figures of test images with 95 % intervals; nothing was chosen on them. `no adaptation`: this model and this "
-        "threshold after the shift; `threshold only`: a new threshold (`adloc model calibrate`); `full adaptation`: "
-        "fitted again on images after the shift."
-    )
+    notes = "Figures of test images with 95 % intervals; nothing was chosen on them."
+    there = {finding.record.regime for _, finding in _regimes(run, setting, material)}
+    notes += "".join(f" {words}." for regime, words in _REGIMES.items() if regime in there)
     return "\n".join(["## What to expect", "", head, line, *rows, "", notes])
 
 

@@ -232,12 +232,20 @@ def new_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             path.rmdir()
         draft.rename(path)
-    except OSError as error:
-        raise UserError(
-            Complaint(f"{path}: cannot be written ({error.strerror})", "the model needs a folder", "choose another")
-        ) from error
+    except (OSError, SafetensorError) as error:
+        if _speaks_of_another(error, draft, path):
+            raise
+        why = getattr(error, "strerror", None) or error
+        rule, remedy = "the model is written to a folder of its own", "choose another by --output, where there is room"
+        raise UserError(Complaint(f"{path}: cannot be written ({why})", rule, remedy)) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _speaks_of_another(error: Exception, draft: Path, path: Path) -> bool:
+    """Whether an error names a file that is not of the model."""
+    name = getattr(error, "filename", None)
+    return name is not None and not {draft, path}.intersection({Path(str(name)), *Path(str(name)).parents})
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
