@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,12 @@ CONVERTED: tuple[EngineName, ...] = ("onnx", "openvino")
 def by_torch(backbone: str, weights: str = "random", layers: tuple[str, ...] = LAYERS) -> FeatureExtractor:
     """A network as a study loads it."""
     return load_backbone(backbone, resolve_weights(backbone, weights, seed=3), layers, 3, CPU)
+
+
+@cache
+def converted(backbone: str, weights: str = "random") -> bytes:
+    """The same, converted; once for all tests, for it takes seconds."""
+    return convert(by_torch(backbone, weights), SIZE)
 
 
 def noise(n_images: int, seed: int = 5) -> Tensor:
@@ -82,10 +89,9 @@ def test_features_are_torchs(resnet18: FeatureExtractor, written: Path, engine: 
 @pytest.mark.parametrize("backbone", ["resnet18", "wide_resnet50_2", "efficientnet_lite0"])
 def test_a_backbone_of_each_family_converts(backbone: str) -> None:
     """With random weights: basic and bottleneck blocks, and timm's padding; each engine is held against torch."""
-    extractor = by_torch(backbone)
-    file = convert(extractor, SIZE)
+    expected = by_torch(backbone)(noise(2))
     for engine in CONVERTED:
-        assert_alike(open_file(engine, file, LAYERS, 1, 1)(noise(2)), extractor(noise(2)))
+        assert_alike(open_file(engine, converted(backbone), LAYERS, 1, 1)(noise(2)), expected)
 
 
 @pytest.mark.slow
@@ -93,9 +99,8 @@ def test_a_backbone_of_each_family_converts(backbone: str) -> None:
 def test_published_weights_convert(trunk_weights: Path, engine: EngineName) -> None:
     """Those inside EfficientNet-Lite0's package, and ResNet-18's, which end at layer3."""
     for backbone, weights in (("efficientnet_lite0", "default"), ("resnet18", str(trunk_weights))):
-        extractor = by_torch(backbone, weights)
-        network = open_file(engine, convert(extractor, SIZE), LAYERS, 1, 1)
-        assert_alike(network(noise(2)), extractor(noise(2)))
+        network = open_file(engine, converted(backbone, weights), LAYERS, 1, 1)
+        assert_alike(network(noise(2)), by_torch(backbone, weights)(noise(2)))
 
 
 @pytest.mark.slow
@@ -103,7 +108,7 @@ def test_published_weights_convert(trunk_weights: Path, engine: EngineName) -> N
 @pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
 def test_an_image_has_the_same_bits_however_it_passes(backbone: str, engine: EngineName) -> None:
     """In any batch, on any number of threads, and in several passes at the same time."""
-    file, images = convert(by_torch(backbone), SIZE), noise(8)
+    file, images = converted(backbone), noise(8)
     expected = open_file(engine, file, LAYERS, 1, 1)(images)
 
     def assert_same(found: dict[str, Tensor], start: int) -> None:
