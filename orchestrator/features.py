@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from adloc.methods.engines.engine import EngineName
     from adloc.methods.engines.extractor import Extractor
     from adloc.methods.network import FeatureExtractor
     from adloc.stages import FeatureStage, Network
@@ -78,7 +79,7 @@ class StoredFeatures:
 
 
 @dataclass(frozen=True, slots=True)
-class _Workers:
+class Workers:
     """Threads that read, pass and keep images at the same time.
 
     Attributes:
@@ -148,7 +149,7 @@ class FeatureExtraction:
         tiles = stage.image.tiles
         n_together = batch_size if tiles is None else max(1, batch_size // tiles.count)
         chunks = [indices[start : start + n_together] for start in range(0, len(indices), n_together)]
-        workers = _share_out(stage, network.device, len(chunks))
+        workers = share_out(stage.engine.name, stage.network.backbone, network.device, len(chunks))
 
         def extract(chunk: list[int]) -> int:
             start = time.perf_counter()
@@ -217,16 +218,22 @@ def _load(network: Network, layers: Sequence[str], device: torch.device) -> Feat
     return load_backbone(network.backbone, file, layers, network.seed, device)
 
 
-def _share_out(stage: FeatureStage, device: torch.device, n_chunks: int) -> _Workers:
+def share_out(engine: EngineName, backbone: str, device: torch.device, n_chunks: int) -> Workers:
     """How images are shared out: passes of their own on a CPU, one pass at a time on a GPU.
 
     A network that somebody's function returns may not bear two passes at a time either, unless it is converted.
+
+    Args:
+        engine: what runs the network.
+        backbone: its name.
+        device: where it computes.
+        n_chunks: of images.
     """
     n_threads = torch.get_num_threads()
-    own = stage.engine == TORCH and find_backbone(stage.network.backbone).source == "function"
+    own = engine == TORCH.name and find_backbone(backbone).source == "function"
     if device.type == "cpu" and not own:
-        return _Workers(min(n_threads, n_chunks, MOST_WORKERS), 1, nullcontext())
-    return _Workers(min(max(n_threads, 2), n_chunks, 4), n_threads, Lock())
+        return Workers(min(n_threads, n_chunks, MOST_WORKERS), 1, nullcontext())
+    return Workers(min(max(n_threads, 2), n_chunks, 4), n_threads, Lock())
 
 
 def _read(stage: FeatureStage, indices: Sequence[int]) -> tuple[NDArray[np.float32], float]:

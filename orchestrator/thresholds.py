@@ -169,7 +169,7 @@ def too_few(where: str, n: int, config: ThresholdConfig) -> Complaint:
         f"{where} has {n} normal image{'s' * (n != 1)}",
         f"to flag at most {config.fpr:.3g} of the normal parts with {config.confidence:.3g} confidence takes "
         f"{wanted} normal validation images",
-        f"lower split.train_fraction, or use thresholds.fpr: {_rounded_up(upper_bound(n, 0, config.confidence))}, "
+        f"lower split.train_fraction, or use thresholds.fpr: {rounded_up(upper_bound(n, 0, config.confidence))}, "
         "which this many can promise",
     )
 
@@ -278,7 +278,7 @@ def _require(objective: Objective, n_normal: int, n_anomalous: int) -> None:
         )
 
 
-def _rounded_up(rate: float) -> str:
+def rounded_up(rate: float) -> str:
     """A rate to three digits, never smaller than it is."""
     digits = 2 - math.floor(math.log10(rate))
     return f"{math.ceil(rate * 10**digits) / 10**digits:.{digits}f}"

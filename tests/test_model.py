@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from adloc.datasets.file_image import FileImage
 from adloc.errors import UserError
 from adloc.methods.backbone import WeightsFile
-from adloc.methods.network import read_weights
+from adloc.methods.network import load_backbone, read_weights
 from adloc.model.engines import Tried, choose
 from adloc.model.folder import new_folder, read_model, read_spec
 from adloc.model.scorer import Scorer
@@ -408,6 +408,25 @@ def test_a_folder_that_cannot_be_written_is_told(finished: tuple[Path, Path], tm
     at = tmp_path / "file" / "model"
     told = adloc("model", "export", run_id, "--workspace", finished[1], "--output", at, expect=2).output
     assert "cannot be written" in told
+
+
+def test_a_converted_network_is_held_against_torchs(
+    finished: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose features are halved on the way is refused before there is a model."""
+    monkeypatch.setattr("adloc.model.network.write_onnx", lambda *_: None)
+
+    def halved(_engine: str, _file: Path, layers: tuple[str, ...], **_: object) -> object:
+        network = load_backbone("resnet18", WeightsFile(None, "random"), layers, 42, CPU)
+        return lambda images: {layer: maps / 2 for layer, maps in network(images).items()}
+
+    monkeypatch.setattr("adloc.model.network.open_file", halved)
+    run_id = a_run(finished[1], coreset_ratio=0.1)
+    told = adloc(
+        "model", "export", run_id, "--workspace", finished[1], "--output", tmp_path / "m", "--engine", "onnx", expect=2
+    ).output
+    assert "layer2 of the converted network differs from torch's" in told
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_full_disk_leaves_nothing(

@@ -18,7 +18,7 @@ import numpy as np
 from adloc.errors import Complaint, UserError
 from adloc.model.folder import Judged, read_spec, write_reference, write_spec
 from adloc.model.spec import Threshold
-from adloc.thresholds import just_above_rank
+from adloc.thresholds import just_above_rank, rounded_up
 from adloc.uncertainty.order_statistics import expected_bound, largest_rank, least_normals, upper_bound
 
 if TYPE_CHECKING:
@@ -192,8 +192,8 @@ def _too_few(n: int, fpr: float, confidence: float, kept: Kept) -> Complaint:
         else ""
     )
     least = upper_bound(n, 0, confidence) if kept == "confident" else expected_bound(n, 0)
-    rounded = math.ceil(1000 * least) / 1000
-    promised = f", use --fpr {rounded:g}, which these can promise" if rounded < 1 else ""
+    rounded = rounded_up(least)
+    promised = f", use --fpr {rounded}, which these can promise" if float(rounded) < 1 else ""
     return Complaint(
         f"{n} normal image{'s' * (n != 1)}",
         f"to flag at most {fpr:g} of the good parts {how} takes {images_for(fpr, confidence, kept)}",

@@ -90,11 +90,10 @@ def with_engine(
         )
     wanted = _installed() if engine == "fastest" else (engine,)
     try:
-        if wanted:
-            versions(CONVERTS)
-            convert_network(model.path, model.spec.backbone, model.spec.image)
-        for name in wanted:
+        for name in wanted:  # before the seconds of a conversion
             find_engine(name)
+        if wanted:
+            convert_network(model.path, model.spec.backbone, wanted, model.spec.image)
     except MethodError as error:
         raise UserError(Complaint(error.found, error.rule, error.remedy)) from None
     if engine != "fastest":

@@ -11,19 +11,19 @@ from adloc.errors import Complaint, UserError
 from adloc.features import MOST_WORKERS
 from adloc.methods.backbone import WeightsFile, hash_weights, resolve_weights
 from adloc.methods.engines.extractor import open_file
-from adloc.methods.engines.onnx_file import write_onnx
+from adloc.methods.engines.onnx_file import hold_against, write_onnx
 from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone, read_weights
 from adloc.model.folder import BACKBONE, CONVERTED, let_others_read
 from adloc.tiling import pass_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from adloc.datasets.transform import ImageConfig
     from adloc.methods.engines.engine import EngineName
     from adloc.methods.engines.extractor import Extractor
-    from adloc.methods.network import FeatureExtractor
     from adloc.model.spec import BackboneSpec
 
 
@@ -60,18 +60,17 @@ def load_network(folder: Path, spec: BackboneSpec, engine: EngineName, device: t
         raise UserError(Complaint(error.found, error.rule, error.remedy)) from None
 
 
-def convert_network(folder: Path, spec: BackboneSpec, image: ImageConfig) -> None:
-    """Write the network as engines other than torch read it, weights included, and see that it gives torch's features.
+def convert_network(folder: Path, spec: BackboneSpec, engines: Sequence[EngineName], image: ImageConfig) -> None:
+    """Write the network as these engines read it, weights included, and see that each gives torch's features.
 
     Raises:
-        MethodError: it cannot be converted.
+        MethodError: it cannot be converted, an engine is not installed, or one gives other features.
     """
-    write_onnx(load_backbone_of(folder, spec), folder / CONVERTED, pass_size(image))
-
-
-def load_backbone_of(folder: Path, spec: BackboneSpec) -> FeatureExtractor:
-    """The network by torch, on the CPU."""
-    return load_backbone(spec.backbone, find_weights(folder, spec), spec.layers, spec.seed, torch.device("cpu"))
+    size, device = pass_size(image), torch.device("cpu")
+    extractor = load_backbone(spec.backbone, find_weights(folder, spec), spec.layers, spec.seed, device)
+    write_onnx(extractor, folder / CONVERTED, size)
+    for engine in engines:
+        hold_against(open_file(engine, folder / CONVERTED, spec.layers, threads=1, passes=1), extractor, size)
 
 
 def copy_weights(folder: Path, spec: BackboneSpec) -> BackboneSpec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -13,9 +12,8 @@ import torch
 from adloc.datasets.transform import resize_and_crop
 from adloc.drift.statistics import PIXEL_STATISTICS, feature_names, feature_statistics, pixel_statistics
 from adloc.errors import Complaint, UserError
-from adloc.features import BATCH_SIZE, MOST_WORKERS
+from adloc.features import BATCH_SIZE, share_out
 from adloc.methods import MethodError, find_method, load_detector
-from adloc.methods.backbone import find_backbone
 from adloc.methods.detector import PATCH_MAPS, ImageContext, StepContext
 from adloc.methods.workers import spread
 from adloc.model.held import HeldFeatures, HeldImages, as_input
@@ -24,7 +22,6 @@ from adloc.tiling import pass_filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -143,18 +140,14 @@ class Scorer:
             n_together = max(1, n_together // image.tiles.count)
         n_passed = n_together if self._fills_up(network, n_together) else 1
         chunks = [pixels[start : start + n_together] for start in range(0, len(pixels), n_together)]
-        own = self.model.spec.engine == "torch" and find_backbone(self._backbone).source == "function"
-        alone = network.device.type != "cpu" or own
-        turn: AbstractContextManager[object] = Lock() if alone else nullcontext()
-        n_threads = torch.get_num_threads()
+        workers = share_out(self.model.spec.engine, self._backbone, network.device, len(chunks))
 
         def extract(chunk: NDArray[np.uint8]) -> dict[str, Tensor]:
             images = as_input(chunk)
-            with turn:
+            with workers.turn:
                 return pass_filled(network, images, image, n_passed, BATCH_SIZE[network.device.type])
 
-        workers = 1 if alone else min(n_threads, MOST_WORKERS, len(chunks))
-        found = list(spread(extract, chunks, workers, n_threads if alone else 1))
+        found = list(spread(extract, chunks, workers.count, workers.n_threads))
         maps = {layer: torch.cat([each[layer].cpu() for each in found]) for layer in network.layers}
         if self.model.spec.dtype == "float16":  # as the study kept what the fit has read
             maps = {layer: each.half().float() for layer, each in maps.items()}

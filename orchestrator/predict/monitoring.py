@@ -7,7 +7,6 @@ finds, and keeps its state beside the rows, so that a watched folder is watched 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from adloc.drift.advice import ENOUGH_IMAGES, Advice, Known, Verdict, advise
 from adloc.drift.monitor import Monitor, Reference
 from adloc.errors import Complaint, UserError
+from adloc.record.records import write_json
 from adloc.thresholds import just_above_rank
 
 if TYPE_CHECKING:
@@ -155,13 +155,8 @@ class Monitoring:
         self._due, self._n_kept = False, self.state.n_seen
         if self._path is None:
             return
-        aside = self._path.with_name(f".{self._path.name}.tmp")
         try:
-            with aside.open("w", encoding="utf-8") as file:
-                json.dump({"scores": self._scores, "monitor": self._monitor.to_json()}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(self._path)
+            write_json(self._path, {"scores": self._scores, "monitor": self._monitor.to_json()})
         except OSError as error:
             rule = "what the monitor has seen is kept beside the rows"
             found, remedy = f"{self._path}: {error.strerror}", "name another place by --output"

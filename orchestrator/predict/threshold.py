@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.errors import Complaint, UserError
 from adloc.model.calibrate import images_for
-from adloc.thresholds import just_above_rank
+from adloc.thresholds import just_above_rank, rounded_up
 from adloc.uncertainty.order_statistics import CONFIDENCE, expected_bound, largest_rank, upper_bound
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def for_rate(normal: NDArray[np.float32], fpr: float) -> Chosen:
                 f"--fpr is {fpr:.3g}, and the model knows the scores of {n} normal image{'s' * (n != 1)}",
                 f"to flag at most that share of the good parts takes {average} normal images on the average of "
                 f"calibrations, and {most} with {CONFIDENCE:.0%} confidence",
-                "use " + (f"--fpr {_rounded_up(1 / (n + 1))}, or " if n else "") + "`adloc model calibrate` with more",
+                "use " + (f"--fpr {rounded_up(1 / (n + 1))}, or " if n else "") + "`adloc model calibrate` with more",
             )
         )
     rank = largest_rank(n, fpr)
@@ -89,9 +88,3 @@ def for_rate(normal: NDArray[np.float32], fpr: float) -> Chosen:
     if rank is None:
         promised += f"; for {fpr:.3%} with {CONFIDENCE:.0%} confidence it takes {most} images"
     return Chosen(value, promised)
-
-
-def _rounded_up(rate: float) -> str:
-    """To three digits, never smaller than it is."""
-    digits = 2 - math.floor(math.log10(rate))
-    return f"{math.ceil(rate * 10**digits) / 10**digits:.{digits}f}"
