@@ -41,7 +41,7 @@ env: .venv/.ready
 	$(PYTHON) -c 'import sys; sys.exit("adloc needs Python 3.11 to 3.13: make PYTHON=python3.12") if not (3, 11) <= sys.version_info < (3, 14) else None'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --python $(BIN)/python --quiet --editable '.[dev,ray,engines]'
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --editable '.[dev,ray,engines,team]'
 	@touch $@
 
 # Some twenty minutes on two idle cores; `make bench ARGS=--quick` in two. JSON under .cache/benchmarks/.
