@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.localisation import read_chunks
 from adloc.methods.detector import PATCH_MAPS, Rescoring, Result
 from adloc.metrics.ranking import auroc
-from adloc.metrics.regions import pixel_metrics
+from adloc.metrics.regions import CURVE_POINTS, measure, rank_pixels
 from adloc.parts import ValidationPart, require
 from adloc.stages import FEWEST_OF_CLASS
 from adloc.study_file.evaluating import NATIVE
-from adloc.truth import truth_of
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.jackknife import influences, paired_test, without_each
-from adloc.uncertainty.pixel_bootstrap import count_pixels, pixel_replicates
+from adloc.uncertainty.pixel_bootstrap import count_chunks, pixel_replicates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from adloc.methods.detector import Detector, StepContext
+    from adloc.metrics.chunk import ReadChunks
     from adloc.stages import DiagnosisStage
-    from adloc.truth import PixelTruth
     from adloc.uncertainty.resampling import Interval
 
 
@@ -60,14 +60,12 @@ class Scoring:
     Attributes:
         image_scores: (N,) raw.
         labels: (N,) True = anomalous.
-        maps: (N, height, width) raw; None where pixels are not compared.
-        truth: of the maps' size.
+        read: gives the raw maps beside their masks; None where pixels are not compared.
     """
 
     image_scores: NDArray[np.float32]
     labels: NDArray[np.bool_]
-    maps: NDArray[np.float32] | None = None
-    truth: PixelTruth | None = None
+    read: ReadChunks | None = None
 
     @cached_property
     def images(self) -> Ranked:
@@ -79,12 +77,10 @@ class Scoring:
     @cached_property
     def pixels(self) -> Ranked | None:
         """Of the pixels: AUROC and PRO; None where no defect pixel is known."""
-        if self.maps is None or self.truth is None:
+        counts = None if self.read is None else count_chunks(self.read)
+        if self.read is None or counts is None:
             return None
-        counts = count_pixels(self.maps, self.truth.masks, self.truth.void)
-        if counts is None:
-            return None
-        exact = pixel_metrics(self.maps, self.truth.masks, void=self.truth.void)
+        exact = measure(rank_pixels(self.read), CURVE_POINTS)
         left_out = without_each(self.labels, partial(pixel_replicates, counts))
         fewest = int(min((counts.regions > 0).sum(), (~self.labels).sum()))
         return Ranked({"pixel_auroc": exact.auroc, "pixel_aupro": exact.aupro}, left_out, fewest)
@@ -130,8 +126,7 @@ def diagnose(stage: DiagnosisStage, truth: Result, context: StepContext, detecto
         scores = np.asarray(result.arrays["image_scores"], dtype=np.float32)
         if not with_pixels or size == NATIVE or PATCH_MAPS not in result.arrays:
             return Scoring(scores, labels)
-        maps = detector.anomaly_maps(result.arrays[PATCH_MAPS], size, params)
-        return Scoring(scores, labels, maps, truth_of(truth.arrays, 0, len(labels)))
+        return Scoring(scores, labels, read_chunks(result, truth, detector, params))
 
     own = scoring(context.results[evaluation.scores.step.name], context.params)
     facts: dict[str, float] = {}
@@ -150,7 +145,7 @@ def compare(own: Scoring, plain: Scoring) -> dict[str, Difference]:
     pairs: list[tuple[Ranked, Ranked]] = []
     if not np.array_equal(own.image_scores, plain.image_scores):
         pairs.append((own.images, plain.images))
-    if own.maps is not None and plain.maps is not None and not np.array_equal(own.maps, plain.maps):
+    if own.read is not None and plain.read is not None and not _equal_maps(own.read, plain.read):
         mine, other = own.pixels, plain.pixels
         pairs += [(mine, other)] if mine is not None and other is not None else []
     return {
@@ -159,6 +154,10 @@ def compare(own: Scoring, plain: Scoring) -> dict[str, Difference]:
         for name in one.figures
         if one.n_images >= FEWEST_OF_CLASS
     }
+
+
+def _equal_maps(one: ReadChunks, other: ReadChunks) -> bool:
+    return all(np.array_equal(mine.maps, theirs.maps) for mine, theirs in zip(one(), other(), strict=True))
 
 
 def _difference(own: Ranked, plain: Ranked, metric: str, labels: NDArray[np.bool_]) -> Difference:

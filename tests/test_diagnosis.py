@@ -21,9 +21,9 @@ from adloc.methods.detector import Rescoring, Result, StepContext
 from adloc.methods.padim.params import PadimParams
 from adloc.methods.patchcore.detector import PatchCore
 from adloc.methods.patchcore.params import PatchCoreParams
+from adloc.metrics.chunk import Chunk
 from adloc.record.diagnosed import PlainComparison, marks, warnings
 from adloc.record.records import Records
-from adloc.truth import PixelTruth
 from adloc.uncertainty.delong import compare_aurocs
 from adloc.workspace import Workspace
 from commandline import adloc
@@ -48,7 +48,8 @@ def scoring(scores: Any, labels: NDArray[np.bool_] = SIX_AND_SIX) -> Scoring:
 def mapped(maps: NDArray[np.floating], masks: NDArray[np.bool_], void: NDArray[np.bool_] | None = None) -> Scoring:
     """Maps of images that all have one score."""
     labels = masks.any(axis=(1, 2))
-    return Scoring(np.zeros(len(maps), np.float32), labels, maps.astype(np.float32), PixelTruth(masks, void))
+    chunk = Chunk(maps.astype(np.float32), masks, labels, void)
+    return Scoring(np.zeros(len(maps), np.float32), labels, lambda: [chunk])
 
 
 def squares(n_anomalous: int) -> NDArray[np.bool_]:

@@ -216,7 +216,7 @@ def test_maps_with_nan_are_refused() -> None:
     """A nan in a map is an error, never a pixel that scores low."""
     maps, masks = np.zeros((1, 2, 2), dtype=np.float32), np.eye(2, dtype=bool)[None]
     maps[0, 0, 1] = math.nan
-    with pytest.raises(ValueError, match="1 of 4 scores are nan"):
+    with pytest.raises(ValueError, match="1 of 2 scores are nan"):
         pixel_metrics(maps, masks)
 
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from adloc.metrics.chunk import Chunk
 from adloc.metrics.classification import confusion
 from adloc.metrics.pimo import aupimo
 from adloc.metrics.regions import pixel_metrics
-from adloc.metrics.streaming import Chunk, StreamedMetrics, ordered, stream_pixel_metrics
+from adloc.metrics.streaming import StreamedMetrics, ordered, stream_pixel_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from adloc.metrics.chunk import Chunk
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from adloc.metrics.chunk import ReadChunks
 
 LOWEST_RATE, HIGHEST_RATE = 1e-5, 1e-4
 _SPARE = 4  # times as many scores as are needed are kept before they are thinned
@@ -48,12 +54,17 @@ class NormalTail:
         self._scores: list[NDArray[np.floating]] = []
         self._rates: list[NDArray[np.float64]] = []
 
-    def add(self, maps: NDArray[np.floating], void: NDArray[np.bool_] | None = None) -> None:
+    def add_normal(self, chunk: Chunk) -> None:
+        """Look at the normal images of a chunk."""
+        numbers = np.flatnonzero(~chunk.anomalous)
+        self.add([chunk.maps[i] for i in numbers], None if chunk.void is None else [chunk.void[i] for i in numbers])
+
+    def add(self, maps: Sequence[NDArray[np.floating]], void: Sequence[NDArray[np.bool_]] | None = None) -> None:
         """Look at some normal images.
 
         Args:
-            maps: (n, height, width), raw scores.
-            void: of the same shape, True on pixels that do not count; None for none.
+            maps: of n images (height, width) each, raw scores.
+            void: of the same shapes, True on pixels that do not count; None for none.
         """
         for index, scores in enumerate(maps):
             pixels = scores.reshape(-1) if void is None else scores[~void[index]]
@@ -96,12 +107,18 @@ class ImageRecall:
         self._levels = levels
         self.areas: list[float] = []
 
-    def add(self, maps: NDArray[np.floating], masks: NDArray[np.bool_]) -> None:
+    def add_anomalous(self, chunk: Chunk) -> None:
+        """Measure the anomalous images of a chunk."""
+        defects = chunk.defects
+        numbers = np.flatnonzero(chunk.anomalous)
+        self.add([chunk.maps[i] for i in numbers], [defects[i] for i in numbers])
+
+    def add(self, maps: Sequence[NDArray[np.floating]], masks: Sequence[NDArray[np.bool_]]) -> None:
         """Measure some images; those without a defect pixel have no recall and are passed over.
 
         Args:
-            maps: (n, height, width), raw scores.
-            masks: of the same shape, True on defect pixels that count.
+            maps: of n images (height, width) each, raw scores.
+            masks: of the same shapes, True on defect pixels that count.
         """
         if self._levels is None:
             return
@@ -145,9 +162,20 @@ def aupimo(
         >>> aupimo(maps, masks, np.array([False, True]))
         0.5
     """
-    tail = NormalTail(int((~anomalous).sum()))
-    tail.add(maps[~anomalous], None if void is None else void[~anomalous])
+    return aupimo_of(lambda: [Chunk(maps, masks, anomalous, void)], int((~anomalous).sum()))
+
+
+def aupimo_of(read: ReadChunks, n_normal: int) -> float:
+    """AUPIMO of maps that come some images at a time.
+
+    Args:
+        read: gives all chunks, the same at each of its two calls.
+        n_normal: how many of the images are normal.
+    """
+    tail = NormalTail(n_normal)
+    for chunk in read():
+        tail.add_normal(chunk)
     recall = ImageRecall(tail.levels())
-    defects = masks if void is None else masks & ~void
-    recall.add(maps[anomalous], defects[anomalous])
+    for chunk in read():
+        recall.add_anomalous(chunk)
     return recall.aupimo()

@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from adloc.metrics.chunk import Chunk
 from adloc.metrics.curve import Curve, thin
-from adloc.metrics.ranking import rank
+from adloc.metrics.ranking import Ranker, ranked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from adloc.metrics.chunk import ReadChunks
     from adloc.metrics.ranking import BestF1, Ranking
 
 PRO_LIMIT = 0.3
 PRO_STRICT_LIMIT = 0.05
+CURVE_POINTS = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +60,7 @@ def pixel_metrics(
     masks: NDArray[np.bool_],
     *,
     void: NDArray[np.bool_] | None = None,
-    curve_points: int = 500,
+    curve_points: int = CURVE_POINTS,
 ) -> PixelMetrics:
     """Every metric of all pixels together of N anomaly maps, from one sort.
 
@@ -73,7 +76,28 @@ def pixel_metrics(
     Raises:
         ValueError: a score is nan, the shapes differ, or masks are not boolean.
     """
-    return measure(_rank_pixels(maps, masks, void), curve_points)
+    return measure(rank_pixels(lambda: [Chunk.whole(maps, masks, void)]), curve_points)
+
+
+def rank_pixels(read: ReadChunks) -> Ranking:
+    """The pixels of all images ranked, from two passes; it holds the defect pixels and a chunk of the others.
+
+    Whatever the chunks, the result has the same bits: their counts are whole numbers.
+
+    Args:
+        read: gives all chunks, the same at each of its two calls.
+
+    Raises:
+        ValueError: a score is nan, the shapes differ, or masks are not boolean.
+    """
+    anomalous, weights = [np.zeros(0, np.float32)], [np.zeros(0)]
+    for chunk in read():
+        weights.append(pixel_weights(chunk.masks, chunk.void))
+        anomalous.append(ranked(chunk.maps[chunk.defects]))
+    ranker = Ranker(np.concatenate(anomalous), np.concatenate(weights))
+    for chunk in read():
+        ranker.add(ranked(chunk.maps[chunk.normals]))
+    return ranker.ranking()
 
 
 def measure(ranking: Ranking, curve_points: int) -> PixelMetrics:
@@ -109,7 +133,7 @@ def pro_curve(maps: NDArray[np.floating], masks: NDArray[np.bool_], void: NDArra
     Raises:
         ValueError: a score is nan, the shapes differ, or masks are not boolean.
     """
-    ranking = _rank_pixels(maps, masks, void)
+    ranking = rank_pixels(lambda: [Chunk.whole(maps, masks, void)])
     return ranking.curve(ranking.weight)
 
 
@@ -209,14 +233,3 @@ def pixel_weights(masks: NDArray[np.bool_], void: NDArray[np.bool_] | None) -> N
     """
     region_of, n_regions = label_regions(masks)
     return region_weights(region_of if void is None else region_of[~void[masks]], n_regions)
-
-
-def _rank_pixels(maps: NDArray[np.floating], masks: NDArray[np.bool_], void: NDArray[np.bool_] | None) -> Ranking:
-    weights = pixel_weights(masks, void)
-    if void is None:
-        return rank(maps, masks, weights)
-    if not maps.shape == masks.shape == void.shape:
-        message = f"maps, masks and void have the shapes {maps.shape}, {masks.shape} and {void.shape}: all the same"
-        raise ValueError(message)
-    valid = ~void
-    return rank(maps[valid], masks[valid], weights)

@@ -76,20 +76,26 @@ def spro_curve(
             nan, or shapes differ.
     """
     inside = np.zeros(maps.shape, dtype=np.bool_)
-    weights = np.zeros(maps.shape)
+    by_image: dict[int, list[SaturatedRegion]] = {}
     for region in regions:
         n_pixels = int(region.mask.sum())
         if not 0 < region.saturation <= n_pixels:
             message = f"a region of {n_pixels} pixels has the saturation {region.saturation}; above 0, at most its size"
             raise ValueError(message)
         inside[region.image] |= region.mask
-        weights[region.image][region.mask] += _gains(maps[region.image][region.mask], region.saturation)
+        by_image.setdefault(region.image, []).append(region)
+    weights = [np.zeros(0)]
+    for image in sorted(by_image):
+        own = np.zeros(maps.shape[1:])
+        for region in by_image[image]:
+            own[region.mask] += _gains(maps[image][region.mask], region.saturation)
+        weights.append(own[inside[image]])
     if void is None:
-        ranking = rank(maps, inside, weights[inside])
+        ranking = rank(maps, inside, np.concatenate(weights))
     elif (inside & void).any():
         raise ValueError("a region has void pixels; leave them out of its mask")
     else:
-        ranking = rank(maps[~void], inside[~void], weights[inside])
+        ranking = rank(maps[~void], inside[~void], np.concatenate(weights))
     return ranking.curve(ranking.weight)
 
 

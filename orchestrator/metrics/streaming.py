@@ -16,34 +16,20 @@ import numpy as np
 
 from adloc.metrics.pimo import ImageRecall, NormalTail
 from adloc.metrics.ranking import Ranking
-from adloc.metrics.regions import PRO_LIMIT, PRO_STRICT_LIMIT, PixelMetrics, measure, pixel_weights
+from adloc.metrics.regions import CURVE_POINTS, PRO_LIMIT, PRO_STRICT_LIMIT, PixelMetrics, measure, pixel_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from adloc.metrics.chunk import Chunk, ReadChunks
 
 N_BINS = 1 << 18  # 8 MB of counts
 _HALF = 16  # bits
 _COARSE = 1 << _HALF
+_PIXELS = 1 << 20  # counted at a time
 _ROUNDING = 1e-12  # of the sums themselves
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some whole images.
-
-    Attributes:
-        maps: float32 (n, height, width), raw scores.
-        masks: bool (n, height, width), True on defect pixels.
-        anomalous: bool (n,), the labels of the images.
-        void: bool (n, height, width), True on pixels that count neither way; None for none.
-    """
-
-    maps: NDArray[np.float32]
-    masks: NDArray[np.bool_]
-    anomalous: NDArray[np.bool_]
-    void: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,9 +56,9 @@ class StreamedMetrics:
 
 
 def stream_pixel_metrics(
-    read: Callable[[], Iterable[Chunk]], n_normal: int, *, n_bins: int = N_BINS, curve_points: int = 500
+    read: ReadChunks, n_normal: int, *, n_bins: int = N_BINS, curve_points: int = CURVE_POINTS
 ) -> StreamedMetrics:
-    """Every pixel metric, without holding more than a chunk of maps.
+    """Every pixel metric, without holding more than a chunk of float32 maps.
 
     Args:
         read: gives all chunks, the same at each of its two calls.
@@ -85,22 +71,25 @@ def stream_pixel_metrics(
     """
     counts, tail = _Counts.empty(_COARSE), NormalTail(n_normal)
     for chunk in read():
-        counts.add(chunk, ordered(chunk.maps) >> _HALF)
-        tail.add(chunk.maps[~chunk.anomalous], None if chunk.void is None else chunk.void[~chunk.anomalous])
+        counts.add(chunk, lambda scores: ordered(scores) >> _HALF)
+        tail.add_normal(chunk)
     division = _divide(counts, n_bins)
     starts = np.concatenate(([0], np.cumsum(division)[:-1]))
-    counts, recall = _Counts.empty(int(division.sum())), ImageRecall(tail.levels())
-    for chunk in read():
-        codes = ordered(chunk.maps)
+
+    def bins_of(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+        codes = ordered(scores)
         coarse = codes >> _HALF
         within = (codes & np.uint32(_COARSE - 1)).astype(np.int64) * division[coarse] >> _HALF
-        counts.add(chunk, starts[coarse] + within)
-        defects = chunk.masks if chunk.void is None else chunk.masks & ~chunk.void
-        recall.add(chunk.maps[chunk.anomalous], defects[chunk.anomalous])
+        return np.asarray(starts[coarse] + within)
+
+    counts, recall = _Counts.empty(int(division.sum())), ImageRecall(tail.levels())
+    for chunk in read():
+        counts.add(chunk, bins_of)
+        recall.add_anomalous(chunk)
     return _measure(counts, division, curve_points, recall.aupimo())
 
 
-def ordered(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
+def ordered(scores: NDArray[np.floating]) -> NDArray[np.uint32]:
     """Codes in the order of the scores, equal for equal ones: the bits of a float, mirrored below zero.
 
     Raises:
@@ -134,20 +123,20 @@ class _Counts:
     def empty(cls, n_bins: int) -> _Counts:
         return cls(np.zeros(n_bins, np.int64), np.zeros(n_bins, np.int64), np.zeros(n_bins))
 
-    def add(self, chunk: Chunk, bins: NDArray[np.integer]) -> None:
-        """Count a chunk whose pixels are in these bins."""
-        if chunk.maps.shape != chunk.masks.shape:
-            message = f"maps have the shape {chunk.maps.shape} and masks {chunk.masks.shape}; they must be the same"
-            raise ValueError(message)
-        weights, masks = pixel_weights(chunk.masks, chunk.void), chunk.masks
-        if chunk.void is not None:
-            valid = ~chunk.void
-            bins, masks = bins[valid], masks[valid]
-        defect, n_bins = bins[masks], len(self.normal)
-        anomalous = np.bincount(defect, minlength=n_bins)
-        self.normal += np.bincount(bins.reshape(-1), minlength=n_bins) - anomalous
-        self.anomalous += anomalous
-        self.weight += np.bincount(defect, weights, minlength=n_bins)
+    def add(self, chunk: Chunk, bins_of: Callable[[NDArray[np.floating]], NDArray[np.integer]]) -> None:
+        """Count a chunk, some pixels at a time: what is made on the way takes 45 bytes for each of these."""
+        weights = pixel_weights(chunk.masks, chunk.void)
+        scores = chunk.maps.reshape(-1)
+        is_defect, is_normal = chunk.defects.reshape(-1), chunk.normals.reshape(-1)
+        n_bins, n_weighed = len(self.normal), 0
+        for start in range(0, scores.size, _PIXELS):
+            band = slice(start, start + _PIXELS)
+            bins = bins_of(scores[band])
+            defect = bins[is_defect[band]]
+            self.normal += np.bincount(bins[is_normal[band]], minlength=n_bins)
+            self.anomalous += np.bincount(defect, minlength=n_bins)
+            self.weight += np.bincount(defect, weights[n_weighed : n_weighed + defect.size], minlength=n_bins)
+            n_weighed += defect.size
 
 
 def _divide(counts: _Counts, n_bins: int) -> NDArray[np.int64]:

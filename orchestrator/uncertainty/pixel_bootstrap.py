@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from adloc.metrics.chunk import Chunk, EveryNth
 from adloc.metrics.regions import PRO_LIMIT, PRO_STRICT_LIMIT
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from adloc.metrics.chunk import ReadChunks
     from adloc.uncertainty.resampling import Weights
 
 NAMES = ("pixel_normal", "pixel_defect", "pixel_overlap", "pixel_regions")
@@ -72,29 +74,36 @@ def count_pixels(
     Returns:
         None where pixel metrics are not defined: no pixel is defective, or all are.
     """
-    defects, normals = (masks, ~masks) if void is None else (masks & ~void, ~(masks | void))
-    if not defects.any() or not normals.any():
+    return count_chunks(lambda: [Chunk.whole(maps, masks, void)])
+
+
+def count_chunks(read: ReadChunks) -> PixelCounts | None:
+    """As `count_pixels`, of maps that come some images at a time.
+
+    Args:
+        read: gives all chunks, the same at each of its three calls at most.
+    """
+    edges = _edges(read)
+    if edges is None:
         return None
-    edges = _edges(maps, normals, defects)
-    n, n_edges = len(maps), edges.size + 1
-    counts = PixelCounts(
-        np.zeros((n, n_edges), np.uint32),
-        np.zeros((n, n_edges), np.uint32),
-        np.zeros((n, n_edges), np.float32),
-        np.zeros(n, np.uint32),
-    )
-    for index, (scores, mask, normal, defect) in enumerate(zip(maps, masks, normals, defects, strict=True)):
-        counts.normal[index] = _reached(np.sort(scores[normal]), edges)
-        if not defect.any():
-            continue
-        counts.defect[index] = _reached(np.sort(scores[defect]), edges)
-        n_labels, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        for label in range(1, n_labels):
-            region = np.sort(scores[(labels == label) & defect])
-            if region.size:  # not all of it is void
-                counts.regions[index] += 1
-                counts.overlap[index] += _reached(region, edges) / np.float32(region.size)
-    return counts
+    normal, defect, overlap, regions = [], [], [], []
+    for chunk in read():
+        for scores, mask, is_normal, is_defect in zip(
+            chunk.maps, chunk.masks, chunk.normals, chunk.defects, strict=True
+        ):
+            normal.append(_reached(np.sort(scores[is_normal]), edges))
+            defect.append(_reached(np.sort(scores[is_defect]), edges))
+            overlap.append(np.zeros(edges.size + 1, np.float32))
+            regions.append(0)
+            n_labels, labels = (
+                cv2.connectedComponents(mask.astype(np.uint8), connectivity=8) if mask.any() else (0, mask)
+            )
+            for label in range(1, n_labels):
+                region = np.sort(scores[(labels == label) & is_defect])
+                if region.size:  # not all of it is void
+                    regions[-1] += 1
+                    overlap[-1] += _reached(region, edges) / np.float32(region.size)
+    return PixelCounts(np.stack(normal), np.stack(defect), np.stack(overlap), np.array(regions, np.uint32))
 
 
 def pixel_replicates(counts: PixelCounts, weights: Weights) -> dict[str, NDArray[np.float32]]:
@@ -120,14 +129,24 @@ def pixel_replicates(counts: PixelCounts, weights: Weights) -> dict[str, NDArray
     }
 
 
-def _edges(maps: NDArray[np.floating], normals: NDArray[np.bool_], defects: NDArray[np.bool_]) -> NDArray[np.floating]:
-    flat, is_normal = maps.reshape(-1), normals.reshape(-1)
-    normal = flat[::_STEP][is_normal[::_STEP]]
-    normal = normal if normal.size else flat[is_normal]
-    defect = flat[defects.reshape(-1)][::_STEP]
+def _edges(read: ReadChunks) -> NDArray[np.floating] | None:
+    """Descending scores at which pixels are counted; None where no pixel is defective, or all are."""
+    pixels, normals, defects = (EveryNth(_STEP) for _ in range(3))
+    normal, defect = [], []
+    n_normal = 0
+    for chunk in read():
+        scores, is_normal = chunk.maps.reshape(-1), chunk.normals.reshape(-1)
+        normal.append(pixels.of(scores)[normals.of(is_normal)])
+        defect.append(defects.of(scores[chunk.defects.reshape(-1)]))
+        n_normal += int(np.count_nonzero(is_normal))
+    if n_normal == 0 or not any(each.size for each in defect):
+        return None
+    if not any(each.size for each in normal):  # so few that none was among those looked at
+        normal = [chunk.maps[chunk.normals] for chunk in read()]
     rates = np.concatenate((np.geomspace(1e-4, 0.02, 20), np.linspace(0.025, 0.35, 40), np.linspace(0.4, 0.98, 16)))
-    edges = np.concatenate((np.quantile(normal, 1 - rates), np.quantile(defect, np.linspace(0, 1, 33))))
-    return np.unique(edges.astype(maps.dtype))[::-1]
+    seen = np.concatenate(normal)
+    edges = np.concatenate((np.quantile(seen, 1 - rates), np.quantile(np.concatenate(defect), np.linspace(0, 1, 33))))
+    return np.unique(edges.astype(seen.dtype))[::-1]
 
 
 def _reached(ascending: NDArray[np.floating], edges: NDArray[np.floating]) -> NDArray[np.uint32]:
