@@ -102,7 +102,7 @@ def test_embedding_equals_anomalibs() -> None:
 
 
 def test_anomaly_map_is_its_definition() -> None:
-    """Upsampled bilinearly, then blurred as SciPy does it, mirrored borders included."""
+    """Upsampled bilinearly, then blurred as SciPy does it, mirrored borders of both kinds included."""
     patch_maps = np.random.default_rng(0).random((3, 6, 10), dtype=np.float32)
     upsampled = upsample_by_loop(torch.from_numpy(patch_maps)[:, None], 33, 60)[:, 0].numpy()
     np.testing.assert_allclose(expand_maps(patch_maps, (33, 60)), upsampled, rtol=1e-5, atol=1e-6)
@@ -110,6 +110,9 @@ def test_anomaly_map_is_its_definition() -> None:
     for sigma in (0.4, 4.0, 10.0):
         expected = [gaussian_filter(each, sigma, mode="reflect", truncate=4) for each in upsampled]
         np.testing.assert_allclose(expand_maps(patch_maps, (33, 60), sigma), expected, rtol=1e-4, atol=1e-5)
+        expected = [gaussian_filter(each, sigma, mode="mirror", truncate=4) for each in upsampled]
+        once = expand_maps(patch_maps, (33, 60), sigma, border="edge_once")
+        np.testing.assert_allclose(once, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_patch_maps_are_left_alone() -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from anomalib.engine import Engine as Engine  # noqa: PLC0414
     from anomalib.models.components.base import AnomalibModule as AnomalibModule  # noqa: PLC0414
-    from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator as AnomalyMapGenerator  # noqa: PLC0414
     from anomalib.models.image.padim.torch_model import PadimModel as PadimModel  # noqa: PLC0414
     from anomalib.pre_processing import PreProcessor
     from lightning.pytorch import Callback

@@ -64,9 +64,8 @@ def check_score_memory(shape: Shape, n_features: int, size: tuple[int, int], dev
     positions = shape.height * shape.width
 
     def needed(n: int) -> int:
-        model = 0 if device.type == "cpu" else positions * (n * n + n)
         distances = 4 * BATCH * n * positions
-        maps = 4 * BATCH * size[0] * size[1]
+        model, maps = (0, 2 * BATCH * size[0] * size[1]) if device.type == "cpu" else (positions * (n * n + n), 0)
         return _embedding_bytes(shape, n) + _FLOAT * (model + distances + maps)
 
     _check_memory("score", needed, n_features, shape, device)

@@ -61,12 +61,12 @@ PADIM = Method(
     params=PadimParams,
     steps=(
         Step(name="gaussian", part="fit", params=("layers", "n_features")),
-        # With the blur, because image scores are taken from the blurred map.
-        Step(name="scores", part="score", params=("smoothing_sigma", "image_score")),
+        # With the blur, because image scores are taken from the blurred map. Since version 2 along one axis at a time.
+        Step(name="scores", part="score", params=("smoothing_sigma", "image_score"), version=2),
     ),
     map_params=("smoothing_sigma",),
     least_images=2,  # of a covariance
-    leave_one_out=Step(name="leave_one_out", part="score", params=("smoothing_sigma", "image_score")),
+    leave_one_out=Step(name="leave_one_out", part="score", params=("smoothing_sigma", "image_score"), version=2),
     detector="adloc.methods.padim.detector:Padim",
     plain={"image_score": "max", "smoothing_sigma": 0.0},
     default_space={
