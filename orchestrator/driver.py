@@ -5,15 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from adloc.answer.answer import find_answer, write_answer
-from adloc.answer.claim import read_claims
-from adloc.answer.comparisons import identity
-from adloc.answer.results import MACRO
-from adloc.conditions import AXES
 from adloc.explain.boundary import explanations_of, try_explain
 from adloc.ledger import open_test
 from adloc.model.logged import model_keys, try_log_models
@@ -22,8 +19,10 @@ from adloc.record.records import write_json
 from adloc.report.boundary import try_report
 from adloc.stages import FeatureStage
 from adloc.study import located, pending, plan_json, spec_yaml
-from adloc.study_file.variants import SETTING, TUNED, variants
-from adloc.tracking.index import TrackingIndex, artifact_location, index_path, macro_key, record_key, trial_key
+from adloc.track import Shown, connect, finish, is_tracked, param_names, replaced, show
+from adloc.tracking.index import TrackingIndex
+from adloc.tracking.place import Place
+from adloc.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,7 +54,9 @@ class Outcome:
     n_stages: int
 
 
-def run_study(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool = False) -> Outcome:
+def run_study(
+    study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool = False, place: Place | None = None
+) -> Outcome:
     """Compute and record every run that has no current record; keep MLflow and the tables in step.
 
     A study that is finished and tracked is told so without importing torch or mlflow.
@@ -65,30 +66,32 @@ def run_study(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: b
         on_demand: where stages are computed.
         reporter: hears of progress.
         fresh: compute everything again.
+        place: where it is tracked; None for the workspace's own database.
 
     Raises:
         UserError: no such device, weights that do not fit, a machine that cannot read what it must, or another
             process runs this study.
         KeyboardInterrupt: on SIGINT and SIGTERM, with everything recorded so far safe.
     """
-    folder = study.workspace.study_path(study.spec.study)
+    folder, place = study.workspace.study_path(study.spec.study), place or Place(study.workspace)
     with study.workspace.lock(study.spec.study), terminate_as_interrupt():
         answer = find_answer(study.plan, study.records)
         todo = list(study.plan.runs) if fresh else pending(study)
-        if not todo and _is_tracked(study, answer):
+        if not todo and _is_tracked(study, answer, place):
             reporter.study_started(study.plan, len(study.plan.runs))
             write_answer(answer, folder)
             try_explain(study, answer, on_demand)
             try_report(study)
             return Outcome(len(study.plan.runs), 0, 0, 0)
-        return _run(study, todo, on_demand, reporter, fresh=fresh)
+        return _run(study, todo, on_demand, reporter, place, fresh=fresh)
 
 
-def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter, *, fresh: bool) -> Outcome:
+def _run(
+    study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter, place: Place, *, fresh: bool
+) -> Outcome:
     from adloc.compute import Extents, Workbench
     from adloc.runner import Runner
     from adloc.store import Store, cap_bytes
-    from adloc.tracking.experiment import Tracking
 
     folder = study.workspace.study_path(study.spec.study)
     executor, store = on_demand.executor, Store(study.workspace.store_path)
@@ -104,70 +107,52 @@ def _run(study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter,
     (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
     write_json(folder / "plan.json", plan_json(study.plan))
     open_test(study.plan, study.workspace, datetime.now(UTC), study.records.count_figures())
-    tracking = Tracking(study.workspace, study.spec, param_names(study))
-    tracking.begin([folder / "study.yaml", folder / "plan.json"])
-    status, answer, report = "KILLED", None, None
+    known = {r.run_id: r for r in study.records.all()}
+    names = param_names(study.spec, [run.condition.values() for run in study.plan.runs])
+    tracker = Tracker(place, study.spec.study, lambda: connect(place, study.spec, names, study.file.path.name))
+    shown = _shown(study, [], known.values())
     try:
-        known = {r.run_id: r for r in study.records.all()}
+        done: list[RunRecord] = []
         for record in Runner(study.plan, executor, bench, study.records, reporter).run(known):
-            tracking.log(record, study.records.path(record.run_id))
-        for state in study.searches:
-            for trial in state.trials:
-                tracking.log_trial(trial)
-            figures = folder / "tuning" / state.search.name
-            if figures.is_dir():
-                tracking.log_files(figures, f"tuning/{state.search.name}")
+            done.append(record)
+            tracker.show(partial(_log, study, record))
         answer = find_answer(study.plan, study.records)
         write_answer(answer, folder)
-        _track_macro(study, answer, tracking)
-        tracking.retire(_replaced(study, answer, known.values(), tracking.shown()))
         n_failed = sum(row["status"] == "failed" for row in answer.rows)
-        status = "FAILED" if n_failed else "FINISHED"
+        shown = replace(_shown(study, done, known.values()), answer=answer)
+        tracker.show(partial(show, shown), now=True)
         try_explain(study, answer, on_demand)
         report = try_report(study)
-        try_log_models(study, answer, on_demand, tracking, reporter)
+        pages = (report.page, *report.key_figures) if report else ()
+        shown = replace(shown, status="FAILED" if n_failed else "FINISHED", report=pages)
+        if tracker.tracking is not None:
+            try_log_models(study, answer, on_demand, tracker.tracking, reporter)
     finally:
-        shown = (report.page, *report.key_figures) if report else ()
-        tracking.describe([claim.text for claim in read_claims(folder)] if report else [])
-        tracking.end(status, folder / "tables", answer.key_figures() if answer else {}, shown)
+        tracker.show(partial(finish, shown), now=True)
+        tracker.end()
     store.collect(cap_bytes(), unused_since_s=3600)
     n_done = len(study.plan.runs) - n_failed
     return Outcome(n_done, len(todo) - n_failed, n_failed, reporter.n_stages)
 
 
-def param_names(study: Study) -> set[str]:
-    """Every hyperparameter of the study's methods and axis of its runs; with tuning, what tells tuned from untuned."""
-    axes = {name for name in AXES if any(name in run.condition.values() for run in study.plan.runs)}
-    names = {name for variant in variants(study.spec) for name in variant.hyperparameters()}
-    return names | axes | ({SETTING} if study.searches else set())
+def _shown(study: Study, records: Iterable[RunRecord], known: Iterable[RunRecord]) -> Shown:
+    """What of the study is to be shown while it runs."""
+    trials = tuple(trial for state in study.searches for trial in state.trials)
+    planned = (run.run_id for run in study.plan.runs)
+    folder = study.workspace.study_path(study.spec.study)
+    return Shown(study.spec, folder, tuple(records), replaced(known, planned), trials)
 
 
-def _is_tracked(study: Study, answer: Answer) -> bool:
-    """Whether MLflow shows every record, macro row and model of a finished study, and the study as finished."""
-    if not study.workspace.tracking_path.exists() or not study.workspace.artifacts_path.exists():
-        return False
-    expected = {r.run_id: record_key(r) for r in map(study.records.get, (run.run_id for run in study.plan.runs)) if r}
-    expected |= {str(row["run_id"]): macro_key(row) for row in answer.rows if row["category"] == MACRO}
-    expected |= {trial.name: trial_key(trial) for state in study.searches for trial in state.trials}
-    index = TrackingIndex(index_path(study.workspace, study.spec.study))
-    complete = index.is_complete(artifact_location(study.workspace, study.spec.study), expected)
-    return complete and index.has_models(model_keys(study, answer))
+def _log(study: Study, record: RunRecord, tracking: Tracking) -> None:
+    tracking.log(record, study.records.path(record.run_id))
 
 
-def _track_macro(study: Study, answer: Answer, tracking: Tracking) -> None:
-    params = {run.group[:12]: run.variant.hyperparameters() for run in study.plan.runs}
-    drops = {identity(row): row for row in answer.regime_drops if row["category"] == MACRO}
-    for row in answer.rows:
-        if row["category"] == MACRO and row["status"] == "done":
-            tracking.log_macro(row, params[str(row["run_id"]).rpartition("-")[2]], drops.get(identity(row)))
-
-
-def _replaced(study: Study, answer: Answer, known: Iterable[RunRecord], shown: set[str]) -> set[str]:
-    """What MLflow shows and the study has no more: settings that a later search replaced, and averages."""
-    planned = {run.run_id for run in study.plan.runs}
-    tuned = {r.run_id for r in known if r.setting.startswith(TUNED) and r.run_id not in planned}
-    averages = {str(row["run_id"]) for row in answer.rows if row["category"] == MACRO}
-    return {name for name in shown if name in tuned or (name.startswith(f"{MACRO}-") and name not in averages)}
+def _is_tracked(study: Study, answer: Answer, place: Place) -> bool:
+    """Whether every record, average and model of a finished study is shown, and the study as finished."""
+    found = (study.records.get(run.run_id) for run in study.plan.runs)
+    shown = replace(_shown(study, [record for record in found if record], []), answer=answer)
+    has_models = TrackingIndex(place.index_path(study.spec.study)).has_models(model_keys(study, answer))
+    return has_models and is_tracked(shown, place)
 
 
 def forget(study: Study, store: Store) -> None:

@@ -5,13 +5,17 @@ Suggestions and records are written here; what is tried is tried by `adloc.tunin
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from adloc.driver import forget, param_names, terminate_as_interrupt
+from adloc.driver import forget, terminate_as_interrupt
 from adloc.errors import UserError
 from adloc.plan import sources, walk
 from adloc.study import located, spec_yaml, with_winners
-from adloc.tracking.index import TrackingIndex, index_path, trial_key
+from adloc.track import connect, param_names
+from adloc.tracking.index import TrackingIndex, trial_key
+from adloc.tracking.place import Place
+from adloc.tracking.tracker import Tracker
 from adloc.tuning.plots import is_drawn
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from adloc.study import Study
     from adloc.tuning.state import SearchState
     from adloc.tuning.trial import Reach
+    from adloc.tuning.trial_records import TrialRecord
 
 
 def tune_study(
@@ -31,6 +36,7 @@ def tune_study(
     fresh: bool = False,
     new_revision: bool = False,
     storage: str | None = None,
+    place: Place | None = None,
 ) -> Study:
     """The study with what its searches found in its plan; trials that have a record are not repeated.
 
@@ -43,6 +49,7 @@ def tune_study(
         fresh: compute everything again, what the study's runs need too; begin every search anew.
         new_revision: begin those again that are not what they were.
         storage: URL of Optuna's database; None for the journal in the workspace.
+        place: where it is tracked; None for the workspace's own database.
 
     Raises:
         UserError: what is searched has changed since the trials were made; every difference is shown.
@@ -50,28 +57,30 @@ def tune_study(
     """
     if not study.searches:
         return study
+    place = place or Place(study.workspace)
     changed = [state for state in study.searches if state.changed]
     if changed and not (new_revision or fresh):
         raise UserError(*(state.refusal() for state in changed))
-    if not fresh and storage is None and all(_is_shown(study, state) for state in study.searches):
+    if not fresh and storage is None and all(_is_shown(study, state, place) for state in study.searches):
         return study
     with study.workspace.lock(study.spec.study), terminate_as_interrupt():
-        return _tune(with_winners(study), on_demand, reporter, fresh=fresh, storage=storage)
+        return _tune(with_winners(study), on_demand, reporter, place, fresh=fresh, storage=storage)
 
 
-def _is_shown(study: Study, state: SearchState) -> bool:
+def _is_shown(study: Study, state: SearchState, place: Place) -> bool:
     """Whether a search is done, and Optuna's journal, its pictures and MLflow show it."""
     name, workspace = study.spec.study, study.workspace
     drawn = is_drawn(state.trials, workspace.study_path(name) / "tuning" / state.search.name)
-    index = TrackingIndex(index_path(workspace, name))
-    tracked = workspace.tracking_path.exists() and all(index.has(t.name, trial_key(t)) for t in state.trials)
+    index = TrackingIndex(place.index_path(name))
+    tracked = place.exists() and all(index.has(t.name, trial_key(t)) for t in state.trials)
     return state.is_done and drawn and tracked and workspace.journal_path(name).exists()
 
 
-def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool, storage: str | None) -> Study:
+def _tune(
+    study: Study, on_demand: OnDemand, reporter: Reporter, place: Place, *, fresh: bool, storage: str | None
+) -> Study:
     from adloc.compute import Extents
     from adloc.store import Store
-    from adloc.tracking.experiment import Tracking
     from adloc.tuning.plots import draw_search
     from adloc.tuning.suggestions import Suggestions, open_storage
     from adloc.tuning.trial import Reach, TrialBench
@@ -86,7 +95,11 @@ def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool,
         bench.load_networks(first)
     executor.begin(store, sources(first), reporter)
     optuna_storage = open_storage(study.workspace.journal_path(study.spec.study), storage)
-    tracking = Tracking(study.workspace, study.spec, param_names(study))
+    folder = study.workspace.study_path(study.spec.study)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
+    names = param_names(study.spec, [run.condition.values() for run in study.plan.runs])
+    tracker = Tracker(place, study.spec.study, lambda: connect(place, study.spec, names, study.file.path.name))
     if fresh:
         forget(study, store)
     for state in study.searches:
@@ -95,23 +108,24 @@ def _tune(study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool,
     study = with_winners(study)
     reach = Reach(Extents.of(study.plan))
     bench.reach = reach.extents
-    folder = study.workspace.study_path(study.spec.study)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
-    tracking.begin([folder / "study.yaml"])
     try:
         for state in study.searches:
             bench.allow(state.stages.calibration)
             revision, ticket = state.records.revision, state.records.ticket
             suggestions = Suggestions(state.search, revision, ticket, state.fingerprint, optuna_storage)
             tuner = Tuner(state.search, state.stages, bench, reach, state.records, executor.map)
-            trials = tuner.run(suggestions, tracking.log_trial, reporter)
+            trials = tuner.run(suggestions, partial(_show_trial, tracker), reporter)
             # The study's run, which comes next, shows the pictures in MLflow.
             draw_search(state.search, trials, suggestions.importances(), folder / "tuning" / state.search.name)
     except BaseException:
-        tracking.end("KILLED", folder / "tables", {})
+        tracker.show(lambda tracking: tracking.end("KILLED", folder / "tables", {}), now=True)
         raise
     return with_winners(study)
+
+
+def _show_trial(tracker: Tracker, record: TrialRecord) -> str:
+    """The id of the MLflow run that shows a trial; "" while the server is away."""
+    return tracker.show(lambda tracking: tracking.log_trial(record)) or ""
 
 
 def _first_stages(state: SearchState, reach: Reach) -> list[Stage]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.errors import Complaint, UserError
+from adloc.tracking.index import TrackingIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"  # never more: the dashboard checks no Host header and neither asks for a password
 MLFLOW_PORT, OPTUNA_PORT = 5000, 8080
 LONGEST_START_S, LONGEST_END_S = 90, 10
+MOST_STUDIES = 5  # whose tables are linked
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,23 @@ class Server:
         return f"http://{HOST}:{self.port}"
 
 
-def serve(workspace: Workspace, storage: str | None, study: str | None, say: Callable[[str], None]) -> None:
+def serve(
+    workspace: Workspace, storage: str | None, study: str | None, port: int | None, say: Callable[[str], None]
+) -> None:
     """Start both, print their addresses, and wait; Ctrl-C or SIGTERM ends them with all their children.
 
     Args:
         workspace: holds the database and the journals.
         storage: URL of Optuna's database; None for the journals in the workspace.
-        study: show this study's journal alone.
+        study: show this study's journal and tables alone.
+        port: MLflow's; None for the first free one from 5000 on.
         say: prints a line.
 
     Raises:
-        UserError: nothing was tracked in the workspace yet, the study was not tuned, or a server did not start.
+        UserError: nothing was tracked in the workspace yet, the study was not tuned, the port is taken, or a server did
+            not start.
     """
-    servers = _servers(workspace, storage, study)
+    servers = _servers(workspace, storage, study, port)
     processes: list[subprocess.Popen[bytes]] = []
     with _stop_signal() as stop:
         try:
@@ -64,6 +70,8 @@ def serve(workspace: Workspace, storage: str | None, study: str | None, say: Cal
                 _await(server, process, stop)
             for server in servers:
                 say(f"{server.title:<28}{server.address}")
+            for title, link in tables(workspace, study):
+                say(f"{title:<28}{servers[0].address}{link}")
             if len(servers) == 1:
                 say("no study of this workspace was tuned: there is no Optuna dashboard to open")
             say("Ctrl-C ends them")
@@ -73,6 +81,15 @@ def serve(workspace: Workspace, storage: str | None, study: str | None, say: Cal
                         raise _did_not_last(server, process.returncode)
         finally:
             _end(processes)
+
+
+def tables(workspace: Workspace, study: str | None) -> list[tuple[str, str]]:
+    """Title and place in MLflow's UI of the tables of the studies that were tracked last, or of one."""
+    found = workspace.root.glob(f"studies/{study or '*'}/mlflow.json")
+    latest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:MOST_STUDIES]
+    return [
+        (f"  {path.parent.name}: {name}", link) for path in latest for name, link in TrackingIndex(path).views.items()
+    ]
 
 
 def free_port(wanted: int, taken: set[int]) -> int:
@@ -91,7 +108,7 @@ def free_port(wanted: int, taken: set[int]) -> int:
     )
 
 
-def _servers(workspace: Workspace, storage: str | None, study: str | None) -> list[Server]:
+def _servers(workspace: Workspace, storage: str | None, study: str | None, port: int | None) -> list[Server]:
     if not workspace.tracking_path.exists():
         raise UserError(
             Complaint(
@@ -101,7 +118,8 @@ def _servers(workspace: Workspace, storage: str | None, study: str | None) -> li
             )
         )
     lean = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONSAFEPATH": "1"}
-    taken = {free_port(MLFLOW_PORT, set())}
+    lean |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    taken = {free_port(MLFLOW_PORT, set()) if port is None else _own_port(port)}
     mlflow = ("ui", "--host", HOST, "--port", str(max(taken)), "--workers", "1",
               "--backend-store-uri", f"sqlite:///{workspace.tracking_path}",
               "--default-artifact-root", workspace.artifacts_path.as_uri())  # fmt: skip
@@ -114,6 +132,19 @@ def _servers(workspace: Workspace, storage: str | None, study: str | None) -> li
         dashboard = (where, "--host", HOST, "--port", str(port), "--server", "wsgiref", "--quiet")
         servers.append(Server(title, port, (sys.executable, "-c", start, *dashboard), lean))
     return servers
+
+
+def _own_port(port: int) -> int:
+    """The port, if nobody listens there.
+
+    Raises:
+        UserError: somebody does.
+    """
+    if free_port(port, set()) != port:
+        raise UserError(
+            Complaint(f"--port is {port}, where another program listens", "it must be free", "leave --port out")
+        )
+    return port
 
 
 def _storages(workspace: Workspace, storage: str | None, study: str | None) -> list[tuple[str, str]]:

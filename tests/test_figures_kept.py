@@ -107,9 +107,10 @@ def test_mlflow_shows_a_loss_as_a_positive_drop(tmp_path: Path) -> None:
     (drops,) = regime_drops([row(image_auroc=0.9, image_fpr=0.1), shifted])
     tracking = Tracking.__new__(Tracking)
     client: Any = Client()
+    runs: Any = SimpleNamespace(create=lambda *_: "run", delete=lambda _: None, remember=lambda *_: None)
     tracking.__dict__ |= {
         "_spec": SimpleNamespace(study="s"), "_param_names": [], "_varied": [], "_client": client,
-        "_index": TrackingIndex(tmp_path / "index.json"), "experiment_id": "0", "parent_id": "p",
+        "_index": TrackingIndex(tmp_path / "index.json"), "_runs": runs,
     }  # fmt: skip
     tracking.log_macro(shifted, {}, drops)
     assert client.metrics["drop/image_auroc"] == pytest.approx(0.3)

@@ -21,6 +21,7 @@ from adloc.cli import cli
 from adloc.metrics.registry import METRICS
 from adloc.record.records import Records
 from adloc.study_file.validation import load_study
+from adloc.tracking.place import Place
 from adloc.workspace import Workspace
 from commandline import adloc
 
@@ -200,6 +201,7 @@ def test_lost_mlflow_index_makes_no_duplicates(study_file: Path, workspace: Path
 def test_run_that_was_not_remembered_is_shown_once(study_file: Path, workspace: Path, monkeypatch: Any) -> None:
     """Killed when MLflow has the whole of a run and the index does not know it: it is replaced, not doubled."""
     from adloc.tracking.experiment import Tracking
+    from adloc.tracking.runs import OwnRuns
 
     class KilledError(BaseException):
         """What SIGKILL would do, as far as this process can tell."""
@@ -208,18 +210,18 @@ def test_run_that_was_not_remembered_is_shown_once(study_file: Path, workspace: 
     records = Records(workspace / "studies" / "tiny")
     found = next(records.all())
     new = found.model_copy(update={"run_id": "gear-patchcore-new"})
-    whole = Tracking._remember
+    whole = OwnRuns.remember
 
-    def remember(self: Tracking, run_id: str, mlflow_run_id: str, key: str) -> None:
+    def remember(self: OwnRuns, run_id: str, mlflow_run_id: str, key: str) -> None:
         if key:
             raise KilledError
         whole(self, run_id, mlflow_run_id, key)
 
     def log() -> None:
-        Tracking(Workspace(workspace), spec, list(found.params)).log(new, records.path(found.run_id))
+        Tracking(Place(Workspace(workspace)), spec, list(found.params)).log(new, records.path(found.run_id))
 
     with monkeypatch.context() as patched:
-        patched.setattr(Tracking, "_remember", remember)
+        patched.setattr(OwnRuns, "remember", remember)
         with pytest.raises(KilledError):
             log()
     log()

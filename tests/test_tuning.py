@@ -21,6 +21,7 @@ from adloc.executors.executor import Computing, OnDemand
 from adloc.parts import TestPart, ValidationPart
 from adloc.study import prepare
 from adloc.study_file.validation import load_study
+from adloc.tracking.place import Place
 from adloc.tuning.trial_records import TrialRecord
 from adloc.workspace import Workspace
 
@@ -419,7 +420,7 @@ def test_trials_of_one_model_for_all_are_tagged_as_such(study_file: Path, worksp
     record = TrialRecord.model_validate(trials(workspace)[0])
     for number, scopes in enumerate((["unified"], ["category"], ["category", "unified"])):
         _, spec = load_study(study_file, [f"scopes={json.dumps(scopes)}"])
-        tracking = Tracking(Workspace(workspace), spec, list(record.hyperparameters))
+        tracking = Tracking(Place(Workspace(workspace)), spec, list(record.hyperparameters))
         shown = tracking.log_trial(record.model_copy(update={"number": 100 + number}))
         (run,) = [run for run in mlflow_runs(workspace) if run.info.run_id == shown]
         assert run.data.tags["adloc.scope"] == scopes[0]

@@ -29,11 +29,12 @@ import sys
 from pathlib import Path
 from adloc.study_file.validation import load_study
 from adloc.tracking.experiment import Tracking
+from adloc.tracking.place import Place
 from adloc.workspace import Workspace
 _, spec = load_study(Path(sys.argv[2]), ["study=" + sys.argv[3]])
 print("here", flush=True)
 sys.stdin.readline()
-print(Tracking(Workspace(Path(sys.argv[1])), spec, []).experiment_id)
+print(Tracking(Place(Workspace(Path(sys.argv[1]))), spec, []).parent_id)
 """
 STUDY = """\
 study: any

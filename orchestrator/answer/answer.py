@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adloc.answer.results import Row
     from adloc.plan import Plan
     from adloc.record.records import Records
+    from adloc.study_file.spec import StudySpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +76,30 @@ class Answer:
 def find_answer(plan: Plan, records: Records) -> Answer:
     """All tables of what has been recorded so far of a plan's runs."""
     found = current(plan, {r.run_id: r for r in records.all()})
-    rows, columns = table(plan, found), searched(plan.spec)
-    unified = [r.run_id for r in found if r.scope == "unified" and r.status == "done"]
+    return _answer_of(table(plan, found), plan.spec, records)
+
+
+def kept_answer(spec: StudySpec, records: Records, folder: Path) -> Answer | None:
+    """The tables as `write_answer` last wrote them, without a plan: needs no images; None before there are any."""
+    try:
+        rows = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return _answer_of(rows, spec, records)
+
+
+def _answer_of(rows: list[Row], spec: StudySpec, records: Records) -> Answer:
+    columns = searched(spec)
+    done = (row for row in rows if row["category"] != MACRO and row["status"] == "done")
+    unified = [str(row["run_id"]) for row in done if row["scope"] == "unified"]
     normal = {i: [s.score for s in records.image_scores(i, "test") if not s.anomalous] for i in unified}
     return Answer(
         rows,
         regime_drops(rows),
         scope_drops(rows),
         identical_shortcut(rows, normal),
-        repeat_statistics(masked(rows, columns)) if plan.spec.repeats > 1 else [],
-        tuning_gains(rows, columns, plan.spec.tuning.objectives),
+        repeat_statistics(masked(rows, columns)) if spec.repeats > 1 else [],
+        tuning_gains(rows, columns, spec.tuning.objectives),
     )
 
 

@@ -58,14 +58,17 @@ def schema() -> None:
 @cli.command()
 @WORKSPACE
 @STORAGE
-@click.option("--study", "study_name", metavar="NAME", help="Only this study's dashboard; default: all that tuned.")
-def ui(workspace: str | None, storage: str | None, study_name: str | None) -> None:
-    """Open the MLflow UI and the Optuna dashboard on this workspace, until Ctrl-C."""
+@click.option("--study", "study_name", metavar="NAME", help="Only this study's tables and dashboard; default: all.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Of the MLflow UI; default: the first free one from 5000 on."
+)
+def ui(workspace: str | None, storage: str | None, study_name: str | None, port: int | None) -> None:
+    """Serve the MLflow UI and the Optuna dashboard of this workspace, until Ctrl-C; print the links to its tables."""
     from adloc.errors import UserError
     from adloc.ui import serve
 
     try:
-        serve(find_workspace(workspace), storage, study_name, click.echo)
+        serve(find_workspace(workspace), storage, study_name, port, click.echo)
     except UserError as error:
         click.echo(str(error), err=True)
         sys.exit(WRONG)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adloc.study import Study
+    from adloc.tracking.place import Place
 
 OK, WRONG, FAILED, INTERRUPTED = 0, 2, 3, 130
 
@@ -51,6 +52,11 @@ STORAGE = click.option(
     envvar="ADLOC_OPTUNA_STORAGE",
     help="Optuna's database, for example sqlite:////data/optuna.db; default: a journal in the workspace.",
 )
+TRACKING = click.option(
+    "--tracking-uri",
+    metavar="URI",
+    help="MLflow server that shows the study: $MLFLOW_TRACKING_URI, else the workspace's own database.",
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -59,6 +65,13 @@ def find_workspace(given: str | None) -> Any:  # noqa: ANN401  # Workspace, not 
     from adloc.workspace import Workspace
 
     return Workspace.find(given)
+
+
+def find_place(workspace: str | None, given: str | None) -> Place:
+    """`--tracking-uri`, or where else studies are tracked."""
+    from adloc.tracking.place import Place
+
+    return Place.find(find_workspace(workspace), given)
 
 
 def prepared_study(file: Path, overrides: tuple[str, ...], workspace: str | None, *, download: bool = False) -> Study:

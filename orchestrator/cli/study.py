@@ -16,8 +16,10 @@ from adloc.cli.options import (
     OK,
     SET,
     STORAGE,
+    TRACKING,
     WORKSPACE,
     fields,
+    find_place,
     find_workspace,
     prepared_study,
     user_errors,
@@ -26,6 +28,7 @@ from adloc.cli.options import (
 if TYPE_CHECKING:
     from adloc.plan import Plan
     from adloc.study import Study
+    from adloc.tracking.place import Place
 
 
 @click.group()
@@ -97,6 +100,7 @@ def plan(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json:
 @click.option("--fresh", is_flag=True, help="Compute everything again; earlier records are set aside.")
 @click.option("--new-revision", is_flag=True, help="Tune again beside the old trials where the search has changed.")
 @STORAGE
+@TRACKING
 @user_errors
 def run(
     file: Path,
@@ -110,6 +114,7 @@ def run(
     fresh: bool,  # noqa: FBT001
     new_revision: bool,  # noqa: FBT001
     storage: str | None,
+    tracking_uri: str | None,
 ) -> None:
     """Run a study: what has a record is not computed again, so an interrupted study goes on.
 
@@ -123,6 +128,7 @@ def run(
     from adloc.executors.executor import Computing, OnDemand
     from adloc.study import search_json
 
+    place = find_place(workspace, tracking_uri)
     prepared = prepared_study(file, overrides, workspace, download=True)
     _warn_of_random_weights(prepared)
     _warn_of_small_parts(prepared.plan)
@@ -132,9 +138,10 @@ def run(
         if prepared.searches:
             from adloc.tune import tune_study
 
-            prepared = tune_study(prepared, computes, progress, fresh=fresh, new_revision=new_revision, storage=storage)
+            kept = {"new_revision": new_revision, "storage": storage}
+            prepared = tune_study(prepared, computes, progress, fresh=fresh, place=place, **kept)
             fresh = False  # all is forgotten, and what the trials computed is new
-        outcome = run_study(prepared, computes, progress, fresh=fresh)
+        outcome = run_study(prepared, computes, progress, fresh=fresh, place=place)
     answer = find_answer(prepared.plan, prepared.records)
     if as_json:
         found = {"outcome": fields(outcome), "results": answer.rows} | search_json(prepared) | _seal_json(prepared)
@@ -146,9 +153,9 @@ def run(
         print_promises(prepared, answer)
         print_claims(read_claims(prepared.workspace.study_path(prepared.spec.study)))
         print_searches(prepared)
-        print_where(prepared, outcome)
+        print_where(prepared, outcome, place)
         _print_seal(prepared)
-    _warn_of_what_failed(prepared)
+    _warn_of_what_failed(prepared, place)
     sys.exit(FAILED if outcome.n_failed else OK)
 
 
@@ -250,6 +257,39 @@ def report(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
     _print_seal(prepared)
 
 
+@study.command()
+@FILE
+@SET
+@WORKSPACE
+@TRACKING
+@AS_JSON
+@user_errors
+def track(
+    file: Path,
+    overrides: tuple[str, ...],
+    workspace: str | None,
+    tracking_uri: str | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Bring MLflow up to date from a study's records alone, after a server was away or to show them on another.
+
+    Nothing is computed, neither images nor weights are read. Models are not logged: `adloc study run` does that.
+    """
+    from adloc.cli.tables import views_at
+    from adloc.study_file.validation import load_study
+    from adloc.track import track_study
+
+    _, spec = load_study(file, overrides)
+    place = find_place(workspace, tracking_uri)
+    n_shown, views = track_study(spec, place, file), views_at(place, spec.study)
+    if as_json:
+        click.echo(json.dumps({"tracking_uri": place.address, "shown": n_shown, "views": views}, indent=1))
+        return
+    click.echo(f"{place.address} shows the {n_shown} recorded runs of {spec.study}")
+    for name, link in views.items():
+        click.echo(f"{name.capitalize() + ':':<10}{link}")
+
+
 @study.command("compare")
 @click.argument("a")
 @click.argument("b")
@@ -295,12 +335,14 @@ def _warn_of_engine(prepared: Study, device: str) -> None:
         )
 
 
-def _warn_of_what_failed(prepared: Study) -> None:
+def _warn_of_what_failed(prepared: Study, place: Place) -> None:
     from adloc.explain import boundary as explaining
     from adloc.model import logged
     from adloc.report import boundary as reporting
+    from adloc.tracking import tracker
 
-    for why in (explaining.complaint(prepared), reporting.complaint(prepared), logged.complaint(prepared)):
+    behind = tracker.complaint(place, prepared.spec.study, prepared.file.path)
+    for why in (explaining.complaint(prepared), reporting.complaint(prepared), logged.complaint(prepared), behind):
         if why:
             click.echo(f"WARNING: {why}", err=True)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from adloc.explain.explanation import Explanation
     from adloc.plan import Plan
     from adloc.study import DataCheck, Study
+    from adloc.tracking.place import Place
 
 SHORTCUT = ("images_of", "threshold_of", "flagged", "n_images")
 
@@ -177,7 +178,15 @@ def _signed(value: Cell, name: str) -> str:
     return f"{100 * value:+.1f} %" if name == "relative_drop" else f"{value:+.4f}" if "drop" in name else f"{value:.3f}"
 
 
-def print_where(study: Study, outcome: Outcome) -> None:
+def views_at(place: Place, study: str) -> dict[str, str]:
+    """Links to a study's tables on a server, by name; the workspace's own database is served by `adloc ui`."""
+    from adloc.tracking.index import TrackingIndex
+
+    views = TrackingIndex(place.index_path(study)).views if place.server else {}
+    return {name: f"{place.address}{link}" for name, link in views.items()}
+
+
+def print_where(study: Study, outcome: Outcome, place: Place) -> None:
     """What was done, and where to look next."""
     root = study.workspace.root
     click.echo()
@@ -190,7 +199,10 @@ def print_where(study: Study, outcome: Outcome) -> None:
     click.echo(f"Table:    {study.workspace.study_path(study.spec.study) / 'results.csv'}")
     click.echo(f"Report:   {study.workspace.study_path(study.spec.study) / 'report.html'}")
     click.echo(f"Heatmaps: {study.workspace.study_path(study.spec.study) / 'records'}")
-    click.echo(f"Compare:  adloc ui --workspace {root}")
+    if not place.server:
+        click.echo(f"Compare:  adloc ui --workspace {root}")
+    for name, link in views_at(place, study.spec.study).items():
+        click.echo(f"{name.capitalize() + ':':<10}{link}")
 
 
 def print_plan(study: Study, todo: Sequence[str]) -> None:

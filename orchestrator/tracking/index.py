@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from adloc.answer.results import Row
     from adloc.record.records import RunRecord
     from adloc.tuning.trial_records import TrialRecord
-    from adloc.workspace import Workspace
 
 
 class Tracked(TypedDict):
@@ -40,6 +39,7 @@ class TrackingIndex:
         ended: the end state that the parent run was given; "" while a study runs.
         runs: by the name of the run.
         models: by the id of the run that each is of.
+        views: where the UI, behind its address, shows the study's tables, by name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,6 +48,7 @@ class TrackingIndex:
         self.location = self.parent = self.ended = ""
         self.runs: dict[str, Tracked] = {}
         self.models: dict[str, TrackedModel] = {}
+        self.views: dict[str, str] = {}
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             self.location, self.parent, self.ended = (str(content[k]) for k in ("location", "parent", "ended"))
@@ -59,6 +60,7 @@ class TrackingIndex:
                 str(run_id): {"model_id": entry["model_id"], "key": entry["key"]}
                 for run_id, entry in content.get("models", {}).items()  # none before models were logged
             }
+            self.views = {str(name): str(link) for name, link in content.get("views", {}).items()}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             self.clear()
 
@@ -67,6 +69,7 @@ class TrackingIndex:
         self.location = self.parent = self.ended = ""
         self.runs = {}
         self.models = {}
+        self.views = {}
 
     def has(self, name: str, key: str) -> bool:
         """Whether MLflow shows this very record under this name."""
@@ -98,21 +101,12 @@ class TrackingIndex:
             "ended": self.ended,
             "runs": self.runs,
             "models": self.models,
+            "views": self.views,
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         aside = self._path.with_name(f".{self._path.name}.tmp")
         aside.write_text(json.dumps(content), encoding="utf-8")
         aside.replace(self._path)
-
-
-def index_path(workspace: Workspace, study: str) -> Path:
-    """Where the index of a study is."""
-    return workspace.study_path(study) / "mlflow.json"
-
-
-def artifact_location(workspace: Workspace, study: str) -> str:
-    """Where MLflow keeps the artifacts of a study, as it stores it: absolute."""
-    return (workspace.artifacts_path / study).as_uri()
 
 
 def record_key(record: RunRecord) -> str:

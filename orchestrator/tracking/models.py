@@ -10,15 +10,14 @@ from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from adloc.tracking.index import record_key
+from adloc.tracking.runs import OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from mlflow import MlflowClient
-
     from adloc.record.records import RunRecord
-    from adloc.tracking.index import TrackingIndex
+    from adloc.tracking.runs import OwnRuns
 
 _OWN = "tags.`adloc.kind` = 'model'"
 _FORBIDDEN = str.maketrans(dict.fromkeys("/:.%\"'", "_"))  # MLflow refuses them in a model's name
@@ -29,10 +28,11 @@ _COPIED = ("adloc.study", "adloc.category", "adloc.method", "adloc.regime", "adl
 class LoggedModels:
     """The logged models of a study's experiment. Only those that the index knows are there: what a crash left goes."""
 
-    def __init__(self, client: MlflowClient, experiment_id: str, index: TrackingIndex) -> None:
+    def __init__(self, runs: OwnRuns) -> None:
         """Delete what an earlier process began to log and did not finish."""
-        self._client, self._experiment_id, self._index = client, experiment_id, index
-        known = {entry["model_id"] for entry in index.models.values()}
+        self._client, self._experiment_id, self._index = runs.client, runs.experiment_id, runs.index
+        self._mark = {OWNER: runs.owner} if runs.owner else {}
+        known = {entry["model_id"] for entry in self._index.models.values()}
         for model in self._search():
             if model.model_id not in known:
                 self._client.delete_logged_model(model.model_id)
@@ -53,6 +53,7 @@ class LoggedModels:
         self._delete(record.run_id)
         run = self._client.get_run(self._index.runs[record.run_id]["mlflow_run_id"])
         tags = {name: run.data.tags[name] for name in _COPIED} | {"adloc.kind": "model", "adloc.domain": record.domain}
+        tags |= self._mark
         tags[MLFLOW_RUN_NOTE] = card[:_LONGEST_CARD]
         unified = ["unified", record.threshold_scope] if record.scope == "unified" else []
         model = self._client.create_logged_model(
@@ -95,9 +96,9 @@ class LoggedModels:
             return  # it is gone already
 
     def _search(self) -> Iterator[LoggedModel]:
-        token = None
+        own, token = " and ".join([_OWN, *(f"tags.`{name}` = '{value}'" for name, value in self._mark.items())]), None
         while True:
-            page = self._client.search_logged_models([self._experiment_id], _OWN, page_token=token)
+            page = self._client.search_logged_models([self._experiment_id], own, page_token=token)
             yield from list(page)
             token = page.token
             if not token:

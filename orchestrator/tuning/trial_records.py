@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from adloc.record.records import write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -127,6 +127,12 @@ class TrialRecords:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return []
         return found if isinstance(found, list) else []
+
+
+def kept_trials(study_path: Path) -> Iterator[TrialRecord]:
+    """The trials of the last revision of every search of a study, by the names of the searches."""
+    for path in sorted((study_path / "trials").glob("*/search.json")):
+        yield from TrialRecords(study_path, path.parent.name, {}).all()
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:

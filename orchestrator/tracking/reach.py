@@ -1,0 +1,38 @@
+"""Whether an MLflow server answers, and how long it is waited for."""
+
+from __future__ import annotations
+
+import os
+
+from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+
+# MLflow's own defaults wait 4 minutes for a request to a server that is away; what the user has set stays.
+WAITING = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds; a large model takes a server some to put away
+}
+PROBE_S = 3
+OK = 200
+
+
+def limit_waiting() -> None:
+    """Have MLflow's client give up soon: what is not shown now is shown later."""
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
+
+
+def check_answers(server: str) -> None:
+    """Ask the server for something small that takes its database, once, for three seconds at most.
+
+    Raises:
+        MlflowException: it cannot be reached, or answers with anything but the thing.
+    """
+    answer = http_request(
+        get_default_host_creds(server), "/api/2.0/mlflow/experiments/search", "POST",
+        max_retries=0, timeout=PROBE_S, raise_on_status=False, json={"max_results": 1},
+    )  # fmt: skip
+    if answer.status_code != OK:
+        raise MlflowException(f"it answers with status {answer.status_code}, {answer.reason}")
