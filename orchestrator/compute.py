@@ -68,6 +68,9 @@ class Listener(Protocol):
     def stage_done(self, stage: Stage, seconds: float, n_images: int) -> None:
         """A stage was computed; `n_images` passed the backbone (0 for other kinds)."""
 
+    def worker_done(self, worker: str, stage: Stage, seconds: float, n_images: int) -> None:
+        """Another process, "host:pid", computed a stage, or some images of one."""
+
 
 class Helper(Protocol):
     """Computes stages elsewhere, into the store of the workbench that asks.

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from adloc.answer.answer import find_answer, write_answer
+from adloc.cost.phases import EXPLAIN, MODELS, REPORT, START, TABLES, TRACKING, WAITING
 from adloc.explain.boundary import explanations_of, try_explain
 from adloc.ledger import open_test
 from adloc.model.logged import model_keys, try_log_models
@@ -78,7 +79,7 @@ def run_study(
         answer = find_answer(study.plan, study.records)
         todo = list(study.plan.runs) if fresh else pending(study)
         if not todo and _is_tracked(study, answer, place):
-            reporter.study_started(study.plan, len(study.plan.runs))
+            reporter.study_started(study.plan, [])
             write_answer(answer, folder)
             try_explain(study, answer, on_demand)
             try_report(study)
@@ -89,6 +90,7 @@ def run_study(
 def _run(
     study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter, place: Place, *, fresh: bool
 ) -> Outcome:
+    reporter.phase_started(START)
     from adloc.compute import Extents, Workbench
     from adloc.runner import Runner
     from adloc.store import Store, cap_bytes
@@ -111,20 +113,27 @@ def _run(
     names = param_names(study.spec, [run.condition.values() for run in study.plan.runs])
     tracker = Tracker(place, study.spec.study, lambda: connect(place, study.spec, names, study.file.path.name))
     shown = _shown(study, [], known.values())
+    reporter.publish(tracker.progress)
     try:
         done: list[RunRecord] = []
         for record in Runner(study.plan, executor, bench, study.records, reporter).run(known):
+            reporter.phase_started(TRACKING)
             done.append(record)
             tracker.show(partial(_log, study, record))
+            reporter.phase_started(WAITING)
+        reporter.phase_started(TABLES)
         answer = find_answer(study.plan, study.records)
         write_answer(answer, folder)
         n_failed = sum(row["status"] == "failed" for row in answer.rows)
         shown = replace(_shown(study, done, known.values()), answer=answer)
         tracker.show(partial(show, shown), now=True)
+        reporter.phase_started(EXPLAIN)
         try_explain(study, answer, on_demand)
+        reporter.phase_started(REPORT)
         report = try_report(study)
         pages = (report.page, *report.key_figures) if report else ()
         shown = replace(shown, status="FAILED" if n_failed else "FINISHED", report=pages)
+        reporter.phase_started(MODELS)
         if tracker.tracking is not None:
             try_log_models(study, answer, on_demand, tracker.tracking, reporter)
     finally:

@@ -14,9 +14,11 @@ from adloc.record.recorder import record_failure, record_run
 from adloc.study import is_current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from adloc.compute import Workbench
+    from adloc.cost.outlook import Outlook
+    from adloc.cost.phases import Phase
     from adloc.executors.executor import Executor
     from adloc.plan import Plan, Run
     from adloc.record.records import Records, RunRecord
@@ -27,10 +29,22 @@ if TYPE_CHECKING:
 class Reporter(Listener, Protocol):
     """Hears of runs as well as of stages."""
 
-    n_stages: int
+    @property
+    def n_stages(self) -> int:
+        """Stages computed so far."""
+        ...
 
-    def study_started(self, plan: Plan, n_known: int) -> None:
-        """`n_known` of the plan's runs have a current record already."""
+    def publish(self, sink: Callable[[int, Mapping[str, float]], None]) -> None:
+        """Where figures of the progress are wanted, with a number that grows."""
+
+    def phase_started(self, phase: Phase) -> None:
+        """The driver turns to this; what it did before is over."""
+
+    def study_started(self, plan: Plan, todo: Sequence[Run]) -> None:
+        """`todo` are the plan's runs without a current record."""
+
+    def expect(self, outlook: Outlook) -> None:
+        """What it will take, and how much of that is left."""
 
     def search_started(self, search: Search, records: Sequence[TrialRecord]) -> None:
         """A search goes on from these trials."""
@@ -66,9 +80,9 @@ class Runner:
             known: records by run_id, of whatever time.
         """
         current = {run.run_id for run in self._plan.runs if is_current(known.get(run.run_id), run)}
-        self._reporter.study_started(self._plan, len(current))
-        yield from (known[run.run_id] for run in self._plan.runs if run.run_id in current)
         todo = [run for run in self._plan.runs if run.run_id not in current]
+        self._reporter.study_started(self._plan, todo)
+        yield from (known[run.run_id] for run in self._plan.runs if run.run_id in current)
         for run in self._executor.ready(todo, self._bench):
             self._reporter.run_started(run)
             record = self._attempt(run)

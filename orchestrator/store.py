@@ -15,7 +15,7 @@ import time
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
 import numpy as np
@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 from adloc.methods.detector import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 DTYPES = {
@@ -47,6 +47,14 @@ class Entry:
     key: str
     n_bytes: int
     used_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a result says of itself: its facts, and the names of its arrays."""
+
+    facts: Mapping[str, Any]
+    arrays: frozenset[str]
 
 
 class DamagedError(Exception):
@@ -130,6 +138,21 @@ class Store:
         path.unlink(missing_ok=True)
         self._verified.discard(path)
         self.clear_scratch(kind, key)
+
+    def keys(self, kind: str) -> set[str]:
+        """Keys of all results of a kind, by their names alone: nothing is opened."""
+        return {path.stem for path in self.root.glob(f"{kind}/*/[!.]*{SUFFIX}")}
+
+    def peek(self, kind: str, key: str) -> Kept | None:
+        """What a result says of itself, without its arrays; None if absent or damaged, which is left to `get`."""
+        path = self.path(kind, key)
+        try:
+            with path.open("rb") as file:
+                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            facts = json.loads(header.pop("__metadata__")["adloc"])["facts"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return Kept(facts, frozenset(header))
 
     def entries(self) -> Iterator[Entry]:
         """Every result kept."""

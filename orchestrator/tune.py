@@ -108,6 +108,7 @@ def _tune(
     study = with_winners(study)
     reach = Reach(Extents.of(study.plan))
     bench.reach = reach.extents
+    reporter.publish(tracker.progress)
     try:
         for state in study.searches:
             bench.allow(state.stages.calibration)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from adloc.study import Study
     from adloc.tracking.place import Place
 
+DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+
 
 @click.group()
 def study() -> None:
@@ -62,20 +64,40 @@ def validate(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:  # 
 @SET
 @WORKSPACE
 @AS_JSON
+@click.option("--jobs", type=click.IntRange(min=1), help="CPU threads to expect; default all cores.")
+@DEVICE
 @user_errors
-def plan(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
-    """Show the runs that a study expands into and the stages that they share; compute nothing."""
+def plan(
+    file: Path,
+    overrides: tuple[str, ...],
+    workspace: str | None,
+    as_json: bool,  # noqa: FBT001
+    jobs: int | None,
+    device: str,
+) -> None:
+    """Show the runs that a study expands into, the stages that they share and what they will cost; compute nothing.
+
+    The cost is that of the local executor: time, disk and memory by kind of stage, by what was measured in this
+    workspace; where nothing was yet, typical figures at the speed of this machine.
+    """
+    from adloc.cost.estimate import estimate
+    from adloc.cost.place import local_place
+    from adloc.cost.words import estimate_json
+    from adloc.executors.executor import Computing
     from adloc.study import pending, plan_json, search_json
 
     prepared = prepared_study(file, overrides, workspace)
-    todo = [run.run_id for run in pending(prepared)]
+    todo = pending(prepared)
+    expected = estimate(prepared.plan, todo, prepared.workspace, local_place(Computing(device=device, jobs=jobs)))
+    run_ids = [run.run_id for run in todo]
     if as_json:
-        click.echo(json.dumps(plan_json(prepared.plan) | {"pending": todo} | search_json(prepared), indent=1))
+        cost = {"cost": estimate_json(expected)}
+        click.echo(json.dumps(plan_json(prepared.plan) | {"pending": run_ids} | cost | search_json(prepared), indent=1))
         return
     from adloc.cli.tables import print_plan
 
     _warn_of_small_parts(prepared.plan)
-    print_plan(prepared, todo)
+    print_plan(prepared, run_ids, expected)
 
 
 @study.command()
@@ -95,7 +117,7 @@ def plan(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json:
     type=click.IntRange(min=1),
     help="local: CPU threads, default all cores. ray: stages at a time, default one for four cores, at least two.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@DEVICE
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images a backbone pass; figures do not depend on it.")
 @click.option("--fresh", is_flag=True, help="Compute everything again; earlier records are set aside.")
 @click.option("--new-revision", is_flag=True, help="Tune again beside the old trials where the search has changed.")
@@ -124,6 +146,8 @@ def run(
     from adloc.answer.answer import find_answer
     from adloc.answer.claim import read_claims
     from adloc.cli.progress import Progress
+    from adloc.cost.meter import Meter
+    from adloc.cost.words import account_json
     from adloc.driver import run_study
     from adloc.executors.executor import Computing, OnDemand
     from adloc.study import search_json
@@ -134,17 +158,23 @@ def run(
     _warn_of_small_parts(prepared.plan)
     _warn_of_engine(prepared, device)
     computing = Computing(executor, device, jobs, batch_size)
-    with OnDemand(computing) as computes, Progress(quiet=as_json) as progress:
+    with (
+        OnDemand(computing) as computes,
+        Progress(quiet=as_json) as progress,
+        Meter(progress, prepared.workspace, computes) as meter,
+    ):
         if prepared.searches:
             from adloc.tune import tune_study
 
             kept = {"new_revision": new_revision, "storage": storage}
-            prepared = tune_study(prepared, computes, progress, fresh=fresh, place=place, **kept)
+            prepared = tune_study(prepared, computes, meter, fresh=fresh, place=place, **kept)
             fresh = False  # all is forgotten, and what the trials computed is new
-        outcome = run_study(prepared, computes, progress, fresh=fresh, place=place)
+        outcome = run_study(prepared, computes, meter, fresh=fresh, place=place)
     answer = find_answer(prepared.plan, prepared.records)
     if as_json:
-        found = {"outcome": fields(outcome), "results": answer.rows} | search_json(prepared) | _seal_json(prepared)
+        cost = {"cost": account_json(meter.account)} if meter.account else {}
+        found: dict[str, Any] = {"outcome": fields(outcome), "results": answer.rows} | cost
+        found |= search_json(prepared) | _seal_json(prepared)
         click.echo(json.dumps(found, indent=1))
     else:
         from adloc.cli.tables import print_answer, print_claims, print_promises, print_searches, print_where
@@ -153,7 +183,7 @@ def run(
         print_promises(prepared, answer)
         print_claims(read_claims(prepared.workspace.study_path(prepared.spec.study)))
         print_searches(prepared)
-        print_where(prepared, outcome, place)
+        print_where(prepared, outcome, place, meter.account)
         _print_seal(prepared)
     _warn_of_what_failed(prepared, place)
     sys.exit(FAILED if outcome.n_failed else OK)
@@ -168,10 +198,12 @@ def run(
 def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Say how many runs of a study are done, failed and still to come."""
     from adloc.cli.tables import print_searches
+    from adloc.cost.account import Account
+    from adloc.cost.words import account_json, accounted
     from adloc.study import pending, search_json
 
     prepared = prepared_study(file, overrides, workspace)
-    todo = pending(prepared)
+    todo, account = pending(prepared), Account.read(prepared.workspace.study_path(prepared.spec.study))
     records = [record for run in todo if (record := prepared.records.get(run.run_id)) and record.key == run.key]
     failed = {record.run_id: (record.error or "").strip() for record in records if record.status == "failed"}
     facts: dict[str, Any] = {
@@ -183,10 +215,13 @@ def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
         "running": prepared.workspace.is_locked(prepared.spec.study),
     }
     if as_json:
-        click.echo(json.dumps(facts | {"failed_runs": list(failed)} | search_json(prepared), indent=1))
+        cost = {"cost": account_json(account)} if account else {}
+        click.echo(json.dumps(facts | {"failed_runs": list(failed)} | cost | search_json(prepared), indent=1))
         return
     click.echo("{study}: {done} of {runs} runs done, {failed} failed, {pending} to come".format(**facts))
     print_searches(prepared)
+    if account is not None:
+        click.echo(f"the last run {accounted(account)}")
     click.echo("a process is running it now" if facts["running"] else "no process is running it now")
     for run_id, error in failed.items():
         click.echo(f"  {run_id}: {error.splitlines()[-1]}")

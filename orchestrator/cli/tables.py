@@ -15,6 +15,7 @@ from adloc.answer.material import gather
 from adloc.answer.promises import promise_lines
 from adloc.answer.results import MACRO, WARNINGS, brief, cell, current, varying
 from adloc.cli.fitting import print_fitting
+from adloc.cost.words import accounted, duration, expectation, size
 from adloc.datasets.split import counts
 from adloc.regimes import CLEAN
 from adloc.tuning.state import progress
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from adloc.answer.answer import Answer
     from adloc.answer.claim import Claim
     from adloc.answer.results import Cell, Row
+    from adloc.cost.account import Account
+    from adloc.cost.estimate import Estimate
     from adloc.datasets.sample import Sample
     from adloc.driver import Outcome
     from adloc.explain.explanation import Explanation
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from adloc.study import DataCheck, Study
     from adloc.tracking.place import Place
 
+LEAST_SHOWN_BYTES = 5e5
 SHORTCUT = ("images_of", "threshold_of", "flagged", "n_images")
 
 
@@ -186,14 +190,16 @@ def views_at(place: Place, study: str) -> dict[str, str]:
     return {name: f"{place.address}{link}" for name, link in views.items()}
 
 
-def print_where(study: Study, outcome: Outcome, place: Place) -> None:
-    """What was done, and where to look next."""
+def print_where(study: Study, outcome: Outcome, place: Place, account: Account | None) -> None:
+    """What was done, what it took where something was computed, and where to look next."""
     root = study.workspace.root
     click.echo()
     click.echo(
         f"{outcome.n_done} runs done ({outcome.n_computed} now, {outcome.n_stages} stages computed),"
         f" {outcome.n_failed} failed"
     )
+    if account is not None:
+        click.echo(f"It {accounted(account)}.")
     if not any(len(parts.validation) for parts in study.plan.parts.values()):
         click.echo("The validation part is empty: no threshold was calibrated, metrics at a threshold are empty.")
     click.echo(f"Table:    {study.workspace.study_path(study.spec.study) / 'results.csv'}")
@@ -205,8 +211,8 @@ def print_where(study: Study, outcome: Outcome, place: Place) -> None:
         click.echo(f"{name.capitalize() + ':':<10}{link}")
 
 
-def print_plan(study: Study, todo: Sequence[str]) -> None:
-    """Runs by method and regime, and the stages that they share."""
+def print_plan(study: Study, todo: Sequence[str], expected: Estimate) -> None:
+    """Runs by method and regime, the stages that they share, and what is still to be done of them will cost."""
     plan = study.plan
     click.echo(f"{study.spec.study}: {len(plan.runs)} runs, {len(todo)} to do")
     print_searches(study)
@@ -226,10 +232,30 @@ def print_plan(study: Study, todo: Sequence[str]) -> None:
     for kind, n_distinct in plan.count().items():
         table.add_row(kind, str(n_distinct), str(steps[kind]))
     _console().print(table)
+    _print_costs(expected)
     from adloc.answer.power import study_power
 
     if (power := study_power(plan)) is not None:
         click.echo(f"\n{power.sentence()}")
+
+
+def _print_costs(expected: Estimate) -> None:
+    """What is to be done and what is there, by kind, with time, disk and memory."""
+    click.echo()
+    if not any(line.n_todo for line in expected.lines):
+        click.echo("nothing is to be computed")
+        return
+    rough = any(line.basis != "measured" for line in expected.lines)
+    heads = ("cost", "to do", "there", "time", "disk", "memory", *(("by figures",) if rough else ()))
+    table = Table(*heads, box=None, pad_edge=False)
+    for line in expected.lines:
+        time = "?" if line.seconds is None else duration(line.seconds)
+        disk = size(line.disk_bytes) if line.disk_bytes >= LEAST_SHOWN_BYTES else ""
+        memory = "" if line.memory_bytes is None or not line.n_todo else size(line.memory_bytes)
+        cells = (line.kind, str(line.n_todo), str(line.n_there or ""), time, disk, memory)
+        table.add_row(*cells, *((line.basis,) if rough else ()))
+    _console().print(table)
+    click.echo(f"\n{expectation(expected)} on {expected.place.name}")
 
 
 def print_check(check: DataCheck, *, as_json: bool) -> None:

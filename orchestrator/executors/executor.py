@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from adloc.compute import Helper, Listener, Workbench
+    from adloc.cost.place import Place
     from adloc.plan import Run
     from adloc.stages import Source
     from adloc.store import Store
@@ -55,6 +56,11 @@ class Executor(Protocol):
         Raises:
             UserError: there is no such device.
         """
+        ...
+
+    @property
+    def place(self) -> Place:
+        """What computes, as far as costs depend on it; of a cluster once it was begun."""
         ...
 
     @property

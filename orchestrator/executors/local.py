@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from adloc.cost.place import Place, local_place
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -37,6 +39,11 @@ class LocalExecutor:
         from adloc.environment import pick_device
 
         return pick_device(self._computing.device)
+
+    @property
+    def place(self) -> Place:
+        """This process."""
+        return local_place(self._computing)
 
     def begin(self, store: Store, sources: Sequence[Source], listener: Listener) -> None:
         """Use as many threads as were asked for; images and weights were looked at when the study was prepared."""

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import torch
 
+from adloc.cost.place import Place, cpu_name
 from adloc.environment import environment
 from adloc.errors import Complaint, StageFailedError, StageMismatchError, UserError
 from adloc.executors.cluster import Cluster
@@ -58,6 +59,13 @@ class RayExecutor:
     @cached_property
     def _cluster(self) -> Cluster:
         return Cluster(self._computing)
+
+    @property
+    def place(self) -> Place:
+        """The workers of the cluster."""
+        shape = self._cluster.shape
+        device = self.helper.device_name if shape.on_gpu and self.helper else ""
+        return Place(device or cpu_name(), shape.n_threads, shape.n_tasks, "ray")
 
     @property
     def helper(self) -> Helper | None:
@@ -262,6 +270,7 @@ class Ledger:
                 self._tell(self._listener, task, outcome)
 
     def _tell(self, listener: Listener, task: _Task, outcome: Outcome) -> None:
+        listener.worker_done(outcome.worker, task.stage, outcome.seconds, outcome.n_images)
         if not task.n_images:
             listener.stage_done(task.stage, outcome.seconds, 0)
             return

@@ -72,6 +72,7 @@ class Outcome:
         is_bug: whether a stage was given a part that it must never see.
         peak_bytes: largest memory of the worker so far.
         is_refusal: whether the method refused its setting, which it will do again.
+        worker: "host:pid" of the process.
     """
 
     seconds: float = 0.0
@@ -80,6 +81,7 @@ class Outcome:
     is_bug: bool = False
     peak_bytes: int = 0
     is_refusal: bool = False
+    worker: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def compute(order: Order) -> Outcome:
         error, is_refusal = str(refused), isinstance(refused, MethodError)
     except Exception:  # noqa: BLE001  # the boundary of this process: the driver records it, with its traceback
         error = f"on {socket.gethostname()}:\n{traceback.format_exc()}"
-    return Outcome(time.perf_counter() - start, n_images, error, is_bug, peak_bytes(), is_refusal)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    return Outcome(time.perf_counter() - start, n_images, error, is_bug, peak_bytes(), is_refusal, worker)
 
 
 def look_around(probe: Path, sources: Sequence[Source], *, on_gpu: bool) -> Machine:
@@ -176,6 +179,9 @@ class _Silent:
         """Nothing."""
 
     def stage_done(self, stage: Stage, seconds: float, n_images: int) -> None:
+        """Nothing."""
+
+    def worker_done(self, worker: str, stage: Stage, seconds: float, n_images: int) -> None:
         """Nothing."""
 
 

@@ -30,6 +30,9 @@ class Unheard:
     def stage_progress(self, stage: object, done: int, total: int) -> None:
         """Say nothing."""
 
+    def worker_done(self, worker: str, stage: object, seconds: float, n_images: int) -> None:
+        """Nothing."""
+
     def stage_done(self, stage: object, seconds: float, n_images: int) -> None:
         """Say nothing."""
 

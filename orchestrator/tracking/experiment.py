@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -178,6 +179,12 @@ class Tracking:
         self._client.set_terminated(run_id, "FAILED" if record.state == "failed" else "FINISHED", end)
         self._runs.remember(record.name, run_id, key)
         return run_id
+
+    def progress(self, step: int, figures: Mapping[str, float]) -> None:
+        """Show on the parent run how far the study is: figures by MLflow name at a step that grows. Never raises."""
+        now = int(time.time() * 1000)
+        with suppress(MlflowException, OSError):
+            self._client.log_batch(self.parent_id, metrics=[Metric(k, v, now, step) for k, v in figures.items()])
 
     def log_files(self, folder: Path, name: str) -> None:
         """Put a folder's files on the parent run, in place of those that it has under this name.

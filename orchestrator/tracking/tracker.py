@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from adloc.kept_failure import kept_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from adloc.tracking.experiment import Tracking
@@ -63,6 +63,10 @@ class Tracker:
         except Exception as error:  # noqa: BLE001  # the boundary of a server: whatever it, or what it keeps files in, raises
             self._lose(error)
             return None
+
+    def progress(self, step: int, figures: Mapping[str, float]) -> None:
+        """Show how far the study is; see `Tracking.progress`."""
+        self.show(lambda tracking: tracking.progress(step, figures))
 
     def end(self) -> None:
         """Forget the kept failure if the server was there for the last that was shown."""

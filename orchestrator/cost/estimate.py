@@ -1,0 +1,212 @@
+"""What a study costs before it starts: time, disk and memory by kind of stage, and what is there already. The door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from adloc.cost.phases import RECORDS, phases
+from adloc.cost.rates import Rates
+from adloc.cost.work import work_of
+from adloc.plan import inputs
+from adloc.stages import FeatureStage, ImageStage
+from adloc.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from adloc.cost.place import Place
+    from adloc.cost.rates import Basis, Cost
+    from adloc.cost.work import Work
+    from adloc.plan import Plan, Run
+    from adloc.stages import Stage
+    from adloc.workspace import Workspace
+
+PROCESS_BYTES = 9e8  # of a process that has imported torch and MLflow and computes nothing, measured
+_WORST: tuple[Basis, ...] = ("measured", "alike", "typical", "unknown")
+
+
+@dataclass(slots=True)
+class Line:
+    """What one kind of stage, or one phase of the driver, is expected to take.
+
+    Attributes:
+        kind: "features", "patchcore.coreset", "report".
+        n_todo: stages, or for features images; runs, models or training images for phases.
+        n_there: of them in the store already, where runs that are still to do need them.
+        seconds: of all together, as if one after the other; None where a part of them is unknown.
+        disk_bytes: that they leave in the store; what is not known is not counted.
+        memory_bytes: of the process that computes the largest of them; None where nothing is known.
+        basis: of the least known of them; see `adloc.cost.rates.Cost`.
+    """
+
+    kind: str
+    n_todo: int = 0
+    n_there: int = 0
+    seconds: float | None = 0.0
+    disk_bytes: float = 0.0
+    memory_bytes: float | None = None
+    basis: Basis = "measured"
+
+    def add(self, cost: Cost, work: Work, n: int) -> None:
+        """Count in what is to be done."""
+        self.n_todo += n
+        self.seconds = None if self.seconds is None or cost.seconds is None else self.seconds + cost.seconds
+        self.disk_bytes += cost.kept_bytes or 0.0
+        held = cost.peak_bytes or (None if work.held_bytes is None else PROCESS_BYTES + work.held_bytes)
+        self.memory_bytes = max(filter(None, (self.memory_bytes, held)), default=None)
+        self.basis = max(self.basis, cost.basis, key=_WORST.index)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a study is expected to take at a place.
+
+    Attributes:
+        place: where it is computed.
+        stages: a line a kind, in the order in which they run.
+        phases: a line a phase of the driver.
+        by_stage: expected seconds of every stage that is still to be computed, by key; 0 where unknown.
+    """
+
+    place: Place
+    stages: tuple[Line, ...]
+    phases: tuple[Line, ...]
+    by_stage: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """All of them."""
+        return (*self.stages, *self.phases)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time, without what is unknown. Records are written while other processes compute, the rest is not."""
+        by_kind = {line.kind: line.seconds or 0.0 for line in self.lines}
+        stages = sum(by_kind[line.kind] for line in self.stages)
+        if self.place.executor == "local":
+            return sum(by_kind.values())
+        computing = max(stages / self.place.n_tasks, *self.by_stage.values(), by_kind.get(RECORDS, 0.0), 0.0)
+        return computing + sum(by_kind[line.kind] for line in self.phases if line.kind != RECORDS)
+
+    @property
+    def disk_bytes(self) -> float:
+        """That the store grows by, as far as it is known."""
+        return sum(line.disk_bytes for line in self.lines)
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """Of the largest process; None where nothing is known."""
+        return max((line.memory_bytes for line in self.lines if line.memory_bytes is not None), default=None)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Kinds of which no time is known."""
+        return tuple(line.kind for line in self.lines if line.seconds is None)
+
+
+def estimate(
+    plan: Plan, todo: Sequence[Run], workspace: Workspace, place: Place, rates: Rates | None = None
+) -> Estimate:
+    """What the runs that are still to do are expected to take.
+
+    Nothing is opened but the heads of results that may reach too short; the time is that of listing the store, and
+    proportional to the stages.
+
+    Args:
+        plan: of the study.
+        todo: its runs without a current record.
+        workspace: whose store and rates are looked at.
+        place: where stages are computed.
+        rates: of the workspace, where they have been read already.
+    """
+    rates = rates or Rates.read(workspace)
+    stock = _Stock(Store(workspace.store_path), plan)
+    lines: dict[str, Line] = {kind: Line(kind) for kind in plan.count()} if todo else {}
+    by_stage: dict[str, float] = {}
+    for stage in stock.wanted(todo):
+        line = lines.setdefault(stage.kind, Line(stage.kind))
+        if isinstance(stage, FeatureStage):
+            images = stock.claim(stage)
+            n_todo, share = images.n_missing, images.n_missing / max(1, len(stage.part))
+            line.n_there += images.n_there
+        else:
+            n_todo, share = (0, 0.0) if stock.has(stage) else (1, 1.0)
+            line.n_there += 1 - n_todo
+        if n_todo:
+            work = work_of(stage, plan).share(share)
+            cost = rates.expect(work, place)
+            line.add(cost, work, n_todo)
+            by_stage[stage.key] = cost.seconds or 0.0
+    driver = []
+    for work in phases(plan, len(todo)):
+        line = Line(work.kind)
+        line.add(rates.expect(work, place), work, round(work.amount))
+        driver.append(line)
+    shown = tuple(line for line in lines.values() if line.n_todo or line.n_there)
+    return Estimate(place, shown, tuple(driver), by_stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """How many images the store lacks, and how many it has."""
+
+    n_missing: int
+    n_there: int
+
+
+class _Stock:
+    """What the store has of a plan."""
+
+    def __init__(self, store: Store, plan: Plan) -> None:
+        self._store = store
+        self._plan = plan
+        self._keys: dict[str, set[str]] = {}
+        self._claimed: set[str] = set()
+
+    def wanted(self, runs: Iterable[Run]) -> Iterator[Stage]:
+        """Every stage that runs are recorded from, and what those lack that are not there; each once, inputs first."""
+        from adloc.record.recorder import needed
+
+        seen: set[str] = set()
+        for run in runs:
+            for stage in needed(run):
+                yield from self._lacking(stage, seen)
+
+    def _lacking(self, stage: Stage, seen: set[str]) -> Iterator[Stage]:
+        if stage.key in seen or isinstance(stage, ImageStage):
+            return
+        seen.add(stage.key)
+        base = self._plan.bases.get(stage.key)
+        if isinstance(stage, FeatureStage) or not self.has(stage):
+            for before in (*inputs(stage), *(() if base is None else (base,))):
+                yield from self._lacking(before, seen)
+        yield stage
+
+    def has(self, stage: Stage) -> bool:
+        """Whether the store has a stage as far as the plan needs it."""
+        if stage.key not in self._of(stage.kind):
+            return False
+        extent = self._plan.extents.get(stage.key)
+        if extent is None:
+            return True
+        kept = self._store.peek(stage.kind, stage.key)
+        return kept is not None and float(kept.facts.get("extent", 0.0)) >= extent
+
+    def claim(self, stage: FeatureStage) -> Images:
+        """The images of a features stage that no stage before it has claimed.
+
+        All that are there are taken to have the layers that the first one of them has.
+        """
+        new = set(stage.image_keys) - self._claimed
+        self._claimed |= new
+        there = new & self._of(stage.kind)
+        layers = set(self._plan.layers.get(stage.source, stage.layers))
+        first = self._store.peek(stage.kind, min(there)) if there else None
+        n_there = len(there) if first is not None and first.arrays >= layers else 0
+        return Images(len(new) - n_there, n_there)
+
+    def _of(self, kind: str) -> set[str]:
+        if kind not in self._keys:
+            self._keys[kind] = self._store.keys(kind)
+        return self._keys[kind]

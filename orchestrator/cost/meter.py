@@ -1,0 +1,223 @@
+"""What a study takes while it runs, beside what was expected: for the live view, and as rates for the next study."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Self
+
+from adloc.cost.account import Account
+from adloc.cost.estimate import estimate
+from adloc.cost.outlook import Outlook
+from adloc.cost.phases import RECORDS, START, TRACKING, phases
+from adloc.cost.rates import Rates
+from adloc.cost.work import work_of
+from adloc.stages import FeatureStage
+from adloc.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from adloc.cost.phases import Phase
+    from adloc.cost.work import Work
+    from adloc.executors.executor import OnDemand
+    from adloc.plan import Plan, Run
+    from adloc.record.records import RunRecord
+    from adloc.runner import Reporter
+    from adloc.stages import Stage
+    from adloc.tuning.search import Search
+    from adloc.tuning.trial_records import TrialRecord
+    from adloc.workspace import Workspace
+
+    Sink = Callable[[int, Mapping[str, float]], None]
+
+PUBLISHED_EVERY_S = 10.0
+_RECENT = 0.8  # weight of the throughput so far against that of the features stage just done
+
+
+class Meter:
+    """Hears what a study does, measures it, and hands it on. See `adloc.runner.Reporter`."""
+
+    def __init__(self, shown: Reporter, workspace: Workspace, computes: OnDemand) -> None:
+        """Measure nothing yet.
+
+        Args:
+            shown: hears the same, and what is to be expected.
+            workspace: whose rates are used and learned.
+            computes: says where stages are computed.
+        """
+        self.account: Account | None = None
+        self._shown = shown
+        self._workspace = workspace
+        self._computes = computes
+        self._store = Store(workspace.store_path)
+        self._rates = Rates.read(workspace)
+        self._plan: Plan | None = None
+        self._n_todo = 0
+        self._outlook: Outlook | None = None
+        self._works: dict[str, Work] = {}
+        self._taken: dict[str, float] = defaultdict(float)
+        self._kept_bytes = 0.0
+        self._peak_bytes = 0
+        self._phase: Phase | None = None
+        self._began = self._since = time.perf_counter()
+        self._in_stages = 0.0
+        self._sink: Sink | None = None
+        self._n_published, self._published = 0, 0.0
+        self._figures = dict.fromkeys(("runs_done", "runs_failed", "stages_done", "images_per_s"), 0.0)
+
+    def __enter__(self) -> Self:
+        """Nothing is measured yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Keep what was measured, of an interrupted study too."""
+        self.finish()
+
+    @property
+    def n_stages(self) -> int:
+        """Stages computed so far."""
+        return self._shown.n_stages
+
+    def publish(self, sink: Sink) -> None:
+        """Give figures of the progress to `sink`, with a number that grows, at most every few seconds."""
+        self._sink = sink
+
+    def phase_started(self, phase: Phase) -> None:
+        """The driver turns to this; what it did before is over."""
+        if phase == START:
+            self._began = self._since = time.perf_counter()
+        self._turn_to(phase)
+        self._shown.phase_started(phase)
+
+    def study_started(self, plan: Plan, todo: Sequence[Run]) -> None:
+        """Say what is to be expected, if anything is to be done."""
+        self._turn_to(None)
+        self._shown.study_started(plan, todo)
+        if not todo:
+            return
+        self._plan, self._n_todo, place = plan, len(todo), self._computes.executor.place
+        expected = estimate(plan, todo, self._workspace, place, self._rates)
+        self._works = {work.kind: work for work in phases(plan, len(todo))}
+        self._outlook = Outlook(expected)
+        self._outlook.phase_done(START, 1.0, self._taken[START])
+        self.expect(self._outlook)
+
+    def expect(self, outlook: Outlook) -> None:
+        """Hand it on."""
+        self._shown.expect(outlook)
+
+    def search_started(self, search: Search, records: Sequence[TrialRecord]) -> None:
+        """Hand it on."""
+        self._shown.search_started(search, records)
+
+    def trial_done(self, search: Search, record: TrialRecord, best: Sequence[TrialRecord]) -> None:
+        """Hand it on."""
+        self._shown.trial_done(search, record, best)
+
+    def run_started(self, run: Run) -> None:
+        """From now on the driver records it, beside the stages that it computes for it."""
+        self._turn_to(RECORDS)
+        self._shown.run_started(run)
+
+    def run_done(self, run: Run, record: RunRecord) -> None:
+        """Count it."""
+        self._turn_to(None)
+        self._figures["runs_done" if record.status == "done" else "runs_failed"] += 1
+        self._shown.run_done(run, record)
+        self._tell()
+
+    def model_started(self, run: Run, number: int, total: int) -> None:
+        """Hand it on."""
+        self._shown.model_started(run, number, total)
+
+    def stage_started(self, stage: Stage) -> None:
+        """Hand it on."""
+        self._shown.stage_started(stage)
+        self._tell()
+
+    def stage_progress(self, stage: Stage, done: int, total: int) -> None:
+        """Expect so much less."""
+        if self._outlook is not None and total:
+            self._outlook.stage_progress(stage, done / total)
+        self._shown.stage_progress(stage, done, total)
+        self._tell()
+
+    def stage_done(self, stage: Stage, seconds: float, n_images: int) -> None:
+        """Measure it: its time, its result in the store, and the process's memory where that has grown."""
+        self._in_stages += seconds
+        self._figures["stages_done"] += 1
+        if n_images and seconds:
+            before = self._figures["images_per_s"]
+            self._figures["images_per_s"] = (
+                _RECENT * before + (1 - _RECENT) * n_images / seconds if before else (n_images / seconds)
+            )
+        if self._plan is not None:
+            self._taken[stage.kind] += seconds
+            self._learn(stage, self._plan, seconds, n_images)
+        if self._outlook is not None:
+            self._outlook.stage_done(stage, seconds)
+        self._shown.stage_done(stage, seconds, n_images)
+        self._tell()
+
+    def worker_done(self, worker: str, stage: Stage, seconds: float, n_images: int) -> None:
+        """Hand it on."""
+        self._shown.worker_done(worker, stage, seconds, n_images)
+
+    def finish(self) -> None:
+        """Keep what was learned, with what was expected and what it took if the study came to its end."""
+        self._turn_to(None)
+        if self._outlook is None or self._plan is None:
+            return
+        expected = self._outlook.estimate
+        if all(phase in self._taken for phase in self._works):
+            for phase, work in self._works.items():
+                self._rates.learn(work, expected.place, self._taken[phase])
+            self.account = Account.of(
+                expected, dict(self._taken), time.perf_counter() - self._began, self._kept_bytes, self._memory()
+            )
+            self.account.write(self._workspace.study_path(self._plan.spec.study))
+        self._rates.save(self._workspace)
+
+    def _turn_to(self, phase: Phase | None) -> None:
+        now = time.perf_counter()
+        if self._phase is not None:
+            seconds = max(0.0, now - self._since - self._in_stages)
+            self._taken[self._phase] += seconds
+            if self._outlook is not None and self._phase in self._works:
+                # of what comes run by run one more, of what comes once all of it
+                n_parts = self._n_todo if self._phase in (RECORDS, TRACKING) else 1
+                self._outlook.phase_done(self._phase, 1 / n_parts, seconds)
+        self._phase, self._since, self._in_stages = phase, now, 0.0
+
+    def _learn(self, stage: Stage, plan: Plan, seconds: float, n_images: int) -> None:
+        work = work_of(stage, plan)
+        keys: tuple[str, ...] = (stage.key,)
+        if isinstance(stage, FeatureStage):
+            work = work.share(n_images / max(1, len(stage.part)))
+            keys = stage.image_keys
+        paths = (self._store.path(stage.kind, key) for key in keys)
+        n_bytes = sum(path.stat().st_size for path in paths if path.exists())
+        kept = n_bytes * (n_images / max(1, len(keys)) if isinstance(stage, FeatureStage) else 1.0)
+        self._kept_bytes += kept
+        peak, before = self._memory(), self._peak_bytes
+        self._peak_bytes = peak
+        self._rates.learn(work, self._computes.executor.place, seconds, kept, peak if before and peak > before else 0.0)
+
+    def _memory(self) -> int:
+        """The largest memory so far of this process, or of one that computed for it."""
+        helper = self._computes.executor.helper
+        if helper is not None:
+            return helper.peak_bytes
+        from adloc.compute import peak_bytes
+
+        return peak_bytes()
+
+    def _tell(self) -> None:
+        """Publish how far it is, unless that was done just now."""
+        now = time.monotonic()
+        if self._sink is None or now - self._published < PUBLISHED_EVERY_S:
+            return
+        self._published, self._n_published = now, self._n_published + 1
+        left = {} if self._outlook is None else {"eta_s": self._outlook.left_s}
+        self._sink(self._n_published, {f"progress/{name}": value for name, value in (self._figures | left).items()})

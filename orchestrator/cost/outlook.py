@@ -1,0 +1,77 @@
+"""How much time a study that runs still takes: what was expected, corrected by what its stages have taken so far."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adloc.cost.estimate import Estimate
+    from adloc.stages import Stage
+
+
+class Outlook:
+    """Expected seconds that are left. It counts down while a stage runs, and is corrected when one is done."""
+
+    def __init__(self, estimate: Estimate, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with nothing done.
+
+        Args:
+            estimate: of what is to be done.
+            clock: seconds that only grow.
+        """
+        self.estimate = estimate
+        self._clock = clock
+        self._left_of = dict(estimate.by_stage)
+        self._open = defaultdict(float, {line.kind: line.seconds or 0.0 for line in estimate.lines})
+        self._phases = {line.kind for line in estimate.phases}
+        self._planned: dict[str, float] = defaultdict(float)
+        self._taken: dict[str, float] = defaultdict(float)
+        self._told = 0.0
+        self._told_at = 0.0
+        self._tell()
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left, by what is known now."""
+        return max(0.0, self._told - (self._clock() - self._told_at))
+
+    def stage_progress(self, stage: Stage, share: float) -> None:
+        """So much of a stage is done."""
+        expected = self.estimate.by_stage.get(stage.key, 0.0)
+        left = min(self._left_of.get(stage.key, 0.0), expected * (1.0 - share))
+        self._open[stage.kind] -= self._left_of.get(stage.key, 0.0) - left
+        self._left_of[stage.key] = left
+        self._tell()
+
+    def stage_done(self, stage: Stage, seconds: float) -> None:
+        """A stage was computed in so many seconds."""
+        self._open[stage.kind] -= self._left_of.pop(stage.key, 0.0)
+        self._take(stage.kind, self.estimate.by_stage.get(stage.key, 0.0), seconds)
+
+    def phase_done(self, phase: str, share: float, seconds: float) -> None:
+        """So much of a phase of the driver was done in so many seconds."""
+        expected = share * next((line.seconds or 0.0 for line in self.estimate.phases if line.kind == phase), 0.0)
+        self._open[phase] -= min(expected, self._open[phase])
+        self._take(phase, expected, seconds)
+
+    def _take(self, kind: str, planned: float, seconds: float) -> None:
+        if planned:
+            self._planned[kind] += planned
+            self._taken[kind] += seconds
+        self._tell()
+
+    def _tell(self) -> None:
+        """Add up what is left of every kind, at the pace of its kind so far, else at that of all."""
+        planned, taken = sum(self._planned.values()), sum(self._taken.values())
+        pace = taken / planned if planned else 1.0
+        by_kind = {
+            kind: max(0.0, left) * (self._taken[kind] / self._planned[kind] if self._planned[kind] else pace)
+            for kind, left in self._open.items()
+        }
+        driver = sum(seconds for kind, seconds in by_kind.items() if kind in self._phases)
+        stages = sum(by_kind.values()) - driver
+        self._told, self._told_at = stages / self.estimate.place.n_tasks + driver, self._clock()

@@ -1,0 +1,40 @@
+"""What a study takes beside its stages: the driver's own work, phase by phase, and how much of it a plan has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from adloc.cost.work import Work
+
+if TYPE_CHECKING:
+    from adloc.plan import Plan
+
+Phase = Literal["start", "record", "tracking", "waiting", "tables", "explain", "report", "models"]
+START: Final = "start"  # libraries, networks, tracking
+RECORDS: Final = "record"  # figures, heatmaps and curves of a run
+TRACKING: Final = "tracking"  # a run's row in MLflow
+WAITING: Final = "waiting"  # for what other processes compute; in no plan
+TABLES: Final = "tables"  # the answer
+EXPLAIN: Final = "explain"
+REPORT: Final = "report"
+MODELS: Final = "models"
+
+
+def phases(plan: Plan, n_todo: int) -> list[Work]:
+    """The driver's work for a study of which `n_todo` runs are still to do; none where nothing is."""
+    if not n_todo:
+        return []
+    spec, n_runs, n_methods = plan.spec, len(plan.runs), len({run.variant.method.name for run in plan.runs})
+    n_models = n_methods * len(plan.parts) if spec.models == "best" else n_runs
+    n_trained = n_methods * sum(len(parts.train) for parts in plan.parts.values())
+    heatmaps = f"{spec.heatmaps} heatmaps"
+    found = [
+        Work(START, "", 1.0),
+        Work(RECORDS, heatmaps, n_todo * (1.0 + spec.heatmaps)),
+        Work(TRACKING, heatmaps, n_todo),
+        Work(TABLES, spec.study, n_runs),
+        Work(EXPLAIN, spec.study, 0.0 if spec.explain.is_off else n_trained),
+        Work(REPORT, spec.study, n_runs),
+        Work(MODELS, spec.study, 0.0 if spec.models == "none" else n_models),
+    ]
+    return [work for work in found if work.amount]

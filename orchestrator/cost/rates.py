@@ -1,0 +1,133 @@
+"""What work has cost here: rates of this workspace's finished stages, kept by kind, settings and machine."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from adloc.cost.typical import TYPICAL, speed
+from adloc.record.records import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from adloc.cost.place import Place
+    from adloc.cost.work import Work
+    from adloc.workspace import Workspace
+
+NAME = "rates.json"
+FORMAT = 1
+_FADING = 0.5  # what was measured before counts for half of what is measured now
+Basis = Literal["measured", "alike", "typical", "unknown"]
+
+
+@dataclass(slots=True)
+class Rate:
+    """What so much work has cost.
+
+    Attributes:
+        amount: of work, by the kind's law.
+        seconds: that it took.
+        kept_bytes: of the results in the store.
+        peak_bytes: the largest memory of the process while it went on, where that was a new peak; 0 where not.
+    """
+
+    amount: float = 0.0
+    seconds: float = 0.0
+    kept_bytes: float = 0.0
+    peak_bytes: float = 0.0
+
+    def add(self, other: Rate, weight: float = 1.0) -> None:
+        """Take in what else was measured; what is here counts by `weight`."""
+        self.amount = self.amount * weight + other.amount
+        self.seconds = self.seconds * weight + other.seconds
+        self.kept_bytes = self.kept_bytes * weight + other.kept_bytes
+        self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What work is expected to cost.
+
+    Attributes:
+        seconds: None where nothing is known of its kind.
+        basis: "measured": the same settings on this machine; "alike": the same kind with other settings; "typical":
+            figures of another machine, scaled by the speed of this one; "unknown".
+        kept_bytes: of the result in the store; None where nothing is known.
+        peak_bytes: of the process; None where it was not measured.
+    """
+
+    seconds: float | None
+    basis: Basis
+    kept_bytes: float | None = None
+    peak_bytes: float | None = None
+
+
+class Rates:
+    """Rates by place, kind and label; read from a workspace's rates.json, and learned."""
+
+    def __init__(self, known: Mapping[str, Mapping[str, Mapping[str, Rate]]]) -> None:
+        """Begin with what is known, by place, kind and label."""
+        self._known = known
+        self._new: dict[str, dict[str, dict[str, Rate]]] = defaultdict(lambda: defaultdict(dict))
+
+    @classmethod
+    def read(cls, workspace: Workspace) -> Rates:
+        """The rates of a workspace; a file that cannot be read is as good as none."""
+        return cls(_read(workspace))
+
+    def expect(self, work: Work, place: Place) -> Cost:
+        """What work is expected to cost at a place."""
+        rates = self._known.get(place.name, {}).get(work.kind, {})
+        rate = rates.get(work.label)
+        if rate is not None and rate.amount:
+            share = work.amount / rate.amount
+            return Cost(share * rate.seconds, "measured", share * rate.kept_bytes, rate.peak_bytes or None)
+        alike = Rate()
+        for each in rates.values():
+            alike.add(each)
+        if alike.amount and not work.is_own:
+            share = work.amount / alike.amount
+            return Cost(share * alike.seconds, "alike", work.kept_bytes)
+        typical = TYPICAL.get(work.kind)
+        if typical is None or work.is_own or place.is_gpu:
+            return Cost(None, "unknown", work.kept_bytes)
+        return Cost(work.amount * typical / speed(), "typical", work.kept_bytes)
+
+    def learn(self, work: Work, place: Place, seconds: float, kept_bytes: float = 0.0, peak_bytes: float = 0.0) -> None:
+        """Take in what work has cost."""
+        if work.amount > 0:
+            rate = self._new[place.name][work.kind].setdefault(work.label, Rate())
+            rate.add(Rate(work.amount, seconds, kept_bytes, peak_bytes))
+
+    def save(self, workspace: Workspace) -> None:
+        """Write what was learned beside what the file holds by now; older figures of the same count for half."""
+        if not self._new:
+            return
+        with workspace.turn("rates"):
+            found = _read(workspace)
+            for place, kinds in self._new.items():
+                for kind, labels in kinds.items():
+                    for label, rate in labels.items():
+                        found.setdefault(place, {}).setdefault(kind, {}).setdefault(label, Rate()).add(rate, _FADING)
+            places = {
+                place: {kind: {label: asdict(rate) for label, rate in labels.items()} for kind, labels in kinds.items()}
+                for place, kinds in found.items()
+            }
+            write_json(workspace.root / NAME, {"format": FORMAT, "rates": places})
+        self._new.clear()
+
+
+def _read(workspace: Workspace) -> dict[str, dict[str, dict[str, Rate]]]:
+    try:
+        found = json.loads((workspace.root / NAME).read_text(encoding="utf-8"))
+        if found["format"] != FORMAT:
+            return {}
+        return {
+            place: {kind: {label: Rate(**rate) for label, rate in labels.items()} for kind, labels in kinds.items()}
+            for place, kinds in found["rates"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

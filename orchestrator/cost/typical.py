@@ -1,0 +1,54 @@
+"""What work costs where nothing was measured yet: figures of one machine, scaled by a moment's measurement of this one.
+
+They are for the first plan in a workspace alone: every stage that is computed replaces them by its own.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+
+from adloc.cost.phases import EXPLAIN, MODELS, RECORDS, REPORT, START, TABLES, TRACKING
+
+# By kind: 1e9 multiply-adds of `speed` that a unit of the kind's law takes. Measured on the quick start with one thread
+# of an AMD EPYC, whose speed is 17, in processor time. Kinds that are not here are unknown until they are measured.
+TYPICAL: dict[str, float] = {
+    "features": 4.1,
+    "patchcore.coreset": 4.6,
+    "patchcore.search": 1.25,
+    "patchcore.scores": 18.5,
+    "softpatch.coreset": 4.6,
+    "softpatch.search": 1.25,
+    "padim.gaussian": 8.6,
+    "padim.scores": 19.0,
+    "threshold": 3e-4,
+    "truth": 2.9e-6,
+    "evaluation": 5.5e-6,
+    "segmentation": 3.9e-6,
+    "saturation": 3.9e-6,
+    "diagnosis": 7.4e-6,
+    START: 120.0,
+    RECORDS: 3.7,
+    TRACKING: 1.7,
+    TABLES: 0.3,
+    EXPLAIN: 1.5,
+    REPORT: 7.7,
+    MODELS: 54.0,
+}
+
+_SIDE = 640  # of the matrices: some 10 ms a product on one core
+_REPEATS = 9
+
+
+@cache
+def speed() -> float:
+    """1e9 multiply-adds a second of a float32 matrix product with the threads of this process: the median of a few."""
+    import numpy as np
+
+    matrix = np.full((_SIDE, _SIDE), 0.5, np.float32)
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - start)
+    return _SIDE**3 / 1e9 / sorted(times)[_REPEATS // 2]

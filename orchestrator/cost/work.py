@@ -1,0 +1,127 @@
+"""How much there is to do for a stage, whatever the machine: one law a kind, in the order of `adloc.stages`.
+
+Notation: n images of the stage's part, p patches an image, d channels, m entries of a memory bank, f features kept.
+A law need not hold for its constant, which is measured; it must tell a large stage from a small one of the same kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from adloc.cost.laws import COUNTED, taken_by
+from adloc.cost.networks import shape_of
+from adloc.keys import content_key
+from adloc.stages import (
+    DiagnosisStage,
+    EvaluationStage,
+    FeatureStage,
+    ImageStage,
+    SaturationStage,
+    SegmentationStage,
+    StepStage,
+    ThresholdStage,
+    TruthStage,
+)
+
+if TYPE_CHECKING:
+    from adloc.parts import Part
+    from adloc.plan import Plan
+    from adloc.stages import Stage
+
+_FLOAT = 4  # bytes
+_READING = 0.4  # 1e9 operations that decoding and resizing a million pixels takes, in terms of a network's
+_SHIFTING = 1.5  # the same of simulating a shift on them
+_SAMPLED = 16  # images whose sizes stand for their part's
+_EVALUATED = 40  # bytes a pixel that sorting scores with their labels holds
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What computing a stage takes.
+
+    Attributes:
+        kind: of the stage.
+        label: what else its cost depends on, beside the amount and the machine.
+        amount: of work, by the kind's law; two stages of one kind cost as their amounts do.
+        kept_bytes: of its result in the store; None where no law is known.
+        held_bytes: of the arrays that it holds at a time; None where no law is known.
+        is_own: whether no rate of another label holds for it: amounts of this label compare with nothing else.
+    """
+
+    kind: str
+    label: str
+    amount: float
+    kept_bytes: float | None = None
+    held_bytes: float | None = None
+    is_own: bool = False
+
+    def share(self, share: float) -> Work:
+        """So much of it: of the images of a part, those that the store lacks."""
+        kept = None if self.kept_bytes is None else self.kept_bytes * share
+        return replace(self, amount=self.amount * share, kept_bytes=kept)
+
+
+def work_of(stage: Stage, plan: Plan) -> Work:  # noqa: PLR0911  one a kind
+    """What computing a stage takes, once its inputs are there: of features, for all images of the part."""
+    match stage:
+        case FeatureStage():
+            return _features(stage, plan)
+        case ImageStage():
+            return Work(stage.kind, "", 0.0, 0.0, 0.0)
+        case StepStage():
+            return _step(stage, plan)
+        case ThresholdStage():
+            n = sum(len(part) for part in stage.parts)
+            return Work(stage.kind, stage.config.objective, n, 0.0, 0.0)
+        case TruthStage():
+            n, pixels = len(stage.part), pixels_of(stage)
+            return Work(stage.kind, _simulated(stage.part), n * (pixels + _read_pixels(stage.part)), n * pixels, None)
+        case EvaluationStage():
+            label = f"{stage.mode} {' '.join(stage.metrics)}"
+            return _measuring(stage.kind, content_key([label])[:8], stage.truth)
+        case SegmentationStage() | SaturationStage():
+            return _measuring(stage.kind, "", stage.truth)
+        case DiagnosisStage():
+            return _measuring(stage.kind, stage.evaluation.scores.method.name, stage.evaluation.truth)
+
+
+def pixels_of(truth: TruthStage) -> float:
+    """Pixels of an image at the evaluation size."""
+    return _read_pixels(truth.part) if truth.size == "native" else float(truth.size[0] * truth.size[1])
+
+
+def _measuring(kind: str, label: str, truth: TruthStage) -> Work:
+    amount = len(truth.part) * pixels_of(truth)
+    return Work(kind, label, amount, 0.0, _EVALUATED * amount)
+
+
+def _features(stage: FeatureStage, plan: Plan) -> Work:
+    layers = plan.layers.get(stage.source, stage.layers)
+    shape, n = shape_of(stage.network.backbone, layers, stage.image), len(stage.part)
+    deepest = f"{stage.network.backbone} {max(layers)} {stage.image.input_size} {stage.engine.name} {stage.dtype}"
+    label = f"{deepest} {_simulated(stage.part)} {type(stage.part.samples[0].source).__name__ if n else ''}"
+    megapixels = _read_pixels(stage.part) / 1e6
+    reading = megapixels * (_READING + (_SHIFTING if stage.part.shift else 0.0))
+    if shape is None:
+        return Work(stage.kind, label, float(n), is_own=True)  # of a network of which nothing is known
+    kept = shape.values * (_FLOAT if stage.dtype == "float32" else _FLOAT // 2)
+    return Work(stage.kind, label, n * (shape.gmacs + reading), float(n * kept), 16.0 * shape.values * _FLOAT)
+
+
+def _step(stage: StepStage, plan: Plan) -> Work:
+    values = stage.params.model_dump(mode="json")
+    settings = content_key([{name: values[name] for name in stage.step.params if name not in COUNTED}])[:8]
+    label = f"{values.get('backbone', '')} {stage.source.image.input_size} {settings}"
+    taken = taken_by(stage, plan)
+    return Work(stage.kind, label, taken.amount / 1e9, taken.kept_bytes, taken.held_bytes)
+
+
+def _read_pixels(part: Part) -> float:
+    """Pixels of an image as it is read, on the average of a few."""
+    few = part.fingerprints[:_SAMPLED]
+    return sum(each.height * each.width for each in few) / len(few) if few else 0.0
+
+
+def _simulated(part: Part) -> str:
+    return "shifted" if part.shift else "as read"
