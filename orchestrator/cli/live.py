@@ -13,7 +13,7 @@ from rich.text import Text
 from adloc.stages import FeatureStage, StepStage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rich.console import RenderableType
 
@@ -84,6 +84,12 @@ class Board:
             now = n_images / seconds
             self.images_per_s = _RECENT * self.images_per_s + (1 - _RECENT) * now if self.images_per_s else now
 
+    def gave_up(self, stages: Iterable[Stage]) -> None:
+        """A run or trial failed, and none of its stages goes on."""
+        self.n_failed += 1
+        for stage in stages:
+            self.under_way.pop(stage.key, None)
+
     def heard(self, worker: str, stage: Stage, seconds: float) -> None:
         """A worker has done a stage, or some images of one."""
         known = self.workers.setdefault(worker, Worker())
@@ -119,7 +125,8 @@ class LiveBlock:
         grid = Table.grid(padding=(0, 2), expand=True)
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         grid.add_column(justify="right", no_wrap=True)
-        grid.add_row(Text(f"[{board.done}/{board.total}] {board.now}"), Text(f"{self._left()}{failed}".lstrip(", ")))
+        count = f"[{board.done}/{board.total}] " if board.total else ""
+        grid.add_row(Text(f"{count}{board.now}"), Text(f"{self._left()}{failed}".lstrip(", ")))
         planned = f" of {board.n_planned}" if board.n_planned >= board.n_stages > 0 else ""
         pace = f", {board.images_per_s:.1f} images/s" if board.images_per_s else ""
         grid.add_row(Text(f"  {self._under_way()}"), Text(f"{board.n_stages}{planned} stages{pace}"))

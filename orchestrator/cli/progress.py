@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FIGURES = ("image_auroc", "pixel_auroc", "pixel_aupro")
 PLAIN_EVERY_S = 30.0
 PHASES = {
+    "start": "getting ready",
     "tables": "tables",
     "explain": "explaining what was missed",
     "report": "writing the report",
@@ -96,7 +97,7 @@ class Progress:
         """One line a run."""
         self._count()
         if record.status == "failed":
-            self._board.n_failed += 1
+            self._board.gave_up(run.stages())
             what = "FAILED: " + (record.error or "").strip().splitlines()[-1]
         else:
             figures = ((name, record.metrics.get(name)) for name in FIGURES)
@@ -122,7 +123,7 @@ class Progress:
         names = search.config.objectives
         figures = "  ".join(f"{n} {record.figures[n]:.4f}" for n in names if record.figures.get(n) is not None)
         if record.state == "failed":
-            self._board.n_failed += 1
+            self._board.gave_up(())
             figures = "refused: " + (record.error or "").strip().splitlines()[-1]
         if len(names) == 1 and best:
             figures += f"  best {best[0].figures[names[0]]:.4f} (trial {best[0].number})"

@@ -255,7 +255,7 @@ def _print_costs(expected: Estimate) -> None:
         cells = (line.kind, str(line.n_todo), str(line.n_there or ""), time, disk, memory)
         table.add_row(*cells, *((line.basis,) if rough else ()))
     _console().print(table)
-    click.echo(f"\n{expectation(expected)} on {expected.place.name}")
+    click.echo(f"\n{expectation(expected)}")
 
 
 def print_check(check: DataCheck, *, as_json: bool) -> None:

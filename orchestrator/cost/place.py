@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from adloc.environment import environment
 
@@ -24,23 +24,20 @@ class Place:
         n_threads: of the CPU, for each stage.
         n_tasks: stages at a time.
         executor: "local" or "ray", whose stages are measured in other processes.
+        on_gpu: whether features and steps are computed on a GPU.
     """
 
     device: str
     n_threads: int
     n_tasks: int = 1
-    executor: str = "local"
+    executor: Literal["local", "ray"] = "local"
+    on_gpu: bool = False
 
     @property
     def name(self) -> str:
         """What rates are kept under: "AMD EPYC, 2 threads"."""
         ray = ", ray" if self.executor == "ray" else ""
         return f"{self.device}, {self.n_threads} thread{'s' * (self.n_threads != 1)}{ray}"
-
-    @property
-    def is_gpu(self) -> bool:
-        """Whether features and steps are computed on a GPU."""
-        return self.device != cpu_name()
 
 
 def cpu_name() -> str:
@@ -54,13 +51,14 @@ def local_place(computing: Computing) -> Place:
     Raises:
         UserError: CUDA was asked for and there is none.
     """
-    device = cpu_name()
+    device, on_gpu = cpu_name(), False
     if computing.device == "cuda" or (computing.device == "auto" and _NVIDIA.exists()):
         from adloc.environment import describe, pick_device
 
         found = pick_device(computing.device)
-        device = describe(found) if found.type == "cuda" else device
-    return Place(device, computing.jobs or _threads())
+        on_gpu = found.type == "cuda"
+        device = describe(found) if on_gpu else device
+    return Place(device, computing.jobs or _threads(), on_gpu=on_gpu)
 
 
 def _threads() -> int:

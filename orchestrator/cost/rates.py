@@ -92,7 +92,7 @@ class Rates:
             share = work.amount / alike.amount
             return Cost(share * alike.seconds, "alike", work.kept_bytes)
         typical = TYPICAL.get(work.kind)
-        if typical is None or work.is_own or place.is_gpu:
+        if typical is None or work.is_own or place.on_gpu:
             return Cost(None, "unknown", work.kept_bytes)
         return Cost(work.amount * typical / speed(), "typical", work.kept_bytes)
 

@@ -32,7 +32,8 @@ def expectation(estimate: Estimate) -> str:
     basis = ", by typical figures: what is computed now makes the next estimate good" if rough else ""
     unknown = f"; without {', '.join(estimate.unknown)}, not known before they have run" if estimate.unknown else ""
     room = size(estimate.disk_bytes)
-    return f"about {duration(estimate.seconds)}, {room} of disk{memory}{each} expected{basis}{unknown}"
+    where = f"expected on {estimate.place.name}"
+    return f"about {duration(estimate.seconds)}, {room} of disk{memory}{each} {where}{basis}{unknown}"
 
 
 def estimate_json(estimate: Estimate) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class RayExecutor:
         """The workers of the cluster."""
         shape = self._cluster.shape
         device = self.helper.device_name if shape.on_gpu and self.helper else ""
-        return Place(device or cpu_name(), shape.n_threads, shape.n_tasks, "ray")
+        return Place(device or cpu_name(), shape.n_threads, shape.n_tasks, "ray", shape.on_gpu)
 
     @property
     def helper(self) -> Helper | None:

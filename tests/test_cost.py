@@ -1,0 +1,274 @@
+"""What a study costs before it starts: laws held to hand counts and to torch, rates to what was measured."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from adloc.cost.account import Account
+from adloc.cost.estimate import Estimate, Line, estimate
+from adloc.cost.networks import NETWORKS, SIDE, shape_of
+from adloc.cost.outlook import Outlook
+from adloc.cost.place import Place
+from adloc.cost.rates import Rates
+from adloc.cost.words import accounted
+from adloc.cost.work import Work, work_of
+from adloc.datasets.sample import Fingerprint, Sample
+from adloc.datasets.transform import ImageConfig
+from adloc.plan import Inventory, Plan, make_plan
+from adloc.stages import FeatureStage
+from adloc.store import Store
+from adloc.study_file.spec import StudySpec
+from adloc.workspace import Workspace
+from commandline import adloc
+from handmade import Nowhere
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adloc.stages import Stage
+
+HERE = Place("a CPU", 1)
+STUDY = """\
+study: priced
+dataset: {{kind: mvtec_ad, root: {root}, categories: [gear]}}
+image: {{size: [48, 64]}}
+regimes: [clean]
+methods:
+  - method: patchcore
+    params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, smoothing_sigma: 1}}
+    grid: {{coreset_ratio: [0.1]}}
+heatmaps: 0
+models: none
+explain: {{suspicious_images: 0, missed_defects: 0}}
+"""
+
+
+def plan_of(*ratios: float, n_train: int = 20, **params: Any) -> Plan:
+    """PatchCore on a ResNet-18 at 224 px, one category of made-up images: 20 train, 24 test."""
+    names = [("train", "good", i) for i in range(n_train)]
+    names += [("test", kind, i) for kind, n in (("good", 4), ("cut", 10), ("dent", 10)) for i in range(n)]
+    samples = [Sample("a", f"{origin}/{kind}/{i}.png", origin, kind, Nowhere()) for origin, kind, i in names]
+    prints = {s.identity: Fingerprint(f"sha-{s.identity}", f"mask-{s.identity}" * s.label, 100, 200) for s in samples}
+    patchcore = {
+        "method": "patchcore",
+        "params": {"backbone": "resnet18", "layers": ["layer2", "layer3"], "reweight": "none", **params},
+        "grid": {"coreset_ratio": list(ratios)},
+    }
+    spec = StudySpec.model_validate({"study": "s", "dataset": {"kind": "textures"}, "methods": [patchcore]})
+    return make_plan(spec, Inventory(samples, prints, {("resnet18", "default", 42): "weights"}))
+
+
+def of_kind(plan: Plan, kind: str) -> list[Stage]:
+    """The plan's stages of a kind."""
+    return [stage for stage in plan.stages.values() if stage.kind == kind]
+
+
+@pytest.mark.slow
+def test_networks_do_what_torch_counts() -> None:
+    """Channels, strides and multiply-adds of every network are those of a pass on torch's meta device."""
+    import timm
+    import torch
+    import torchvision
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from adloc.methods.backbone import BACKBONES
+    from adloc.methods.network import FeatureExtractor
+
+    assert NETWORKS.keys() == BACKBONES.keys()
+    for name, layers in NETWORKS.items():
+        backbone = BACKBONES[name]
+        with torch.device("meta"):
+            network = (
+                timm.create_model("tf_efficientnet_lite0", pretrained=False)
+                if backbone.source == "timm"
+                else torchvision.models.get_model(name, weights=None)
+            )
+        counted = ("resnet18", "efficientnet_lite0")  # of the others the whole pass alone: each takes its time
+        for n_layers in (4, 3, 2, 1) if name in counted else (4,):
+            wanted = list(layers)[:n_layers]
+            extractor = FeatureExtractor(network, backbone, wanted, torch.device("meta"))
+            with FlopCounterMode(display=False) as counter:
+                found = extractor(torch.empty(1, 3, SIDE, SIDE, device="meta"))
+            shapes = [(layer.channels, SIDE // layer.stride, SIDE // layer.stride) for layer in layers.values()]
+            assert [tuple(maps.shape[1:]) for maps in found.values()] == shapes[:n_layers], name
+            assert counter.get_total_flops() / 2e9 == pytest.approx(layers[wanted[-1]].gmacs, abs=1e-3), name
+
+
+def test_tiles_and_crops_are_counted() -> None:
+    """Four tiles without overlap pass four times; a crop passes as what is kept."""
+    whole = shape_of("resnet18", ["layer2", "layer3"], ImageConfig(size=224))
+    tiled = ImageConfig.model_validate({"size": 224, "tiles": {"rows": 2, "columns": 2, "overlap": 0}})
+    cropped = shape_of("resnet18", ["layer2", "layer3"], ImageConfig(size=448, crop=224))
+    four = shape_of("resnet18", ["layer2", "layer3"], tiled)
+    assert whole is not None
+    assert four is not None
+    assert (whole.patches, whole.channels, whole.values) == (28 * 28, 384, 128 * 28 * 28 + 256 * 14 * 14)
+    assert (four.patches, four.gmacs) == (4 * whole.patches, pytest.approx(4 * whole.gmacs))
+    assert cropped == whole
+
+
+def test_a_network_of_ones_own_has_no_shape() -> None:
+    """Nothing is guessed of it."""
+    assert shape_of("package.module:function", ["layer2"], ImageConfig()) is None
+    assert shape_of("resnet18", ["conv1"], ImageConfig()) is None
+
+
+def test_a_coreset_costs_its_picks_times_its_patches() -> None:
+    """16 training images of 784 patches, 126 picks (1 %), on 128 projected dimensions; then averaging 3 x 3 of 384."""
+    plan = plan_of(0.01)
+    (stage,) = of_kind(plan, "patchcore.coreset")
+    patches, picks = 16 * 784, 126
+    work = work_of(stage, plan)
+    assert work.amount == pytest.approx((patches * picks * 128 + patches * 384 * 9) / 1e9)
+    assert work.kept_bytes == picks * 384 * 4
+
+
+def test_a_search_costs_what_it_adds_to_the_next_smaller_bank() -> None:
+    """At 1, 5 and 20 % together as much as at 20 % alone."""
+    alone, together = plan_of(0.2), plan_of(0.01, 0.05, 0.2)
+    whole = sum(work_of(stage, alone).amount for stage in of_kind(alone, "patchcore.search"))
+    parts = [work_of(stage, together).amount for stage in of_kind(together, "patchcore.search")]
+    assert len(parts) == 6  # of the validation and of the test part
+    assert sum(parts) == pytest.approx(whole)
+
+
+def test_rates_are_those_that_were_measured(tmp_path: Path) -> None:
+    """Twice the work takes twice the time; older figures of as much work count for half; other machines for nothing."""
+    workspace, work = Workspace(tmp_path), Work("a.step", "settings", 10.0)
+    for seconds in (4.0, 1.0):
+        rates = Rates.read(workspace)
+        rates.learn(work, HERE, seconds, kept_bytes=100.0)
+        rates.save(workspace)
+    known = Rates.read(workspace)
+    found = known.expect(Work("a.step", "settings", 20.0), HERE)
+    assert (found.basis, found.seconds, found.kept_bytes) == ("measured", pytest.approx(2 * (2 + 1) / 1.5), 200.0)
+    alike = known.expect(Work("a.step", "other settings", 10.0), HERE)
+    assert (alike.basis, alike.seconds) == ("alike", pytest.approx(2.0))
+    assert known.expect(Work("a.step", "other settings", 10.0, is_own=True), HERE).basis == "unknown"
+    assert known.expect(work, Place("another CPU", 1)).basis == "unknown"
+    assert known.expect(Work("features", "", 1.0), HERE).basis == "typical"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "rates": {"a": 3}}', '{"format": 99}'])
+def test_rates_that_cannot_be_read_are_none(tmp_path: Path, text: str) -> None:
+    """A plan is made all the same, and what is learned next is kept."""
+    (tmp_path / "rates.json").write_text(text)
+    rates, work = Rates.read(Workspace(tmp_path)), Work("a.step", "", 1.0)
+    assert rates.expect(work, HERE).basis == "unknown"
+    rates.learn(work, HERE, 1.0)
+    rates.save(Workspace(tmp_path))
+    assert Rates.read(Workspace(tmp_path)).expect(work, HERE).seconds == 1.0
+
+
+def test_what_is_there_costs_nothing(tmp_path: Path) -> None:
+    """A step that is kept is not done again, nor what it was made from; one that reaches too short is."""
+    from adloc.methods.detector import Result
+
+    workspace, plan = Workspace(tmp_path), plan_of(0.01, 0.1)
+    (coreset,) = of_kind(plan, "patchcore.coreset")
+    todo = {line.kind: line for line in estimate(plan, plan.runs, workspace, HERE).stages}
+    assert (todo["features"].n_todo, todo["patchcore.coreset"].n_todo) == (20 + 24, 1)
+    Store(workspace.store_path).put(coreset.kind, coreset.key, Result({}, {"extent": 0.05}))
+    assert {e.kind: e.n_todo for e in estimate(plan, plan.runs, workspace, HERE).stages}["patchcore.coreset"] == 1
+    Store(workspace.store_path).put(coreset.kind, coreset.key, Result({}, {"extent": 0.1}))
+    after = {line.kind: line for line in estimate(plan, plan.runs, workspace, HERE).stages}
+    assert (after["patchcore.coreset"].n_todo, after["patchcore.coreset"].n_there) == (0, 1)
+    assert not estimate(plan, [], workspace, HERE).lines
+
+
+def test_features_are_counted_once_an_image(tmp_path: Path) -> None:
+    """Those that the store has are there; those that lack a layer are to be done again."""
+    import numpy as np
+
+    from adloc.methods.detector import Result
+
+    workspace, plan = Workspace(tmp_path), plan_of(0.1)
+    store = Store(workspace.store_path)
+    train = next(s for s in of_kind(plan, "features") if isinstance(s, FeatureStage) and len(s.part) == 16)
+    layer = np.zeros(3, np.float32)
+    for arrays, n_there in (({"layer2": layer}, 0), ({"layer2": layer, "layer3": layer}, 16)):
+        for key in train.image_keys:
+            store.put("features", key, Result(arrays))
+        line = estimate(plan, plan.runs, workspace, HERE).stages[0]
+        assert (line.kind, line.n_there, line.n_todo) == ("features", n_there, 44 - n_there)
+        assert line.disk_bytes == (44 - n_there) * 4 * (128 * 28 * 28 + 256 * 14 * 14)
+
+
+def expected(place: Place = HERE, **seconds: float) -> Outlook:
+    """An outlook on one stage of each kind, with a clock that stands at `now[0]`."""
+    lines = tuple(Line(kind, n_todo=1, seconds=each) for kind, each in seconds.items() if kind != "report")
+    phases = (Line("report", n_todo=1, seconds=seconds.get("report", 0.0)),)
+    by_stage = {line.kind: line.seconds or 0.0 for line in lines}
+    return Outlook(Estimate(place, lines, phases, by_stage), clock=lambda: NOW[0])
+
+
+NOW = [0.0]
+
+
+def stage(kind: str) -> Stage:
+    """A stage, as far as an outlook looks at it."""
+    return cast("Stage", SimpleNamespace(kind=kind, key=kind))
+
+
+def test_what_is_left_counts_down_and_is_corrected() -> None:
+    """While nothing is done it falls by the clock, never below none; then the pace so far holds for the rest."""
+    NOW[0] = 100.0
+    outlook = expected(fit=10.0, score=20.0, report=30.0)
+    assert outlook.left_s == 60.0
+    NOW[0] += 4.0
+    assert outlook.left_s == 56.0
+    NOW[0] += 1.0
+    outlook.stage_progress(stage("fit"), 0.5)
+    assert outlook.left_s == 55.0
+    outlook.stage_done(stage("fit"), 20.0)  # it took twice as long as expected
+    assert outlook.left_s == 2 * (20.0 + 30.0)
+    NOW[0] += 1000.0
+    assert outlook.left_s == 0.0
+    outlook.stage_done(stage("score"), 20.0)
+    outlook.phase_done("report", 1.0, 30.0)
+    assert outlook.left_s == 0.0
+
+
+def test_stages_share_the_workers_of_a_cluster() -> None:
+    """Four at a time take a quarter of the time, never less than the longest; the driver's work is its own."""
+    place = Place("a CPU", 1, n_tasks=4, executor="ray")
+    assert expected(place, a=8.0, b=8.0, c=8.0, d=8.0, report=5.0).estimate.seconds == 8.0 + 5.0
+    assert expected(place, a=20.0, b=4.0, report=5.0).estimate.seconds == 20.0 + 5.0
+
+
+def test_an_account_says_what_was_furthest_off(tmp_path: Path) -> None:
+    """Only where the whole was off; and it is read as it was written."""
+    near = Account.of(expected(fit=10.0, report=10.0).estimate, {"fit": 25.0, "report": 2.0}, 27.0, 5e6, 1e9)
+    far = Account.of(expected(fit=10.0, report=10.0).estimate, {"fit": 50.0, "report": 11.0}, 61.0, 5e6, 1e9)
+    assert near.furthest is None
+    assert far.furthest == "fit, 50 s of 10 s planned"
+    assert accounted(far).startswith("took 61 s of 20 s planned, 5 MB of disk of 0 MB planned, 1.0 GB of memory;")
+    far.write(tmp_path)
+    assert Account.read(tmp_path) == far
+    assert Account.read(tmp_path / "nothing") is None
+
+
+@pytest.mark.slow
+def test_a_study_is_priced_run_and_accounted(mvtec_tree: Path, tmp_path: Path) -> None:
+    """The first plan goes by typical figures and meets the disk; an extended study goes by what was measured."""
+    file, workspace = tmp_path / "priced.yaml", tmp_path / "workspace"
+    file.write_text(STUDY.format(root=mvtec_tree))
+    where = (file, "--workspace", workspace, "--json")
+    first = json.loads(adloc("study", "plan", *where).stdout)["cost"]
+    assert {line["basis"] for line in first["by_kind"]} == {"typical"}
+    account = json.loads(adloc("study", "run", *where).stdout)["cost"]
+    assert account["seconds"]["planned"] == pytest.approx(first["seconds"], rel=0.5)  # the machine's speed, twice
+    features = Store(workspace / "store")
+    n_bytes = sum(entry.n_bytes for entry in features.entries() if entry.kind == "features")
+    planned = next(line["disk_bytes"] for line in first["by_kind"] if line["kind"] == "features")
+    assert planned == pytest.approx(n_bytes, rel=0.1)  # the head of each file
+    assert json.loads(adloc("study", "status", *where).stdout)["cost"] == account
+    assert json.loads(adloc("study", "plan", *where).stdout)["cost"]["by_kind"] == []
+    more = adloc("study", "plan", *where, "--set", "methods[0].grid.coreset_ratio=[0.1,0.2]")
+    lines = {line["kind"]: line for line in json.loads(more.stdout)["cost"]["by_kind"]}
+    assert (lines["features"]["todo"], lines["patchcore.coreset"]["todo"]) == (0, 1)
+    assert lines["patchcore.coreset"]["basis"] == lines["evaluation"]["basis"] == "measured"
