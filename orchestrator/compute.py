@@ -18,7 +18,6 @@ from adloc.foreign import held_to_declaration, readable
 from adloc.images import PartImages
 from adloc.localisation import localise, segment
 from adloc.methods import load_detector
-from adloc.methods.backbone import resolve_weights
 from adloc.methods.detector import ImageContext, Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
@@ -41,7 +40,6 @@ from adloc.truth import COUNTED, read_truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
-    from pathlib import Path
 
     import torch
 
@@ -134,7 +132,7 @@ class Workbench:
         self._store = store
         self._listener = listener
         self._helper = helper
-        self._extraction = FeatureExtraction(store, device, batch_size)
+        self._extraction = FeatureExtraction(store, device, batch_size, reads=helper is None)
         self._detectors: dict[str, Detector] = {}
         self._spent: dict[str, float] = {}
 
@@ -212,11 +210,12 @@ class Workbench:
         return self._spent[stage.key]
 
     def _kept(self, stage: Stage) -> Result | None:
-        kept = self._store.get(stage.kind, stage.key)
         needed = self.reach.extents.get(stage.key)
-        if kept is not None and needed is not None and float(kept.facts["extent"]) < needed:
-            return None
-        return kept if kept is not None and is_whole(stage, kept) else None
+
+        def is_enough(kept: Result) -> bool:
+            return (needed is None or float(kept.facts["extent"]) >= needed) and is_whole(stage, kept)
+
+        return self._store.get(stage.kind, stage.key, is_enough)
 
     def _features(self, stage: FeatureStage) -> None:
         layers = self.reach.layers[stage.source]
@@ -304,17 +303,12 @@ class Workbench:
                 result = step(StepContext(params, features, before, stage.seed, self.device, base, progress, scratch))
             spent = base.seconds if base else 0.0
         else:
-            images, weights = self.images(stage.source), _weights_path(stage.source)
+            network = stage.source.network
+            images, weights = self.images(stage.source), None if network is None else self._store.weights(network).path
             with held_to_declaration(stage):
                 result = step(ImageContext(params, images, before, stage.seed, self.device, weights, progress, scratch))
             spent = -images.simulating_s
         return replace(result, facts={**result.facts, **facts}, seconds=spent)
-
-
-def _weights_path(source: ImageStage) -> Path | None:
-    """The file of the network that the images go through; None where it has none."""
-    network = source.network
-    return None if network is None else resolve_weights(network.backbone, network.weights, seed=network.seed).path
 
 
 def peak_bytes() -> int:

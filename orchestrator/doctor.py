@@ -102,4 +102,5 @@ def _workspace(workspace: Workspace) -> Finding:
     free = shutil.disk_usage(folder).free / 1e9
     writable = os.access(folder, os.W_OK)
     remedy = "" if writable else "choose another with --workspace or $ADLOC_WORKSPACE"
-    return Finding("workspace", f"{workspace.root}, {free:.0f} GB free", ok=writable, remedy=remedy)
+    copy = "" if workspace.shared is None else f"{workspace.location}, its copy here: "
+    return Finding("workspace", f"{copy}{workspace.root}, {free:.0f} GB free", ok=writable, remedy=remedy)

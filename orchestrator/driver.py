@@ -27,9 +27,11 @@ from adloc.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from adloc.answer.answer import Answer
-    from adloc.executors.executor import OnDemand
+    from adloc.compute import Workbench
+    from adloc.executors.executor import Executor, OnDemand
     from adloc.plan import Run
     from adloc.record.records import RunRecord
     from adloc.runner import Reporter
@@ -91,24 +93,15 @@ def _run(
     study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter, place: Place, *, fresh: bool
 ) -> Outcome:
     reporter.phase_started(START)
-    from adloc.compute import Extents, Workbench
     from adloc.runner import Runner
-    from adloc.store import Store, cap_bytes
+    from adloc.store import cap_bytes
 
     folder = study.workspace.study_path(study.spec.study)
-    executor, store = on_demand.executor, Store(study.workspace.store_path)
-    reach = Extents.of(study.plan)
-    bench = Workbench(store, reach, executor.device, reporter, executor.batch_size, executor.helper)
-    stages = [stage for run in todo for stage in run.stages()]
-    with located(study.file):
-        bench.load_networks(stages)
-    executor.begin(store, sources(stages), reporter)
+    executor, store = on_demand.executor, study.workspace.store()
+    bench = _workbench(study, todo, executor, store, reporter)
     if fresh:
         forget(study, store)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
-    write_json(folder / "plan.json", plan_json(study.plan))
-    open_test(study.plan, study.workspace, datetime.now(UTC), study.records.count_figures())
+    _open(study, folder)
     known = {r.run_id: r for r in study.records.all()}
     names = param_names(study.spec, [run.condition.values() for run in study.plan.runs])
     tracker = Tracker(place, study.spec.study, lambda: connect(place, study.spec, names, study.file.path.name))
@@ -142,6 +135,28 @@ def _run(
     store.collect(cap_bytes(), unused_since_s=3600)
     n_done = len(study.plan.runs) - n_failed
     return Outcome(n_done, len(todo) - n_failed, n_failed, reporter.n_stages)
+
+
+def _workbench(study: Study, todo: list[Run], executor: Executor, store: Store, reporter: Reporter) -> Workbench:
+    """Where stages are computed, with every network loaded and every machine looked at."""
+    from adloc.compute import Extents, Workbench
+
+    reach = Extents.of(study.plan)
+    bench = Workbench(store, reach, executor.device, reporter, executor.batch_size, executor.helper)
+    stages = [stage for run in todo for stage in run.stages()]
+    with located(study.file):
+        bench.load_networks(stages)
+    executor.begin(store, sources(stages), reporter)
+    return bench
+
+
+def _open(study: Study, folder: Path) -> None:
+    """Write down what is asked and planned, here and in the ledger of test figures, before any of it is computed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
+    write_json(folder / "plan.json", plan_json(study.plan))
+    open_test(study.plan, study.workspace, datetime.now(UTC), study.records.count_figures())
+    study.workspace.push(study.spec.study)
 
 
 def _shown(study: Study, records: Iterable[RunRecord], known: Iterable[RunRecord]) -> Shown:

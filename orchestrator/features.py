@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import torch
 
 from adloc.converted import open_converted
 from adloc.datasets.transform import prepare_image
-from adloc.methods.backbone import find_backbone, resolve_weights
+from adloc.methods.backbone import find_backbone
 from adloc.methods.detector import Result
 from adloc.methods.engines.engine import TORCH
 from adloc.methods.errors import MethodError
@@ -59,7 +60,7 @@ class StoredFeatures:
         """Yield {layer: float32 (n, C, H, W)} for consecutive images, n <= batch_size."""
         for start in range(0, len(self._keys), batch_size):
             keys = self._keys[start : start + batch_size]
-            results = [self._store.get(KIND, key) for key in keys]
+            results = [self._store.get(KIND, key, partial(_has, set(layers))) for key in keys]
             if any(result is None for result in results):  # the store was cleared under our feet
                 raise FileNotFoundError(self._store.path(KIND, keys[0]))
             found = [result.arrays for result in results if result is not None]
@@ -99,9 +100,15 @@ class FeatureExtraction:
     Engines other than torch compute on the CPU, whatever the device is.
     """
 
-    def __init__(self, store: Store, device: torch.device, batch_size: int | None = None) -> None:
-        """Compute on `device`, `batch_size` images at a time (default: what is fastest there)."""
+    def __init__(
+        self, store: Store, device: torch.device, batch_size: int | None = None, *, reads: bool = True
+    ) -> None:
+        """Compute on `device`, `batch_size` images at a time (default: what is fastest there).
+
+        Features that this process `reads` are brought here; of others it is enough to know that they are kept.
+        """
         self._store = store
+        self._reads = reads
         self._device = device
         self._batch_size = batch_size
         self._loaded: tuple[tuple[object, ...], Extractor] | None = None
@@ -118,12 +125,12 @@ class FeatureExtraction:
             layers: that are needed.
             only: numbers of the images to look at; None for all.
         """
-        found, wanted = [], set(layers)
-        for index in range(len(stage.image_keys)) if only is None else sorted(only):
-            result = self._store.get(KIND, stage.image_keys[index])
-            if result is None or not result.arrays.keys() >= wanted:
-                found.append(index)
-        return found
+        indices = range(len(stage.image_keys)) if only is None else sorted(only)
+        enough = partial(_has, set(layers))
+        if not self._reads:
+            return [index for index in indices if not self._store.has(KIND, stage.image_keys[index], layers)]
+        self._store.fetch(KIND, [stage.image_keys[index] for index in indices], enough)
+        return [index for index in indices if self._store.get(KIND, stage.image_keys[index], enough) is None]
 
     def run(
         self,
@@ -204,18 +211,20 @@ class FeatureExtraction:
             self._loaded = None  # let go of the old one before the new one is loaded
             if converted:
                 network: Extractor = open_converted(
-                    self._store, stage, layers, passes, lambda: _load(stage.network, layers, CPU)
+                    self._store, stage, layers, passes, lambda: self._load(stage.network, layers, CPU)
                 )
             else:
-                network = _load(stage.network, layers, self._device)
+                network = self._load(stage.network, layers, self._device)
             self._loaded = (identity, network)
         return self._loaded[1]
 
+    def _load(self, network: Network, layers: Sequence[str], device: torch.device) -> FeatureExtractor:
+        """The network by torch."""
+        return load_backbone(network.backbone, self._store.weights(network), layers, network.seed, device)
 
-def _load(network: Network, layers: Sequence[str], device: torch.device) -> FeatureExtractor:
-    """The network by torch."""
-    file = resolve_weights(network.backbone, network.weights, seed=network.seed)
-    return load_backbone(network.backbone, file, layers, network.seed, device)
+
+def _has(layers: set[str], result: Result) -> bool:
+    return result.arrays.keys() >= layers
 
 
 def share_out(engine: EngineName, backbone: str, device: torch.device, n_chunks: int) -> Workers:

@@ -83,11 +83,12 @@ def open_test(plan: Plan, workspace: Workspace, now: datetime, n_figures: int) -
     """
     seal = make_seal(plan, now, n_figures)
     path = seal_path(workspace, plan.spec.study)
-    with workspace.turn("sealed"):  # processes of other studies append to the same file
+    ledger = ledger_path(workspace)
+    with workspace.turn("sealed"), workspace.appending(ledger):  # processes of other studies append to the same file
         if read_seal(path) is None:
             write_seal(path, seal)
-        if all(look.plan != seal.plan for look in read_looks(ledger_path(workspace))):
-            append(ledger_path(workspace), Look(seal.plan, plan.spec.study, seal.sealed, images_tested(plan)))
+        if all(look.plan != seal.plan for look in read_looks(ledger)):
+            append(ledger, Look(seal.plan, plan.spec.study, seal.sealed, images_tested(plan)))
 
 
 def seal_study(plan: Plan, workspace: Workspace, now: datetime, n_figures: int) -> Seal:
@@ -101,6 +102,7 @@ def seal_study(plan: Plan, workspace: Workspace, now: datetime, n_figures: int) 
         before = read_seal(path)
         if before is None:
             write_seal(path, seal)
+            workspace.push(plan.spec.study)
             return seal
     if before.plan == seal.plan:
         return before

@@ -27,7 +27,6 @@ from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import PATCH_MAPS
 from adloc.parts import PrivatePart, ValidationPart, require
 from adloc.stage_maker import StageMaker
-from adloc.store import Store
 from adloc.study_file.evaluating import NATIVE
 
 if TYPE_CHECKING:
@@ -84,9 +83,8 @@ def export_private(
         raise UserError(Complaint(found, "the server takes nothing but what is expected", "name a new folder"))
     parts = {run.category: _private_part(study, run) for run in runs}
     executor = on_demand.executor
-    bench = Workbench(
-        Store(study.workspace.store_path), Extents.of(study.plan), executor.device, Unheard(), executor.batch_size
-    )
+    store = study.workspace.store()
+    bench = Workbench(store, Extents.of(study.plan), executor.device, Unheard(), executor.batch_size)
     maker = StageMaker(study.spec, study.inventory.weights)
     for run in runs:
         yield _export(run, parts[run.category], bench, maker, output, fpr)

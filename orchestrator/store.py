@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
@@ -21,11 +21,15 @@ from uuid import uuid4
 import numpy as np
 from safetensors.numpy import save_file
 
+from adloc.methods.backbone import resolve_weights
 from adloc.methods.detector import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
+
+    from adloc.methods.backbone import WeightsFile
+    from adloc.stages import Network
 
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -57,6 +61,19 @@ class Kept:
     arrays: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A mark that a process has left in a store, by which another one knows it.
+
+    Attributes:
+        address: of the store; see `Store.address`.
+        name: of the mark.
+    """
+
+    address: str
+    name: str
+
+
 class DamagedError(Exception):
     """A file of the store that is not what was written."""
 
@@ -69,15 +86,28 @@ class Store:
         self.root = root
         self._verified: set[Path] = set()
 
+    @property
+    def address(self) -> str:
+        """What `adloc.workspace.open_store` opens it by, in any process on any machine that sees it."""
+        return str(self.root)
+
     def path(self, kind: str, key: str) -> Path:
         """Where a result is, or would be."""
         return self.root / kind / key[:2] / f"{key}{SUFFIX}"
 
-    def get(self, kind: str, key: str) -> Result | None:
-        """The result, its arrays memory-mapped and read-only; None if absent or found damaged."""
+    def get(self, kind: str, key: str, enough: Callable[[Result], bool] = lambda _: True) -> Result | None:
+        """The result, its arrays memory-mapped and read-only; None if absent, found damaged, or not enough."""
+        result = self._kept(kind, key)
+        return result if result is not None and enough(result) else None
+
+    def has(self, kind: str, key: str, arrays: Collection[str]) -> bool:
+        """Whether a result with these arrays is kept."""
+        return self.get(kind, key, lambda result: result.arrays.keys() >= set(arrays)) is not None
+
+    def _kept(self, kind: str, key: str) -> Result | None:
         path = self.path(kind, key)
         try:
-            result = _read(path, verify=path not in self._verified)
+            result = read_result(path, verify=path not in self._verified)
         except FileNotFoundError:
             return None
         except DamagedError:
@@ -97,14 +127,25 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (path.parent / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it if this process dies
-            kept = self.get(kind, key)
+            kept = self._kept(kind, key)
             if kept is not None:
                 both = {**kept.arrays, **result.arrays}
                 result = replace(result, arrays=both, seconds=max(kept.seconds, result.seconds))
-            self.put(kind, key, result)
+            self._put(kind, key, result)
 
     def put(self, kind: str, key: str, result: Result) -> None:
         """Keep a result, replacing one of a smaller extent."""
+        self._put(kind, key, result)
+
+    def _put(self, kind: str, key: str, result: Result) -> None:
+        path = self.path(kind, key)
+        with self._written(kind, key, result) as aside:
+            aside.replace(path)
+        self._verified.add(path)
+
+    @contextmanager
+    def _written(self, kind: str, key: str, result: Result) -> Iterator[Path]:
+        """A file of the result, on the disk, beside where it belongs; it is gone after the block, unless moved."""
         path = self.path(kind, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: np.ascontiguousarray(array) for name, array in result.arrays.items()}
@@ -119,10 +160,44 @@ class Store:
             save_file(arrays, aside, metadata={"adloc": json.dumps(facts)})
             with aside.open("rb+") as file:
                 os.fsync(file.fileno())
-            aside.replace(path)
+            yield aside
         finally:
             aside.unlink(missing_ok=True)
-        self._verified.add(path)
+
+    def fetch(self, kind: str, keys: Collection[str], enough: Callable[[Result], bool]) -> None:
+        """Bring results here that will be read soon, several at a time; on a disk that all see, they are."""
+
+    @contextmanager
+    def probe(self) -> Iterator[Probe]:
+        """Leave a mark for the length of the block, to be looked for by `sees` wherever stages will be computed."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        mark = Probe(self.address, f".probe-{uuid4().hex}")
+        path = self.root / mark.name
+        path.touch()
+        try:
+            yield mark
+        finally:
+            path.unlink(missing_ok=True)
+
+    def sees(self, mark: Probe) -> bool:
+        """Whether the mark is here."""
+        if self.root.is_dir():
+            os.scandir(self.root).close()  # lets a network disk look again
+        return (self.root / mark.name).is_file()
+
+    def weights(self, network: Network) -> WeightsFile:
+        """The weights of a network, as a stage reads them.
+
+        Raises:
+            MethodError: they are not there.
+        """
+        return resolve_weights(network.backbone, network.weights, seed=network.seed)
+
+    def share_weights(self, files: Mapping[str, Path]) -> None:
+        """Have files of weights, by SHA-256, where all see the store; those that see it see the same disk."""
+
+    def recall(self, kind: str, keys: Collection[str]) -> None:
+        """Before these are computed: let go of copies of this machine alone, which whoever asks does not see."""
 
     def scratch_path(self, kind: str, key: str) -> Path:
         """The folder where a step that is being computed keeps its checkpoints; made by whoever writes to it."""
@@ -168,7 +243,7 @@ class Store:
         damaged = []
         for entry in list(self.entries()):
             try:
-                _read(entry.path, verify=True)
+                read_result(entry.path, verify=True)
             except FileNotFoundError:
                 continue
             except DamagedError:
@@ -212,7 +287,7 @@ def cap_bytes() -> float:
     return float(os.environ.get("ADLOC_STORE_GB", DEFAULT_CAP_GB)) * 1e9
 
 
-def _read(path: Path, *, verify: bool) -> Result:
+def read_result(path: Path, *, verify: bool) -> Result:
     """Parse the header and map the arrays; the format is 8 bytes of header length, JSON, then the data.
 
     All through one open file: another process may put a larger result in its place.

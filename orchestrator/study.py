@@ -67,7 +67,8 @@ class Study:
     @property
     def records(self) -> Records:
         """The study's records in the workspace."""
-        return Records(self.workspace.study_path(self.spec.study))
+        name = self.spec.study
+        return Records(self.workspace.study_path(name), partial(self.workspace.push_record, name))
 
 
 def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, download: bool) -> Study:
@@ -83,6 +84,7 @@ def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, downl
         UserError: anything wrong with the file, the data or the weights, before any work is done.
     """
     file, spec = load_study(path, overrides)
+    workspace.pull(spec.study)
     with located(file):
         hashes, places = _weights(spec, download=download)
         inventory = _inventory(file, spec, workspace, hashes)

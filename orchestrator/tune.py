@@ -80,7 +80,6 @@ def _tune(
     study: Study, on_demand: OnDemand, reporter: Reporter, place: Place, *, fresh: bool, storage: str | None
 ) -> Study:
     from adloc.compute import Extents
-    from adloc.store import Store
     from adloc.tuning.plots import draw_search
     from adloc.tuning.suggestions import Suggestions, open_storage
     from adloc.tuning.trial import Reach, TrialBench
@@ -88,7 +87,7 @@ def _tune(
 
     # Everything that can be refused comes before a search is begun again.
     reach = Reach(Extents.of(study.plan))
-    executor, store = on_demand.executor, Store(study.workspace.store_path)
+    executor, store = on_demand.executor, study.workspace.store()
     bench = TrialBench(store, reach.extents, executor.device, reporter, executor.batch_size, executor.helper)
     first = [stage for state in study.searches for stage in _first_stages(state, reach)]
     with located(study.file):
@@ -115,7 +114,7 @@ def _tune(
             revision, ticket = state.records.revision, state.records.ticket
             suggestions = Suggestions(state.search, revision, ticket, state.fingerprint, optuna_storage)
             tuner = Tuner(state.search, state.stages, bench, reach, state.records, executor.map)
-            trials = tuner.run(suggestions, partial(_show_trial, tracker), reporter)
+            trials = tuner.run(suggestions, partial(_show_trial, study, tracker), reporter)
             # The study's run, which comes next, shows the pictures in MLflow.
             draw_search(state.search, trials, suggestions.importances(), folder / "tuning" / state.search.name)
     except BaseException:
@@ -124,9 +123,11 @@ def _tune(
     return with_winners(study)
 
 
-def _show_trial(tracker: Tracker, record: TrialRecord) -> str:
+def _show_trial(study: Study, tracker: Tracker, record: TrialRecord) -> str:
     """The id of the MLflow run that shows a trial; "" while the server is away."""
-    return tracker.show(lambda tracking: tracking.log_trial(record)) or ""
+    run_id = tracker.show(lambda tracking: tracking.log_trial(record)) or ""
+    study.workspace.push(study.spec.study)
+    return run_id
 
 
 def _first_stages(state: SearchState, reach: Reach) -> list[Stage]:

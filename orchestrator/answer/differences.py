@@ -117,16 +117,17 @@ def _side(name: str, workspace: Workspace) -> Side:
         return _study(name, path)
     if path.is_file() or path.suffix in (".yaml", ".yml"):
         _, spec = load_study(path, ())
+        workspace.pull(spec.study)
         side = _study(name, workspace.study_path(spec.study))
         return Side(name, dict(_flat(spec.resolved())), side.runs, side.records)
-    for folder in sorted((workspace.root / "studies").glob("*")):
+    for folder in sorted(workspace.studies_path().glob("*")):
         records = Records(folder)
         record = records.get(name)
         if record is not None:
             return Side(name, _spec_of(folder), {record.run_id: record}, records)
     raise UserError(
         Complaint(
-            f"{name}: no such file, and no run of that name in {workspace.root}",
+            f"{name}: no such file, and no run of that name in {workspace.location}",
             "A and B are study files, folders of studies in a workspace, or run_ids",
             "see the run_ids with `adloc study results FILE --format csv`, or give --workspace",
         )

@@ -192,7 +192,6 @@ def views_at(place: Place, study: str) -> dict[str, str]:
 
 def print_where(study: Study, outcome: Outcome, place: Place, account: Account | None) -> None:
     """What was done, what it took where something was computed, and where to look next."""
-    root = study.workspace.root
     click.echo()
     click.echo(
         f"{outcome.n_done} runs done ({outcome.n_computed} now, {outcome.n_stages} stages computed),"
@@ -206,7 +205,7 @@ def print_where(study: Study, outcome: Outcome, place: Place, account: Account |
     click.echo(f"Report:   {study.workspace.study_path(study.spec.study) / 'report.html'}")
     click.echo(f"Heatmaps: {study.workspace.study_path(study.spec.study) / 'records'}")
     if not place.server:
-        click.echo(f"Compare:  adloc ui --workspace {root}")
+        click.echo(f"Compare:  adloc ui --workspace {study.workspace.location}")
     for name, link in views_at(place, study.spec.study).items():
         click.echo(f"{name.capitalize() + ':':<10}{link}")
 

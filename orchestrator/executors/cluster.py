@@ -22,11 +22,11 @@ from adloc.executors.worker import Order, Outcome, compute, look_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from adloc.executors.executor import Computing
     from adloc.executors.worker import Machine
     from adloc.stages import Source
+    from adloc.store import Probe
 
     Ref = ray.ObjectRef[Any]
 
@@ -91,7 +91,7 @@ class Cluster:
             )
         return outcome
 
-    def look_around(self, probe: Path, sources: Sequence[Source]) -> list[Machine]:
+    def look_around(self, probe: Probe, sources: Sequence[Source]) -> list[Machine]:
         """What every machine that will compute finds; see `adloc.executors.worker.look_around`.
 
         Raises:
@@ -203,5 +203,5 @@ def _compute(order: Order, *before: Outcome) -> Outcome:
 
 
 @ray.remote(max_retries=RETRIES)
-def _look_around(probe: Path, sources: list[Source], on_gpu: bool) -> Machine:  # noqa: FBT001
+def _look_around(probe: Probe, sources: list[Source], on_gpu: bool) -> Machine:  # noqa: FBT001
     return look_around(probe, sources, on_gpu=on_gpu)

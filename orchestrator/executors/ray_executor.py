@@ -1,8 +1,8 @@
 """The Ray executor: stages on the cores, GPUs and machines of a cluster.
 
 A stage becomes a task that waits for the tasks of its inputs. Results go into the store, on a disk that all machines
-share; nothing but orders and outcomes travels. Runs are recorded, MLflow and Optuna spoken to, by the driver alone.
-A task whose worker or machine dies is started again elsewhere; one that fails fails whatever rests on it.
+share or behind a URL; nothing but orders and outcomes travels. Runs are recorded, MLflow and Optuna spoken to, by the
+driver alone. A task whose worker or machine dies is started again elsewhere; one that fails fails whatever rests on it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import torch
 
@@ -30,6 +29,7 @@ from adloc.stages import FeatureStage, StepStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from adloc.compute import Helper, Listener, Workbench
     from adloc.executors.cluster import Ref
@@ -76,13 +76,9 @@ class RayExecutor:
 
     def begin(self, store: Store, sources: Sequence[Source], listener: Listener) -> None:
         """Let every machine look whether it has what the study needs; see `Executor.begin`."""
-        store.root.mkdir(parents=True, exist_ok=True)
-        probe = store.root / f".probe-{uuid4().hex}"
-        probe.touch()
-        try:
+        store.share_weights(_weights(store, sources))
+        with store.probe() as probe:
             machines = self._cluster.look_around(probe, sources)
-        finally:
-            probe.unlink(missing_ok=True)
         _require_alike(machines)
         if self._ledger is not None:
             self._ledger.begin(store, machines, listener)
@@ -236,7 +232,7 @@ class Ledger:
         shape = self._cluster.shape
         on_gpu = shape.on_gpu and _uses_gpu(stage)
         reach = bench.reach.around(stage)
-        order = Order(stage, images, reach, self._store.root, on_gpu, shape.n_threads, self._batch_size)
+        order = Order(stage, images, reach, self._store.address, on_gpu, shape.n_threads, self._batch_size)
         # What has failed already fails this one too; what is done need not be waited for.
         awaited = [ref for ref in before if ref in self._running or self._outcomes[ref].error]
         ref = self._cluster.submit(order, awaited)
@@ -288,6 +284,13 @@ class Ledger:
             raise StageFailedError(failed.error, refused=failed.is_refusal)
 
 
+def _weights(store: Store, sources: Sequence[Source]) -> dict[str, Path]:
+    """The files of the networks, by SHA-256."""
+    networks = {stage.network for stage in sources if stage.network is not None}
+    files = {network.sha256: store.weights(network).path for network in networks}
+    return {sha256: path for sha256, path in files.items() if path is not None}
+
+
 def _uses_gpu(stage: Stage) -> bool:
     """Whether a stage is computed on a GPU where there is one."""
     if isinstance(stage, FeatureStage):
@@ -312,8 +315,8 @@ def _require_alike(machines: Sequence[Machine]) -> None:
     lacks = [
         Complaint(
             f"{machine.host}: {problem}",
-            "every machine of the cluster must see the workspace, the images and the weights by the same paths",
-            "put them on a disk that all of them share, or use --executor local",
+            "every machine of the cluster must see the workspace, the images and the weights by the same paths or URLs",
+            "put them on a disk that all of them share or behind a URL, or use --executor local",
         )
         for machine in machines
         for problem in machine.problems

@@ -1,4 +1,4 @@
-"""What a worker process does: one stage, or some images of one, into the store that all machines share.
+"""What a worker process does: one stage, or some images of one, into the store that all machines see.
 
 Nothing here knows how orders travel. A worker sees stages, never runs; it writes neither records nor MLflow.
 """
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from adloc.compute import Extents, Workbench
     from adloc.stages import Network, Source, Stage
+    from adloc.store import Probe, Store
 
 VERSIONS = (
     "adloc",
@@ -46,7 +47,7 @@ class Order:
         stage: its inputs are in the store already.
         images: of a features stage, which of its images; not looked at for other stages.
         reach: how far this stage and its inputs reach.
-        store_path: the store, by the same path on every machine.
+        store: its address, by which every machine opens it; see `adloc.workspace.open_store`.
         on_gpu: compute on the GPU that the worker was given.
         n_threads: of the CPU.
         batch_size: images a backbone pass; None for what is fastest on the device.
@@ -55,7 +56,7 @@ class Order:
     stage: Stage
     images: tuple[int, ...]
     reach: Extents
-    store_path: Path
+    store: str
     on_gpu: bool
     n_threads: int
     batch_size: int | None
@@ -110,10 +111,12 @@ def compute(order: Order) -> Outcome:
     start = time.perf_counter()
     n_images, error, is_bug, is_refusal = 0, "", False, False
     try:
-        bench = _bench(order)
+        store, bench = _bench(order)
         if isinstance(order.stage, FeatureStage):
+            store.recall(order.stage.kind, [order.stage.image_keys[index] for index in order.images])
             n_images = bench.extract(order.stage, order.images)
         else:
+            store.recall(order.stage.kind, [order.stage.key])
             bench.result(order.stage)
     except StageMismatchError as refused:
         error, is_bug = str(refused), True
@@ -125,25 +128,29 @@ def compute(order: Order) -> Outcome:
     return Outcome(time.perf_counter() - start, n_images, error, is_bug, peak_bytes(), is_refusal, worker)
 
 
-def look_around(probe: Path, sources: Sequence[Source], *, on_gpu: bool) -> Machine:
+def look_around(probe: Probe, sources: Sequence[Source], *, on_gpu: bool) -> Machine:
     """See whether this machine has what the study needs.
 
     Args:
-        probe: a file that the driver has just written into the store.
+        probe: a mark that the driver has just left in the store.
         sources: the first image of each must be readable, and the network's weights the same.
         on_gpu: whether the device to name is the GPU.
     """
     _forget_working_directory()
+    from adloc.datasets.errors import DatasetError
     from adloc.environment import describe, environment, pick_device
+    from adloc.workspace import open_store
 
     found = environment()
-    problems = []
-    os.scandir(probe.parent).close() if probe.parent.is_dir() else None  # lets a network disk look again
-    if not probe.is_file():
-        problems.append(f"{probe.parent} is not the folder that the driver writes to")
-    problems += [text for stage in sources if (text := _image_problem(stage))]
-    networks = {stage.network: None for stage in sources if stage.network is not None}
-    problems += [text for network in networks if (text := _weights_problem(network))]
+    problems = [text for stage in sources if (text := _image_problem(stage))]
+    try:
+        store = open_store(probe.address)
+        if not store.sees(probe):
+            problems.append(f"{probe.address} is not where the driver writes to")
+        networks = {stage.network: None for stage in sources if stage.network is not None}
+        problems += [text for network in networks if (text := _weights_problem(network, store))]
+    except (UserError, DatasetError) as error:
+        problems.append(str(error).replace("\n ", ";"))
     versions = {name: found[name] for name in VERSIONS if name in found}
     device = describe(pick_device("auto" if on_gpu else "cpu"))
     return Machine(socket.gethostname(), versions, device, tuple(problems))
@@ -157,12 +164,12 @@ def _image_problem(stage: Source) -> str:
     return ""
 
 
-def _weights_problem(network: Network) -> str:
-    from adloc.methods.backbone import hash_weights, resolve_weights
+def _weights_problem(network: Network, store: Store) -> str:
+    from adloc.methods.backbone import hash_weights
     from adloc.methods.errors import MethodError
 
     try:
-        found = hash_weights(network.backbone, resolve_weights(network.backbone, network.weights, seed=network.seed))
+        found = hash_weights(network.backbone, store.weights(network))
     except MethodError as error:
         return str(error).replace("\n ", ";")
     same = found == network.sha256
@@ -185,25 +192,25 @@ class _Silent:
         """Nothing."""
 
 
-_benches: dict[tuple[object, ...], Workbench] = {}
+_benches: dict[tuple[object, ...], tuple[Store, Workbench]] = {}
 
 
-def _bench(order: Order) -> Workbench:
-    """This process's workbench for that store, which keeps the last network loaded, told how far stages reach."""
+def _bench(order: Order) -> tuple[Store, Workbench]:
+    """That store, and this process's workbench for it, which keeps the last network loaded, told how far to reach."""
     _forget_working_directory()
     import torch
 
     from adloc.compute import Workbench
     from adloc.environment import limit_threads
-    from adloc.store import Store
+    from adloc.workspace import open_store
 
-    key = (order.store_path, order.on_gpu, order.batch_size)
+    key = (order.store, order.on_gpu, order.batch_size)
     if key not in _benches:
         _benches.clear()
-        device = torch.device("cuda" if order.on_gpu else "cpu")
-        _benches[key] = Workbench(Store(order.store_path), order.reach, device, _Silent(), order.batch_size)
+        device, store = torch.device("cuda" if order.on_gpu else "cpu"), open_store(order.store)
+        _benches[key] = store, Workbench(store, order.reach, device, _Silent(), order.batch_size)
     limit_threads(order.n_threads)
-    _benches[key].reach = order.reach
+    _benches[key][1].reach = order.reach
     return _benches[key]
 
 

@@ -62,10 +62,9 @@ def explain(study: Study, on_demand: OnDemand, runs: Sequence[Run]) -> Iterator[
         if known is None:
             from adloc.compute import Extents, Workbench
             from adloc.explain.explainer import Unheard, explain_run
-            from adloc.store import Store
 
             if bench is None:
-                store, executor = Store(study.workspace.store_path), on_demand.executor
+                store, executor = study.workspace.store(), on_demand.executor
                 bench = Workbench(store, Extents.of(study.plan), executor.device, Unheard(), executor.batch_size)
             record = study.records.get(run.run_id)
             if record is None:

@@ -11,7 +11,6 @@ from adloc.model.card import write_card
 from adloc.model.choosing import best_runs, material_of
 from adloc.model.export import Exported, Told, export_run
 from adloc.model.worth import worth_of
-from adloc.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +65,8 @@ class Exporter:
         """
         executor = on_demand.executor
         self._study, self._material = study, material_of(study)
-        self._bench = Workbench(
-            Store(study.workspace.store_path), Extents.of(study.plan), executor.device, Unheard(), executor.batch_size
-        )
+        store = study.workspace.store()
+        self._bench = Workbench(store, Extents.of(study.plan), executor.device, Unheard(), executor.batch_size)
 
     def export(
         self, run: Run, place: Path, *, with_backbone: bool = False, engine: EngineChoice | None = None

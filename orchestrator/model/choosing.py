@@ -29,13 +29,13 @@ def find_study(workspace: Workspace, run_id: str) -> Path:
     Raises:
         UserError: no study has, or several.
     """
-    records = sorted((workspace.root / "studies").glob("*/records/*/record.json"))
+    records = sorted(workspace.studies_path().glob("*/records/*/record.json"))
     names = {path.parent.name for path in records}
     studies = [path.parents[2] for path in records if path.parent.name == run_id]
     if not studies:
         raise UserError(
             Complaint(
-                f"{workspace.root}: no record of a run {run_id}",
+                f"{workspace.location}: no record of a run {run_id}",
                 "a run is exported by the id that `adloc study results FILE` lists",
                 nearest(run_id, sorted(names)) if names else "run a study first, or name its --workspace",
             )

@@ -22,7 +22,7 @@ from adloc.record.diagnosed import PlainComparison
 from adloc.regimes import CLEAN, SHIFT, evaluated_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -140,8 +140,9 @@ class ImageScore:
 class Records:
     """The records of one study, on disk."""
 
-    def __init__(self, study_path: Path) -> None:
-        """Keep them under the study's folder of the workspace."""
+    def __init__(self, study_path: Path, changed: Callable[[str], None] = lambda _: None) -> None:
+        """Keep them under the study's folder of the workspace; `changed` hears of each run whose record is another."""
+        self._changed = changed
         self._root = study_path / "records"
         self._superseded = study_path / "superseded"
 
@@ -155,21 +156,34 @@ class Records:
 
     def write(self, record: RunRecord) -> Path:
         """Make the draft the run's record; return its folder."""
-        draft, final = draft_path(self._root, record.run_id), self.path(record.run_id)
+        draft = draft_path(self._root, record.run_id)
         path = draft / "record.json"
         path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
         sync_files(draft)
-        self.supersede(record.run_id)
-        draft.rename(final)
+        final = self.adopt(record.run_id)
+        self._changed(record.run_id)
         return final
 
     def supersede(self, run_id: str) -> None:
         """Move a run's present record, if there is one, out of the way."""
-        final = self.path(run_id)
-        if final.exists():
+        if self.path(run_id).exists():
+            self.set_aside(run_id)
+            self._changed(run_id)
+
+    def adopt(self, run_id: str) -> Path:
+        """Make the draft, which is on the disk, the run's record, and tell nobody; return its folder."""
+        self.set_aside(run_id)
+        return draft_path(self._root, run_id).rename(self.path(run_id))
+
+    def set_aside(self, run_id: str) -> None:
+        """Move a run's present record, if there is one, out of the way, and tell nobody."""
+        if self.path(run_id).exists():
             self._superseded.mkdir(exist_ok=True)
-            number = len(list(self._superseded.glob(f"{escape(run_id)}.*")))
-            final.rename(self._superseded / f"{run_id}.{number}")
+            self.path(run_id).rename(self._superseded / f"{run_id}.{len(self.superseded(run_id))}")
+
+    def superseded(self, run_id: str) -> list[Path]:
+        """The folders of a run's earlier records."""
+        return list(self._superseded.glob(f"{escape(run_id)}.*"))
 
     def get(self, run_id: str) -> RunRecord | None:
         """The record, or None if there is none that can be read."""
