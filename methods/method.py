@@ -21,7 +21,8 @@ class Step:
 
     Attributes:
         name: "coreset"; also the name of the method of the detector class that computes it.
-        part: "fit" steps read a train part and must be one model's; "score" steps read the part that is scored.
+        part: "fit" steps read a train part and must be one model's; "calibrate" steps, after them, read the validation
+            part that goes with it (the train part again where there is none); "score" steps the part that is scored.
         params: the method parameters on which the result depends, beyond those of its inputs.
         grows_with: the parameter for which a larger value's result contains every smaller one's (a nested
             coreset, a longer list of neighbours). It is then not in `params`: the step is computed once, for
@@ -29,14 +30,21 @@ class Step:
         builds_on: the one of `params` whose result at a larger value can be made from that at a smaller one, to
             the very same bits: each value of a study then costs only what it adds to the next smaller one.
         version: raised when the step's result changes; old results are then not used.
+        unless: a parameter, and its value at which the step is not taken. A step before it and one after it then have
+            the keys that they would have if it did not exist.
     """
 
     name: str
-    part: Literal["fit", "score"]
+    part: Literal["fit", "calibrate", "score"]
     params: tuple[str, ...]
     grows_with: str | None = None
     builds_on: str | None = None
     version: int = 1
+    unless: tuple[str, object] | None = None
+
+    def is_taken(self, params: BaseModel) -> bool:
+        """Whether a run with these parameters takes it."""
+        return self.unless is None or getattr(params, self.unless[0]) != self.unless[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from collections.abc import Mapping  # Pydantic reads the annotation of a class variable
+from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
 from adloc.methods.backbone import BACKBONES, check_weights, find_backbone
@@ -17,13 +26,23 @@ Own = TypeVar("Own", bound=BaseModel)
 
 
 class MethodParams(BaseModel):
-    """How a wrong value is answered.
+    """How a wrong value is answered, and which parameters are written.
 
     A value that is refused gives one error whose message is the rule, and whose context holds `rule` and
     `remedy`. Every field states the two in its `json_schema_extra`.
+
+    Attributes:
+        late: parameters that are younger than the keys of results, by name with their defaults. They are written only
+            at other values, so that keys, run ids and searches stay those from before there were any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    late: ClassVar[Mapping[str, object]] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_late_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        values: dict[str, object] = write(self)
+        return {n: v for n, v in values.items() if n not in self.late or getattr(self, n) != self.late[n]}
 
     @field_validator("*", mode="wrap")
     @classmethod

@@ -54,6 +54,7 @@ METHODS: Mapping[str, Method] = {method.name: method for method in _OWN}
 GROUP = "adloc.methods"
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_ORDER = ("fit", "calibrate", "score")
 _STANDARD = "the object must be an adloc.methods.method.Method"
 
 
@@ -213,7 +214,9 @@ def _check(place: str, method: Method) -> None:
         f"its name is {method.name!r}": _NAME.fullmatch(method.name) is None,
         f"its name {method.name} is a method of adloc's own": method.name in METHODS,
         "its params are no Pydantic class": not issubclass(method.params, BaseModel),
-        "it has no fit step, or no score step after it": parts != sorted(parts) or len(set(parts)) < 2,  # noqa: PLR2004
+        "it has no fit step, or no score step after it": (
+            parts != sorted(parts, key=_ORDER.index) or not {"fit", "score"} <= set(parts)
+        ),
         f"its steps name unknown parameters: {', '.join(sorted(named - fields))}": bool(named - fields),
         f"no step and no map names its parameters {', '.join(sorted(unread))}": bool(unread),
         f"it reads features, and lacks the parameters {', '.join(sorted(needed - fields))}": bool(needed - fields),

@@ -284,8 +284,7 @@ class Workbench:
         self, stage: StepStage, before: Mapping[str, Result], extent: float | None, base: Result | None
     ) -> Result:
         """One step of a method, for the largest extent that any run of the plan needs, going on from `base`."""
-        if stage.step.part == "fit":
-            require(stage.source.part, TrainPart)
+        require_of_step(stage)
         params, facts = stage.params, {"features_s": self._feature_seconds(stage.source)}
         if stage.step.grows_with is not None and extent is not None:
             kind = type(getattr(params, stage.step.grows_with))
@@ -309,6 +308,18 @@ class Workbench:
                 result = step(ImageContext(params, images, before, stage.seed, self.device, weights, progress, scratch))
             spent = -images.simulating_s
         return replace(result, facts={**result.facts, **facts}, seconds=spent)
+
+
+def require_of_step(stage: StepStage) -> None:
+    """Refuse a part that a step of its kind must not see.
+
+    Raises:
+        StageMismatchError: a bug in whatever built the stage.
+    """
+    if stage.step.part == "fit":
+        require(stage.source.part, TrainPart)
+    elif stage.step.part == "calibrate" and not isinstance(stage.source.part, TrainPart):
+        require(stage.source.part, ValidationPart)
 
 
 def peak_bytes() -> int:

@@ -12,7 +12,7 @@ from adloc.absent import Absent, calibration_complaint
 from adloc.conditions import Condition, base_condition
 from adloc.errors import Complaint, UserError
 from adloc.keys import content_key
-from adloc.parts import Parts, TrainPart, pool
+from adloc.parts import Parts, pool
 from adloc.regimes import CLEAN, REGIMES
 from adloc.stage_maker import StageMaker
 from adloc.stages import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from adloc.datasets.sample import Fingerprint, Sample
-    from adloc.parts import Part
+    from adloc.parts import AnyPart, Part
     from adloc.regimes import Side
     from adloc.stages import Source
     from adloc.study_file.spec import Regime, Scope, StudySpec
@@ -375,15 +375,17 @@ class _Builder:
         self, variant: Variant, category: str, scope: Scope, side: Side, repeat: int, condition: Condition
     ) -> tuple[StepStage, ...]:
         pooled = self._parts.categories if scope == "unified" else (category,)
-        parts = [self._parts.of(c, side, repeat, condition).train for c in sorted(pooled)]
-        return self._maker.fit(variant, self._pooled(tuple(parts)) if scope == "unified" else parts[0], repeat)
+        parts = [self._parts.of(c, side, repeat, condition) for c in sorted(pooled)]
+        if scope == "unified":
+            train, validation = self._pooled([p.train for p in parts]), self._pooled([p.validation for p in parts])
+            return self._maker.fit(variant, train, validation, repeat)
+        return self._maker.fit(variant, parts[0].train, parts[0].validation, repeat)
 
-    def _pooled(self, parts: tuple[TrainPart, ...]) -> TrainPart:
+    def _pooled(self, parts: Sequence[AnyPart]) -> AnyPart:
         key = "|".join(f"{p.category}:{p.domain}:{id(p)}" for p in parts)
-        if key not in self._pools:
-            self._pools[key] = pool(parts)
-        return self._pools[key]
+        made: AnyPart = self._pools.setdefault(key, pool(parts))  # type: ignore[assignment]  # of the kind that it is made of
+        return made
 
     @cached_property
-    def _pools(self) -> dict[str, TrainPart]:
+    def _pools(self) -> dict[str, Part]:
         return {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from adloc.methods.engines.engine import TORCH, find_engine
 from adloc.methods.errors import MethodError
 from adloc.metrics.registry import CHOICES
-from adloc.parts import TrainPart, require
+from adloc.parts import TrainPart, ValidationPart, require
 from adloc.stages import (
     DiagnosisStage,
     EvaluationStage,
@@ -56,20 +56,28 @@ class StageMaker:
         self._images = cache(ImageStage)
         self._made: dict[str, StepStage] = {}
 
-    def fit(self, variant: Variant, train: TrainPart, repeat: int) -> tuple[StepStage, ...]:
-        """The fit steps on a train part."""
+    def fit(self, variant: Variant, train: TrainPart, validation: ValidationPart, repeat: int) -> tuple[StepStage, ...]:
+        """The fit steps on a train part, and those that calibrate on the validation part beside it.
+
+        Args:
+            variant: the method and its setting.
+            train: the images to fit on.
+            validation: of the same domain; where it has no image, the train part is calibrated on.
+            repeat: number of the repeat.
+        """
         require(train, TrainPart)
-        source = self._read(variant, train, repeat)
+        require(validation, ValidationPart)
         made: tuple[StepStage, ...] = ()
-        for step in (s for s in variant.method.steps if s.part == "fit"):
-            made += (self._step(variant, step.name, source, made, repeat),)
+        for step in (s for s in variant.method.steps if s.part != "score" and s.is_taken(variant.params)):
+            part = validation if step.part == "calibrate" and len(validation) else train
+            made += (self._step(variant, step.name, self._read(variant, part, repeat), made, repeat),)
         return made
 
     def score(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage:
         """The last score step on a part, the others before it."""
         source = self._read(variant, part, repeat)
         made = fit
-        for step in (s for s in variant.method.steps if s.part == "score"):
+        for step in (s for s in variant.method.steps if s.part == "score" and s.is_taken(variant.params)):
             made += (self._step(variant, step.name, source, made, repeat),)
         return made[-1]
 

@@ -130,13 +130,13 @@ class ImageStage:
 
 @dataclass(frozen=True, eq=False)
 class StepStage:
-    """One step of a method: a fit step on a train part, or a score step on any part.
+    """One step of a method: a fit step on a train part, one that calibrates on a validation part, or a score step.
 
     Attributes:
         method: the registry entry.
         step: which of its steps.
         params: all parameters of the run; the key holds those that the step declares.
-        source: features or images of the train part (fit) or of the scored part (score).
+        source: features or images of the train part (fit), of the validation part (calibrate), or of the scored part.
         before: the steps whose results this one may read.
         seed: of the method's random choices.
     """
@@ -173,10 +173,11 @@ class StepStage:
                 self.kind,
                 STEP_VERSION,
                 self.step.version,
-                {name: values[name] for name in names},
+                # A parameter that came later is not written at its default: keys are older than it.
+                {name: values[name] for name in names if name in values},
                 self.source.key,
                 [stage.key for stage in self.before],
-                self.seed if self.step.part == "fit" else None,
+                self.seed if self.step.part != "score" else None,
                 *([self.method.code] if self.method.code else []),
             ]
         )

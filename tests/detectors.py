@@ -102,8 +102,8 @@ def take(
     """All steps of a method: fitted on one part, the other scored."""
     detector = load_detector(method)
     results: Results = {}
-    for step in method.steps:
-        part = train if step.part == "fit" else scored
+    for step in (each for each in method.steps if each.is_taken(params)):
+        part = scored if step.part == "score" else train
         context = (
             ImageContext(params, part, dict(results), seed, CPU)
             if isinstance(part, HeldImages)

@@ -45,9 +45,9 @@ def make_bank(context: StepContext, params: MemoryBankParams, keep: NDArray[np.b
     Returns:
         Arrays: `order` int64 (m,), indices into the n training patches in the order of picking; `radius` float32
         (m,), the covering radius after each pick, in projected units; `elapsed_s` float32 (m,), seconds from the
-        start of picking; `bank` float32 (m, D). The first entries are those of any smaller ratio. Facts: n_images,
-        grid_height, grid_width, n_patches (those that could be picked), dimension (D), projected_dimension, embed_s
-        and gather_s of the two passes.
+        start of picking; `bank` (m, D) in `bank_dtype`. The first entries are those of any smaller ratio. Facts:
+        n_images, grid_height, grid_width, n_patches (those that could be picked), dimension (D), projected_dimension,
+        embed_s and gather_s of the two passes.
 
     Raises:
         MethodError: a feature is not finite.
@@ -129,8 +129,8 @@ def _projection(context: StepContext, params: MemoryBankParams) -> tuple[int, Te
 
 def _gather(
     context: StepContext, params: MemoryBankParams, order: NDArray[np.int64], shape: tuple[int, int]
-) -> NDArray[np.float32]:
-    """The embeddings of the picked patches, float32 (m, D), in the order of picking.
+) -> NDArray[np.floating]:
+    """The embeddings of the picked patches (m, D), in the order of picking and the bank's dtype.
 
     Args:
         context: of the fit.
@@ -142,7 +142,7 @@ def _gather(
     by_index = np.argsort(order)
     images, places = np.divmod(order[by_index], n_patches)
 
-    bank = np.empty((len(order), dimension), np.float32)
+    bank = np.empty((len(order), dimension), np.dtype(params.bank_dtype))
 
     def embed_picks(batch: tuple[int, dict[str, Tensor]]) -> None:
         first, features = batch

@@ -14,12 +14,14 @@ from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import Result, once
 from adloc.methods.errors import MethodError
 from adloc.methods.params import narrow
+from adloc.methods.patchcore.approximate.config import FLAT
+from adloc.methods.patchcore.approximate.step import index_facts, make_index, open_index
 from adloc.methods.patchcore.bank import embed_parts, make_bank
 from adloc.methods.patchcore.coreset import count_picks
 from adloc.methods.patchcore.explaining import OthersBank, nearest_entries, origins
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.methods.patchcore.score import score_images, weigh_every_patch, weigh_max_patch
-from adloc.methods.patchcore.search import MemoryBank, Neighbours
+from adloc.methods.patchcore.search import Neighbours, search_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from adloc.methods.detector import Features, Nearest, Patches, StepContext
+    from adloc.methods.patchcore.search import Searched
 
 
 class PatchCore:
     """The steps of PatchCore.
 
     Memory: the embeddings of 16 images, the projections of all training patches (80 MB for 157,000 of 128
-    values) and the bank (m D float32).
+    values) and the bank (m D in its dtype; a flat search holds it once more in float32, up to 512 MB).
     """
 
     def coreset(self, context: StepContext) -> Result:
@@ -51,6 +54,21 @@ class PatchCore:
                 "raise train_fraction, or add images to train/good",
             )
         return make_bank(context, params)
+
+    def index(self, context: StepContext) -> Result:
+        """Make the index of a search that is not exact, and find how hard it must look.
+
+        Its recall is measured on patches of the part that it is given: the validation part, or where there is none, the
+        train part without the patches that are entries.
+
+        Returns:
+            Arrays: see `Index`. Facts: looked and spare (see `Effort`), recall (of the nearest entry) and recall_k (of
+            the k nearest), n_sampled, index_mb, build_s, us_per_patch and exact_us_per_patch.
+
+        Raises:
+            MethodError: the recall cannot be reached or measured.
+        """
+        return make_index(context, narrow(context.params, PatchCoreParams), _bank)
 
     def search(self, context: StepContext) -> Result:
         """Find the nearest bank entries of every patch, in the bank of this run's coreset ratio.
@@ -72,9 +90,7 @@ class PatchCore:
         if base is not None and base.arrays["squared"].shape[-1] < min(k, n_known):
             message = f"a search for {k} neighbours cannot go on from one for {base.arrays['squared'].shape[-1]}"
             raise ValueError(message)
-        segment = once(
-            context, "bank", lambda: MemoryBank(prefix[n_known:], params.metric, context.device, first=n_known)
-        )
+        segment = once(context, "bank", lambda: _open(context, params, prefix, n_known))
         squared, neighbours, furthest, nearest = [], [], [], []
         start = 0
         for embeddings in embed_parts(context, params):
@@ -90,7 +106,7 @@ class PatchCore:
             furthest.append(patches[worst])
             nearest.append(found.indices[worst, 0])
             start += n_images
-        whole = segment if base is None else MemoryBank(prefix, params.metric, context.device)
+        whole = segment if base is None else _open(context, params, prefix)
         all_squared = np.concatenate(squared)
         return Result(
             arrays={
@@ -159,26 +175,29 @@ class PatchCore:
         return expand_maps(patch_maps, size, narrow(params, PatchCoreParams).smoothing_sigma)
 
     def fit_seconds(self, results: Mapping[str, Result], params: BaseModel) -> float:
-        """Seconds to embed, to pick as many patches as this run keeps, and to gather them."""
+        """Seconds to embed, to pick as many patches as this run keeps, to gather and, if need be, to index them."""
         coreset = results["coreset"]
         n_entries = len(_bank(results, narrow(params, PatchCoreParams)))
         elapsed = float(np.asarray(coreset.arrays["elapsed_s"])[n_entries - 1])
-        return float(coreset.facts["embed_s"]) + elapsed + float(coreset.facts["gather_s"])
+        indexing = results["index"].seconds if "index" in results else 0.0
+        return float(coreset.facts["embed_s"]) + elapsed + float(coreset.facts["gather_s"]) + indexing
 
     def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:
-        """Bytes of the bank at this run's ratio."""
-        return _bank(results, narrow(params, PatchCoreParams)).nbytes
+        """Bytes of the bank at this run's ratio, and of its index."""
+        index = results["index"].arrays.values() if "index" in results else ()
+        return _bank(results, narrow(params, PatchCoreParams)).nbytes + sum(int(each.nbytes) for each in index)
 
     def exported(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, Result]:
-        """The bank at this run's ratio, without how it was found."""
-        coreset = results["coreset"]
-        return {"coreset": Result({"bank": _bank(results, narrow(params, PatchCoreParams))}, coreset.facts)}
+        """The bank at this run's ratio and its index, without how they were found."""
+        coreset = Result({"bank": _bank(results, narrow(params, PatchCoreParams))}, results["coreset"].facts)
+        return {"coreset": coreset} | ({"index": results["index"]} if "index" in results else {})
 
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
-        """Entries of the bank, and how far the furthest training patch is from it, in projected units."""
+        """Entries of the bank; how far the furthest training patch is from it, in projected units; of an index, all."""
         n_entries = len(_bank(results, narrow(params, PatchCoreParams)))
         radius = np.asarray(results["coreset"].arrays["radius"])
-        return {"n_entries": float(n_entries), "covering_radius": float(radius[n_entries - 1])}
+        facts = {"n_entries": float(n_entries), "covering_radius": float(radius[n_entries - 1])}
+        return facts | (index_facts(results["index"]) if "index" in results else {})
 
 
 def _weighed(all_distances: NDArray[np.float32], support: NDArray[np.float32], params: PatchCoreParams) -> Result:
@@ -199,11 +218,18 @@ def _weighed(all_distances: NDArray[np.float32], support: NDArray[np.float32], p
     return Result(arrays={"image_scores": image_scores, "patch_maps": patch_maps})
 
 
-def _bank(results: Mapping[str, Result], params: PatchCoreParams) -> NDArray[np.float32]:
-    """The entries of the memory bank that this run's ratio keeps: the first ones."""
+def _open(context: StepContext, params: PatchCoreParams, bank: NDArray[np.floating], first: int = 0) -> Searched:
+    """The bank from entry `first` on, to be searched as the run asks; an index is of the whole bank."""
+    if params.search == FLAT:
+        return search_exactly(bank[first:], params.metric, context.device, first)
+    return open_index(context.results["index"], bank, params)
+
+
+def _bank(results: Mapping[str, Result], params: PatchCoreParams) -> NDArray[np.floating]:
+    """The entries of the memory bank that this run's ratio keeps: the first ones, as they are kept."""
     coreset = results["coreset"]
     n_entries = count_picks(params.coreset_ratio, int(coreset.facts["n_patches"]))
-    return np.asarray(coreset.arrays["bank"][:n_entries], dtype=np.float32)
+    return np.asarray(coreset.arrays["bank"][:n_entries])
 
 
 def _lists(search: Result, images: slice) -> Neighbours:

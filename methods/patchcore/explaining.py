@@ -11,7 +11,7 @@ import numpy as np
 
 from adloc.methods.detector import Nearest, Patches
 from adloc.methods.errors import MethodError
-from adloc.methods.patchcore.search import MemoryBank
+from adloc.methods.patchcore.search import search_exactly
 
 if TYPE_CHECKING:
     import torch
@@ -29,12 +29,12 @@ class OthersBank:
     """
 
     def __init__(
-        self, bank: NDArray[np.float32], origin: NDArray[np.int64], n_images: int, params: PatchCoreParams
+        self, bank: NDArray[np.floating], origin: NDArray[np.int64], n_images: int, params: PatchCoreParams
     ) -> None:
         """Look how many neighbours every image's patches can have.
 
         Args:
-            bank: float32 (m, D), the entries.
+            bank: (m, D), the entries.
             origin: int64 (m,), the number of the image from which each entry is.
             n_images: N.
             params: of the run.
@@ -67,7 +67,7 @@ class OthersBank:
             float32 (H * W, K), ascending; and float32 (1, K), the support of its furthest patch (see
             `MemoryBank.support`).
         """
-        others = MemoryBank(self._bank[self._origin != image], self._metric, device)
+        others = search_exactly(self._bank[self._origin != image], self._metric, device)
         found = others.find(patches[None], self.n_neighbours)
         worst = int(found.squared[:, 0].argmax())
         support = others.support(patches[worst : worst + 1], found.indices[worst : worst + 1, 0], self.n_neighbours)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from adloc.methods.method import Method, Step
 from adloc.methods.params import BackboneParams, refuse
+from adloc.methods.patchcore.approximate.config import FLAT, SearchConfig
 
 if TYPE_CHECKING:
     from pydantic import ValidationInfo
 
+BankDtype = Literal["float32", "float16"]
+
 
 class MemoryBankParams(BackboneParams):
     """How patches are described, which of them a memory bank keeps, and what is made of the distances to it."""
+
+    late: ClassVar[dict[str, object]] = {"search": FLAT, "bank_dtype": "float32"}
 
     layers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=("layer2", "layer3"),
@@ -87,6 +92,20 @@ class MemoryBankParams(BackboneParams):
         },
     )
 
+    search: SearchConfig = Field(
+        default=FLAT,
+        description="How the bank is searched: exactly (flat), or by an index that finds most neighbours sooner.",
+        json_schema_extra={
+            "rule": "it must be {index: flat}, or {index: ivf, ivfpq or hnsw, recall: from 0.5 to 0.999}",
+            "remedy": "use {index: flat}, or {index: ivf, recall: 0.99} for a bank of 100,000 patches or more",
+        },
+    )
+    bank_dtype: BankDtype = Field(
+        default="float32",
+        description="In which the memory bank is kept; float16 is half as large, and searched in float32.",
+        json_schema_extra={"rule": "it must be float32 or float16", "remedy": "use float32"},
+    )
+
     @field_validator("patch_size")
     @classmethod
     def _patch_has_a_centre(cls, patch_size: int) -> int:
@@ -140,9 +159,15 @@ PATCHCORE = Method(
         Step(
             name="coreset",
             part="fit",
-            params=("layers", "patch_size", "patch_stride", "projection_dim", "metric"),
+            params=("layers", "patch_size", "patch_stride", "projection_dim", "metric", "bank_dtype"),
             grows_with="coreset_ratio",
             version=2,
+        ),
+        Step(
+            name="index",
+            part="calibrate",
+            params=("coreset_ratio", "neighbours", "search"),
+            unless=("search", FLAT),
         ),
         Step(
             name="search",

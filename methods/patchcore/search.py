@@ -6,6 +6,7 @@ Notation: N images of P queries each, D values an embedding, M bank entries, K n
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,10 +16,15 @@ import numpy as np
 from adloc.methods.workers import spread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import torch
     from numpy.typing import NDArray
 
 Metric = Literal["euclidean", "cosine"]
+
+_WHOLE_BYTES = 512 << 20  # of a bank, up to which it is indexed as a whole
+_SEGMENT = 16_384  # entries indexed at a time of a larger one: 100 MB of 1536 values; a multiple of _WIDTH
 
 _WIDTH = 256  # entries of a matrix product: every one has this width, at places that are multiples of it
 _MOST = 512  # queries of a product
@@ -38,6 +44,17 @@ class Neighbours:
     squared: NDArray[np.float32]
     indices: NDArray[np.int32]
 
+    @classmethod
+    def none(cls, n_queries: int) -> Neighbours:
+        """Of queries that found nothing."""
+        return cls(np.empty((n_queries, 0), np.float32), np.empty((n_queries, 0), np.int32))
+
+    @classmethod
+    def joined(cls, parts: Iterable[Neighbours]) -> Neighbours:
+        """Of the queries of all parts, one after the other."""
+        found = list(parts)
+        return cls(np.concatenate([f.squared for f in found]), np.concatenate([f.indices for f in found]))
+
     def merged(self, later: Neighbours, k: int) -> Neighbours:
         """The k nearest of both.
 
@@ -51,8 +68,88 @@ class Neighbours:
         return Neighbours(np.take_along_axis(squared, nearest, 1), np.take_along_axis(indices, nearest, 1))
 
 
-class MemoryBank:
-    """Bank entries that can be searched exactly, on a GPU where both torch and FAISS have it.
+class Searched(ABC):
+    """Entries of a memory bank that can be searched.
+
+    Attributes:
+        n_entries: M.
+    """
+
+    def __init__(self, bank: NDArray[np.floating], metric: Metric) -> None:
+        """Keep the entries, (M, D), which are read from wherever they are."""
+        self._bank = bank
+        self._metric = metric
+        self.n_entries = len(bank)
+
+    @abstractmethod
+    def find(self, queries: NDArray[np.float32], k: int) -> Neighbours:
+        """The k nearest entries of each query, as far as they are found; all of them where there are fewer.
+
+        Args:
+            queries: float32 (N, P, D), of N images. An image's neighbours have the same bits whichever others are
+                searched with it.
+            k: at least 1.
+        """
+
+    def support(self, queries: NDArray[np.float32], nearest: NDArray[np.int32], k: int) -> NDArray[np.float32]:
+        """Distances to the surroundings of each query's nearest entry m*, for Roth et al. 2022, equation 7.
+
+        The surroundings are the k bank entries nearest to m*, m* itself the first of them.
+
+        Args:
+            queries: float32 (P, D).
+            nearest: int32 (P,), the index of m*.
+            k: at most M.
+
+        Returns:
+            float32 (P, K): d(q, m*), then d(q, m) for the others, in the order of their distance to m*.
+        """
+        around = self.find(np.asarray(self._bank[nearest], np.float32)[:, None], k).indices
+        squared = np.empty(around.shape, np.float32)
+        for row, (query, found, star) in enumerate(zip(queries, around, nearest, strict=True)):
+            squared[row] = np.square(query - self._bank[_put_first(found, star)]).sum(axis=1, dtype=np.float32)
+        return self.to_distance(squared)
+
+    def to_distance(self, squared: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The metric's distance of squared Euclidean ones."""
+        return squared / np.float32(2) if self._metric == "cosine" else np.sqrt(squared)
+
+
+def search_exactly(bank: NDArray[np.floating], metric: Metric, device: torch.device, first: int = 0) -> Searched:
+    """The entries in one index or, where that would be a large copy of them, in segments that are indexed in turn.
+
+    Either finds the same, to the bit.
+
+    Args:
+        bank: float32 or float16 (M, D), of unit length where the metric is cosine; from a memory-mapped file as well.
+        metric: of the method.
+        device: as in `MemoryBank`, which a bank in float32 is one of on a GPU.
+        first: place of the first of these entries in the whole bank, where they are a segment of it.
+    """
+    in_turn = bank.dtype == np.float16 or (device.type != "cuda" and bank.nbytes > _WHOLE_BYTES)
+    return (SegmentedBank if in_turn else MemoryBank)(bank, metric, device, first)
+
+
+class SegmentedBank(Searched):
+    """Entries searched exactly, a segment after the other: beside them only a segment is held, in float32."""
+
+    def __init__(self, bank: NDArray[np.floating], metric: Metric, device: torch.device, first: int = 0) -> None:
+        """Keep the entries; see `search_exactly`."""
+        super().__init__(bank, metric)
+        self._device, self._first = device, first
+
+    def find(self, queries: NDArray[np.float32], k: int) -> Neighbours:
+        """As `MemoryBank.find`."""
+        found = Neighbours.none(queries.shape[0] * queries.shape[1])
+        for start in range(0, self.n_entries, _SEGMENT):
+            entries = np.asarray(self._bank[start : start + _SEGMENT], np.float32)
+            segment = MemoryBank(entries, self._metric, self._device, self._first + start)
+            found = found.merged(segment.find(queries, k), k)
+        return found
+
+
+class MemoryBank(Searched):
+    """Bank entries in an index that is searched exactly, on a GPU where both torch and FAISS have it.
 
     A bank may be searched whole or in segments whose lists are merged, with any number of threads, an image alone or
     among others: the result has the same bits. In which order OpenBLAS sums an element of a matrix product may depend
@@ -78,8 +175,7 @@ class MemoryBank:
             device: a GPU is used when this is one and the installed FAISS sees one.
             first: place of the first of these entries in the whole bank, where they are a segment of it.
         """
-        self._bank = bank
-        self._metric = metric
+        super().__init__(bank, metric)
         self._first = first
         self._index: faiss.Index = faiss.IndexFlatL2(bank.shape[1])
         self._on_gpu = device.type == "cuda" and faiss.get_num_gpus() > 0
@@ -91,7 +187,6 @@ class MemoryBank:
         self._index.add(np.full((self._ahead, bank.shape[1]), _FAR))
         self._index.add(np.ascontiguousarray(bank, dtype=np.float32))
         self._index.add(np.full((behind, bank.shape[1]), _FAR))
-        self.n_entries = len(bank)
 
     def find(self, queries: NDArray[np.float32], k: int) -> Neighbours:
         """The k nearest entries of each query; all of them where there are fewer.
@@ -104,52 +199,36 @@ class MemoryBank:
         n_images, n_queries, dimension = queries.shape
         k = min(k, self.n_entries)
         if k == 0:
-            n_found = n_images * n_queries
-            return Neighbours(np.empty((n_found, 0), np.float32), np.empty((n_found, 0), np.int32))
+            return Neighbours.none(n_images * n_queries)
         if self._on_gpu:
             return self._search(queries.reshape(-1, dimension), k)
-        n_blocks = math.ceil(n_queries / _MOST)
-        blocks = (block for image in queries for block in np.array_split(image, n_blocks))
-        found = list(spread(lambda block: self._search_alone(block, k), blocks))
-        return Neighbours(np.concatenate([f.squared for f in found]), np.concatenate([f.indices for f in found]))
-
-    def support(self, queries: NDArray[np.float32], nearest: NDArray[np.int32], k: int) -> NDArray[np.float32]:
-        """Distances to the surroundings of each query's nearest entry m*, for Roth et al. 2022, equation 7.
-
-        The surroundings are the k bank entries nearest to m*, m* itself the first of them.
-
-        Args:
-            queries: float32 (P, D).
-            nearest: int32 (P,), the index of m*.
-            k: at most M.
-
-        Returns:
-            float32 (P, K): d(q, m*), then d(q, m) for the others, in the order of their distance to m*.
-        """
-        around = self.find(self._bank[nearest][:, None], k).indices
-        squared = np.empty(around.shape, np.float32)
-        for row, (query, found, star) in enumerate(zip(queries, around, nearest, strict=True)):
-            squared[row] = np.square(query - self._bank[_put_first(found, star)]).sum(axis=1, dtype=np.float32)
-        return self.to_distance(squared)
+        return Neighbours.joined(spread(lambda block: self._search_alone(block, k), blocks_of(queries)))
 
     def _search_alone(self, queries: NDArray[np.float32], k: int) -> Neighbours:
         """Search on the CPU, with this thread alone."""
-        faiss.omp_set_num_threads(1)  # of this thread: the number that others work with stays
+        settle()
         return self._search(queries, k)
 
     def _search(self, queries: NDArray[np.float32], k: int) -> Neighbours:
         """The k nearest entries of queries (P, D)."""
-        faiss.cvar.distance_compute_blas_database_bs = _WIDTH
-        faiss.cvar.distance_compute_blas_threshold = _BY_BLAS
         # Never a single one: FAISS has code of its own for that, which rounds in another way.
         squared, indices = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), max(k, 2))
         return Neighbours(
             np.maximum(squared[:, :k], 0), indices[:, :k].astype(np.int32) + np.int32(self._first - self._ahead)
         )
 
-    def to_distance(self, squared: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The metric's distance of squared Euclidean ones."""
-        return squared / np.float32(2) if self._metric == "cosine" else np.sqrt(squared)
+
+def settle() -> None:
+    """Let FAISS compute with this thread alone, in products of one size: the number that others work with stays."""
+    faiss.omp_set_num_threads(1)
+    faiss.cvar.distance_compute_blas_database_bs = _WIDTH
+    faiss.cvar.distance_compute_blas_threshold = _BY_BLAS
+
+
+def blocks_of(queries: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Queries (N, P, D) in blocks that are searched at a time, none of them of two images."""
+    n_blocks = math.ceil(queries.shape[1] / _MOST)
+    return (block for image in queries for block in np.array_split(image, n_blocks))
 
 
 def _put_first(indices: NDArray[np.int32], wanted: np.int32) -> NDArray[np.int32]:

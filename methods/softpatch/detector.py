@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class SoftPatch:
-    """The steps of SoftPatch; coreset and search are PatchCore's."""
+    """The steps of SoftPatch; coreset, index and search are PatchCore's."""
 
     def __init__(self) -> None:
         """Hold a PatchCore."""
@@ -80,6 +80,10 @@ class SoftPatch:
         made = make_bank(context, params, keep)
         arrays = {**made.arrays, "weights": weights[made.arrays["order"]]}
         return replace(made, arrays=arrays, facts={**made.facts, "n_removed": int((~keep).sum())})
+
+    def index(self, context: StepContext) -> Result:
+        """Make the index of a search that is not exact; see `PatchCore.index`."""
+        return self._patchcore.index(replace(context, params=_as_patchcore(context.params)))
 
     def search(self, context: StepContext) -> Result:
         """Find the nearest bank entry of every patch; see `PatchCore.search`."""
@@ -127,9 +131,10 @@ class SoftPatch:
 
     def exported(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, Result]:
         """The bank at this run's ratio and its weights, without how it was found."""
-        coreset = self._patchcore.exported(results, _as_patchcore(params))["coreset"]
+        found = self._patchcore.exported(results, _as_patchcore(params))
+        coreset = found["coreset"]
         weights = np.asarray(results["coreset"].arrays["weights"])[: len(coreset.arrays["bank"])]
-        return {"coreset": replace(coreset, arrays={**coreset.arrays, "weights": weights})}
+        return {**found, "coreset": replace(coreset, arrays={**coreset.arrays, "weights": weights})}
 
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
         """PatchCore's, and how many training patches were left out."""

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from adloc.methods.method import Method, Step
+from adloc.methods.patchcore.approximate.config import FLAT
 from adloc.methods.patchcore.params import MemoryBankParams
 
 
@@ -68,7 +69,8 @@ SOFTPATCH = Method(
                 "lof_neighbours",
             ),
         ),
-        Step(name="coreset", part="fit", params=("removed",), grows_with="coreset_ratio"),
+        Step(name="coreset", part="fit", params=("removed", "bank_dtype"), grows_with="coreset_ratio"),
+        Step(name="index", part="calibrate", params=("coreset_ratio", "search"), unless=("search", FLAT)),
         Step(name="search", part="score", params=("coreset_ratio",), builds_on="coreset_ratio", version=2),
         Step(name="scores", part="score", params=("soft_weights", "image_score")),
     ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.compute import require_of_step
 from adloc.datasets.transform import resize_and_crop
 from adloc.environment import environment
 from adloc.errors import Complaint, UserError
@@ -42,7 +43,7 @@ from adloc.model.selftest import (
     write_selftest,
 )
 from adloc.model.spec import BackboneSpec, ModelSpec, Origin, Reference, Scale, StepFacts, Threshold
-from adloc.parts import TrainPart, ValidationPart, require
+from adloc.parts import ValidationPart, require
 from adloc.stages import FeatureStage
 from adloc.tracking.mlmodel import write_mlmodel
 
@@ -189,7 +190,7 @@ def _model(draft: Path, run: Run, record: RunRecord, bench: Workbench, spec: Stu
     """The model in memory, without its references."""
     variant, last = run.variant, run.fit[-1]
     for stage in run.fit:
-        require(stage.source.part, TrainPart)
+        require_of_step(stage)
     fit: dict[str, Result] = {stage.step.name: bench.result(stage) for stage in run.fit}
     detector = bench.detector(variant.method)
     if isinstance(detector, Exporting):

@@ -48,8 +48,14 @@ class Variant:
         return str(self.varied.get(SETTING, ""))
 
     def hyperparameters(self) -> dict[str, Any]:
-        """Method parameters and image settings by name, as plain values; tiles in words, where there may be any."""
+        """Method parameters and image settings by name, as plain values; groups of them in words.
+
+        Those that are not written at their defaults (see `adloc.methods.params.MethodParams`), and tiles, are there
+        where they are given, or may be.
+        """
         values, image = self.params.model_dump(mode="json"), self.image.model_dump(mode="json")
+        late = getattr(type(self.params), "late", {})
+        values |= {name: str(getattr(self.params, name)) for name in late if name in values or name in self.varied}
         if self.image.tiles is not None or "image.tiles" in self.varied:
             image["tiles"] = None if self.image.tiles is None else str(self.image.tiles)
         return values | {f"image.{k}": v for k, v in image.items()}

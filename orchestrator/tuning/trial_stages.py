@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from adloc.calibration import Calibration
 from adloc.keys import content_key
 from adloc.parts import pool
 from adloc.stages import ThresholdStage
@@ -11,7 +12,6 @@ from adloc.stages import ThresholdStage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adloc.calibration import Calibration
     from adloc.stage_maker import StageMaker
     from adloc.stages import EvaluationStage
     from adloc.study_file.variants import Variant
@@ -37,12 +37,18 @@ class TrialStages:
         self.search = search
         self.calibration = search.mine(calibration)
         self._maker = maker
-        self._pool = pool([each.train for each in self.calibration.values()]) if search.pooled else None
+        found = self.calibration.values()
+        self._pool = (
+            Calibration(pool([each.train for each in found]), pool([each.validation for each in found]))
+            if search.pooled
+            else None
+        )
 
     def evaluation(self, variant: Variant, category: str) -> EvaluationStage:
         """The evaluation of a setting on a category's validation part, with all that it needs before it."""
         parts, repeat = self.calibration[category], self.search.repeat
-        fit = self._maker.fit(variant, self._pool or parts.train, repeat)
+        fitted = self._pool or parts
+        fit = self._maker.fit(variant, fitted.train, fitted.validation, repeat)
         return self._maker.evaluation(variant, fit, parts.validation, repeat)
 
     def threshold(self, variant: Variant, category: str) -> ThresholdStage:
