@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # Pydantic reads the annotation of a class variable
 from typing import TYPE_CHECKING, ClassVar, NoReturn, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    field_validator,
-    model_serializer,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer
 from pydantic_core import PydanticCustomError
 
 from adloc.methods.backbone import BACKBONES, check_weights, find_backbone
 from adloc.methods.errors import MethodError
 
 if TYPE_CHECKING:
-    from pydantic import ValidationInfo, ValidatorFunctionWrapHandler
+    from pydantic import SerializerFunctionWrapHandler, ValidationInfo, ValidatorFunctionWrapHandler
 
 Own = TypeVar("Own", bound=BaseModel)
 
@@ -32,17 +23,18 @@ class MethodParams(BaseModel):
     `remedy`. Every field states the two in its `json_schema_extra`.
 
     Attributes:
-        late: parameters that are younger than the keys of results, by name with their defaults. They are written only
-            at other values, so that keys, run ids and searches stay those from before there were any.
+        late: parameters that are younger than the keys of results. They are written only at other values than their
+            defaults, so that keys, run ids and searches stay those from before there were any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    late: ClassVar[Mapping[str, object]] = {}
+    late: ClassVar[frozenset[str]] = frozenset()
 
     @model_serializer(mode="wrap")
     def _without_late_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
         values: dict[str, object] = write(self)
-        return {n: v for n, v in values.items() if n not in self.late or getattr(self, n) != self.late[n]}
+        fields = type(self).model_fields
+        return {k: v for k, v in values.items() if k not in self.late or getattr(self, k) != fields[k].default}
 
     @field_validator("*", mode="wrap")
     @classmethod

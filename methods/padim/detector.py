@@ -24,7 +24,14 @@ from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import Nearest, Patches, Result, once
 from adloc.methods.errors import MethodError
 from adloc.methods.padim.explaining import check_enough, leave_one_out_distances, nearest_images
-from adloc.methods.padim.memory import BATCH, check_fit_memory, check_score_memory, read_shape
+from adloc.methods.padim.gaussian import fit_full, fit_low_rank, inverses_at, is_low_rank, low_rank_distance, observe
+from adloc.methods.padim.memory import (
+    BATCH,
+    check_fit_memory,
+    check_leave_one_out_memory,
+    check_score_memory,
+    read_shape,
+)
 from adloc.methods.padim.params import PadimParams
 from adloc.methods.params import narrow
 
@@ -36,17 +43,15 @@ if TYPE_CHECKING:
 
     from adloc.methods.anomalib.library import PadimModel
     from adloc.methods.detector import Features, StepContext
-    from adloc.methods.padim.memory import Shape
 
 
 class Padim:
     """The steps of PaDiM.
 
-    anomalib fits from all observations of a position at once, so the kept channels of all training images are
-    held until the fit is done: 4 N C H W bytes, beside 4 H W C^2 for the inverse covariances. At 224 with
-    layer1 first (56 x 56) and 100 features these are 1.25 MB an image and 125 MB. The C channels are picked
-    batch by batch (the D channels never exist for all images), and the fit goes row by row of the grid, which
-    gives the same inverse covariances as one call and needs working copies for one row only.
+    The model takes 4 H W C^2 bytes, or 4 H W N C with a covariance of low rank: 125 MB at 224 with layer1 first
+    (56 x 56) and 100 features, and 3.8 GB with 550. Beside it a fit holds the kept channels of some rows of the grid
+    of all training images (see `adloc.methods.padim.gaussian`). The C channels are picked batch by batch: the D
+    channels never exist for all images.
     """
 
     def __init__(self) -> None:
@@ -58,7 +63,8 @@ class Padim:
 
         Returns:
             Arrays, as anomalib shapes them: `mean` float32 (C, H * W), `inverse_covariance` float32
-            (H * W, C, C), `idx` int64 (C,), the kept channels. `idx` depends on the seed, D and C only: the
+            (H * W, C, C), `idx` int64 (C,), the kept channels. With a covariance of low rank, and N < C, `factors`
+            float32 (H * W, N, C) in place of the inverse covariance. `idx` depends on the seed, D and C only: the
             first C of torch's random permutation of D. Facts: n_images, n_channels (D), height and width of
             the grid.
 
@@ -70,24 +76,22 @@ class Padim:
         _check_images(context.features.n_images)
         shape = read_shape(context.features, params.layers)
         _check_channels(sum(shape.channels), params)
-        check_fit_memory(shape, params.n_features, context.device)
+        check_fit_memory(shape, params, context.device)
 
         model = _build_model(shape.channels, params.n_features, context.seed)
         embed = _Embedding(shape.channels, params.layers, model.idx, context.device)
-        n_images, n_positions, n_kept = shape.n_images, shape.height * shape.width, params.n_features
-        embeddings = _embed_rows(context.features, params, embed, shape)
-        mean = np.empty((n_kept, n_positions), np.float32)
-        inverse_covariance = np.empty((n_positions, n_kept, n_kept), np.float32)
-        for row, observations in enumerate(embeddings):  # (N, C, W)
-            here = slice(row * shape.width, (row + 1) * shape.width)
-            row_mean, row_inverse = model.gaussian.fit(observations.to(context.device).unsqueeze(2))
-            mean[:, here] = row_mean.cpu().numpy()
-            inverse_covariance[here] = row_inverse.cpu().numpy()
 
+        def embeddings() -> Iterator[torch.Tensor]:
+            return (embedding for _, embedding in _numbered(context.features, params, embed))
+
+        if is_low_rank(params.covariance, shape.n_images, params.n_features):
+            fitted = fit_low_rank(embeddings, shape, params.n_features, context.device)
+        else:
+            fitted = fit_full(model, embeddings, shape, params.n_features, context.device)
         return Result(
-            arrays={"mean": mean, "inverse_covariance": inverse_covariance, "idx": model.idx.numpy()},
+            arrays={**fitted, "idx": model.idx.numpy()},
             facts={
-                "n_images": n_images,
+                "n_images": shape.n_images,
                 "n_channels": sum(shape.channels),
                 "height": shape.height,
                 "width": shape.width,
@@ -110,22 +114,22 @@ class Padim:
         fitted = context.results["gaussian"].arrays
         shape = read_shape(features, params.layers)
         _check_blur(params.smoothing_sigma, features.image_size)
-        check_score_memory(shape, len(fitted["idx"]), features.image_size, device)
+        check_score_memory(
+            shape, params, int(context.results["gaussian"].facts["n_images"]), features.image_size, device
+        )
 
         idx = torch.from_numpy(np.array(fitted["idx"]))
         embed = once(context, "embedding", lambda: _Embedding(shape.channels, params.layers, idx, device))
-        statistics = once(
-            context,
-            "statistics",
-            lambda: [_share(fitted["mean"]).to(device), _share(fitted["inverse_covariance"]).to(device)],
-        )
-        compute_distance = padim_module().AnomalyMapGenerator.compute_distance
+        low_rank = "factors" in fitted
+        names = ("mean", "factors" if low_rank else "inverse_covariance")
+        statistics = once(context, "statistics", lambda: [_share(fitted[name]).to(device) for name in names])
+        find_distances = low_rank_distance if low_rank else padim_module().AnomalyMapGenerator.compute_distance
         patch_maps = np.empty((shape.n_images, shape.height, shape.width), np.float32)
         start = 0
         for batch in features.batches(params.layers, BATCH):
             embedding = embed(batch)
             n = len(embedding)
-            distances = compute_distance(_pad(embedding), statistics)  # (BATCH, 1, H, W)
+            distances = find_distances(_pad(embedding), statistics)  # (BATCH, 1, H, W)
             patch_maps[start : start + n] = distances[:n, 0].cpu().numpy()
             start += n
         return self._scored(patch_maps, features.image_size, params)
@@ -133,7 +137,7 @@ class Padim:
     def leave_one_out(self, context: StepContext) -> Result:
         """Score every training image by the Gaussians that are fitted to the others; see `leave_one_out_distances`.
 
-        Takes the memory of a fit, and about its time.
+        Takes about the time of a fit, whatever form of covariance was fitted.
 
         Returns:
             `patch_maps` and `image_scores` as `scores` gives them.
@@ -146,12 +150,16 @@ class Padim:
         check_enough(features.n_images)
         shape = read_shape(features, params.layers)
         _check_blur(params.smoothing_sigma, features.image_size)
-        check_fit_memory(shape, params.n_features, device)
+        check_leave_one_out_memory(shape, params, device)
 
         idx = torch.from_numpy(np.array(context.results["gaussian"].arrays["idx"]))
-        embeddings = _embed_rows(features, params, _Embedding(shape.channels, params.layers, idx, device), shape)
+        embed = _Embedding(shape.channels, params.layers, idx, device)
+
+        def embeddings() -> Iterator[torch.Tensor]:
+            return (embedding for _, embedding in _numbered(features, params, embed))
+
         patch_maps = np.empty((shape.n_images, shape.height, shape.width), np.float32)
-        for row, observations in enumerate(embeddings):  # (N, C, W)
+        for row, observations in enumerate(observe(embeddings, shape, params.n_features)):  # (N, C, W)
             distances = leave_one_out_distances(observations.to(device).permute(2, 0, 1))
             patch_maps[:, row] = distances.T.cpu().numpy()
         return self._scored(patch_maps, features.image_size, params)
@@ -189,8 +197,7 @@ class Padim:
             scored[here] = embedding[own, :, places[0][here], places[1][here]]
         everywhere = torch.cat([each[:, :, *places].transpose(1, 2) for _, each in _numbered(train, params, embed)])
         positions = patches.rows * shape.width + patches.columns
-        inverse = torch.from_numpy(np.array(fitted["inverse_covariance"][positions]))
-        images, distances = nearest_images(scored, everywhere, inverse)
+        images, distances = nearest_images(scored, everywhere, inverses_at(fitted, positions))
         meaning = "Mahalanobis distance to the nearest training image there; the score is that to their mean"
         found = Patches(images.numpy(), patches.rows, patches.columns)
         return Nearest(found, distances.numpy().astype(np.float32), meaning)
@@ -212,7 +219,7 @@ class Padim:
         return results["gaussian"].seconds
 
     def model_bytes(self, results: Mapping[str, Result], params: BaseModel) -> int:  # noqa: ARG002
-        """Bytes of mean, inverse covariance and channel indices."""
+        """Bytes of mean, inverse covariance or factors, and channel indices."""
         return sum(array.nbytes for array in results["gaussian"].arrays.values())
 
 
@@ -280,14 +287,6 @@ def _numbered(features: Features, params: PadimParams, embed: _Embedding) -> Ite
         embedding = embed(batch).cpu()
         yield start, embedding
         start += len(embedding)
-
-
-def _embed_rows(features: Features, params: PadimParams, embed: _Embedding, shape: Shape) -> torch.Tensor:
-    """The embeddings of all images, (H, N, C, W): a row's observations lie together, and are fitted twice as fast."""
-    embeddings = torch.empty(shape.height, shape.n_images, params.n_features, shape.width)
-    for start, embedding in _numbered(features, params, embed):
-        embeddings[:, start : start + len(embedding)] = embedding.permute(2, 0, 1, 3)
-    return embeddings
 
 
 def _pad(images: torch.Tensor) -> torch.Tensor:

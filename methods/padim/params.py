@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ class PadimParams(BackboneParams):
     more 1e-5 on the diagonal.
     """
 
+    late: ClassVar[frozenset[str]] = frozenset({"covariance"})
     layers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=("layer1", "layer2", "layer3"),
         min_length=1,
@@ -35,6 +36,12 @@ class PadimParams(BackboneParams):
             "rule": "it must be at least 1 and at most the number of channels of the chosen layers",
             "remedy": "use 100",
         },
+    )
+    covariance: Literal["full", "low_rank"] = Field(
+        default="full",
+        description="full: a matrix of n_features squared for every patch position, as anomalib's; low_rank: where"
+        " training images are fewer than n_features, the same distances from a vector each: faster and smaller.",
+        json_schema_extra={"rule": "it must be full or low_rank", "remedy": "use full"},
     )
     smoothing_sigma: float = Field(
         default=4.0,
@@ -60,7 +67,8 @@ PADIM = Method(
     name="padim",
     params=PadimParams,
     steps=(
-        Step(name="gaussian", part="fit", params=("layers", "n_features")),
+        # Since version 2 from sums over the images where these are very many.
+        Step(name="gaussian", part="fit", params=("layers", "n_features", "covariance"), version=2),
         # With the blur, because image scores are taken from the blurred map. Since version 2 along one axis at a time.
         Step(name="scores", part="score", params=("smoothing_sigma", "image_score"), version=2),
     ),

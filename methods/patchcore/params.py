@@ -19,7 +19,7 @@ BankDtype = Literal["float32", "float16"]
 class MemoryBankParams(BackboneParams):
     """How patches are described, which of them a memory bank keeps, and what is made of the distances to it."""
 
-    late: ClassVar[dict[str, object]] = {"search": FLAT, "bank_dtype": "float32"}
+    late: ClassVar[frozenset[str]] = frozenset({"search", "bank_dtype"})
 
     layers: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         default=("layer2", "layer3"),
