@@ -6,7 +6,7 @@ on, so that every curve has all else alike and a study grows by the sum of its a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from adloc.regimes import CLEAN, REGIMES, SHIFT
@@ -45,7 +45,7 @@ class Condition:
 
     def values(self) -> dict[str, JsonValue]:
         """What is set, by axis."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name in AXES if (value := getattr(self, name)) is not None}
 
     def of_the_shift(self) -> Condition:
         """Domain, severity and factors alone."""

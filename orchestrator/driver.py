@@ -15,7 +15,7 @@ from adloc.cost.phases import EXPLAIN, MODELS, REPORT, START, TABLES, TRACKING, 
 from adloc.explain.boundary import explanations_of, try_explain
 from adloc.ledger import open_test
 from adloc.model.logged import model_keys, try_log_models
-from adloc.plan import sources
+from adloc.plan import each_stage, sources
 from adloc.record.records import write_json
 from adloc.report.boundary import try_report
 from adloc.stages import FeatureStage
@@ -143,7 +143,7 @@ def _workbench(study: Study, todo: list[Run], executor: Executor, store: Store, 
 
     reach = Extents.of(study.plan)
     bench = Workbench(store, reach, executor.device, reporter, executor.batch_size, executor.helper)
-    stages = [stage for run in todo for stage in run.stages()]
+    stages = tuple(each_stage(todo))
     with located(study.file):
         bench.load_networks(stages)
     executor.begin(store, sources(stages), reporter)

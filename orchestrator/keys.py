@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 
 def content_key(identity: Sequence[object]) -> str:
     """32 hexadecimal digits of the SHA-256 of the identity's canonical JSON.
@@ -21,5 +23,28 @@ def content_key(identity: Sequence[object]) -> str:
         >>> content_key(["threshold", 1, {"objective": "f1"}])
         'cb32a3a6dd47a8162ca98427670335c7'
     """
-    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+    return _digest(canonical(identity))
+
+
+def key_of_lists(*lists: str) -> str:
+    """The `content_key` of one list made of several that are canonical JSON already: what many share is encoded once.
+
+    Example:
+        >>> key_of_lists(canonical(["threshold"]), canonical([1, {"objective": "f1"}]))
+        'cb32a3a6dd47a8162ca98427670335c7'
+    """
+    return _digest(f"[{','.join(each[1:-1] for each in lists)}]")
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces.
+
+    Raises:
+        TypeError: something in it is not plain JSON.
+        ValueError: a float is not finite.
+    """
+    return _ENCODER.encode(value)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -17,7 +17,7 @@ from adloc.datasets.shift import apply_shift, draw_parameters, share_in_frame
 from adloc.datasets.split import Split, check_disjoint, check_unseen, split, split_target
 from adloc.datasets.transform import resize_picture
 from adloc.errors import StageMismatchError
-from adloc.keys import content_key
+from adloc.keys import canonical, content_key
 from adloc.regimes import CLEAN, SHIFT
 
 if TYPE_CHECKING:
@@ -69,6 +69,16 @@ class Part:
         """Identity of labels and masks."""
         truth = [[s.label, f.mask_sha256] for s, f in zip(self.samples, self.fingerprints, strict=True)]
         return content_key(["truth", truth, list(self.image_keys) if self.shift else []])
+
+    @cached_property
+    def n_anomalous(self) -> int:
+        """How many images show a defect."""
+        return sum(sample.label for sample in self.samples)
+
+    @cached_property
+    def names(self) -> str:
+        """Identity and defect type of every image, as canonical JSON: a record names them."""
+        return canonical([[sample.identity, sample.defect] for sample in self.samples])
 
     @cached_property
     def digest(self) -> str:

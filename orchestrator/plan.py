@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import pairwise, product
+from functools import cache, cached_property, partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from adloc.absent import Absent, calibration_complaint
+from adloc.bases import deepen, find_bases
 from adloc.conditions import Condition, base_condition
 from adloc.errors import Complaint, UserError
-from adloc.keys import content_key
+from adloc.keys import canonical, key_of_lists
 from adloc.parts import Parts, pool
 from adloc.regimes import CLEAN, REGIMES
 from adloc.stage_maker import StageMaker
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from adloc.datasets.sample import Fingerprint, Sample
-    from adloc.parts import AnyPart, Part
+    from adloc.parts import Part
     from adloc.regimes import Side
     from adloc.stages import Source
     from adloc.study_file.spec import Regime, Scope, StudySpec
@@ -123,20 +124,24 @@ class Run:
     def key(self) -> str:
         """Identity of the run's result: a record with another key is of other data, weights or code."""
         stages = [self.fit[-1], self.threshold, self.validation, self.test]
-        evaluated = [stage.truth.part for stage in (self.validation, self.test) if stage]
         # No figure depends on them, but the record names them for every image.
-        names = [[[sample.identity, sample.defect] for sample in part.samples] for part in evaluated]
+        names = ",".join(stage.truth.part.names for stage in (self.validation, self.test) if stage)
         keys = [s.key if s else None for s in stages]
         if self.saturation is not None:
             keys.append(self.saturation.key)
-        return content_key([RECORD_VERSION, self.run_id, self.heatmaps, keys, names])
+        return key_of_lists(canonical([RECORD_VERSION, self.run_id, self.heatmaps, keys]), f"[[{names}]]")
 
     def stages(self) -> Iterator[Stage]:
         """Every stage of the run, inputs first; one that two branches need comes twice."""
+        for last in self.ends:
+            yield from walk(last)
+
+    @property
+    def ends(self) -> tuple[Stage, ...]:
+        """What the run needs and nothing else of it does: all its stages are these, and those before them."""
         evaluated = (self.validation, self.test, self.segmentation, self.saturation, self.diagnosis)
-        for last in (self.fit[-1], self.threshold, *evaluated, *self.over_epochs.values()):
-            if last is not None:
-                yield from walk(last)
+        lasts = (self.fit[-1], self.threshold, *evaluated, *self.over_epochs.values())
+        return tuple(stage for stage in lasts if stage is not None)
 
 
 @dataclass(frozen=True)
@@ -161,19 +166,22 @@ class Plan:
     def stages(self) -> dict[str, Stage]:
         """Every stage once, by key, inputs before what needs them."""
         found: dict[str, Stage] = {}
-        for run in self.runs:
-            for stage in run.stages():
-                found.setdefault(stage.key, stage)
+        for stage in self._made:
+            found.setdefault(stage.key, stage)
         return found
+
+    @cached_property
+    def _made(self) -> tuple[Stage, ...]:
+        """Every stage as it was made, inputs first: those with one key may differ in how far they must reach."""
+        return tuple(each_stage(self.runs))
 
     @cached_property
     def extents(self) -> dict[str, float]:
         """By key of a step that grows: the largest extent that any run needs, or any step that builds on it."""
         found: dict[str, float] = {}
-        for run in self.runs:
-            for stage in run.stages():
-                if isinstance(stage, StepStage) and stage.extent is not None:
-                    found[stage.key] = max(found.get(stage.key, 0.0), stage.extent)
+        for stage in self._made:
+            if isinstance(stage, StepStage) and stage.extent is not None:
+                found[stage.key] = max(found.get(stage.key, 0.0), stage.extent)
         deepen(found, self.bases)
         return found
 
@@ -189,10 +197,9 @@ class Plan:
     def layers(self) -> dict[str, tuple[str, ...]]:
         """By `FeatureStage.source`: every layer that any run reads from that network at that size."""
         found: dict[str, set[str]] = {}
-        for run in self.runs:
-            for stage in run.stages():
-                if isinstance(stage, FeatureStage):
-                    found.setdefault(stage.source, set()).update(stage.layers)
+        for stage in self._made:
+            if isinstance(stage, FeatureStage):
+                found.setdefault(stage.source, set()).update(stage.layers)
         return {source: tuple(sorted(layers)) for source, layers in found.items()}
 
     def count(self) -> dict[str, int]:
@@ -200,38 +207,27 @@ class Plan:
         return dict(Counter(stage.kind for stage in self.stages.values()))
 
 
-def find_bases(stages: Iterable[StepStage]) -> dict[str, StepStage]:
-    """By key: the stage of the same family with the next smaller value, from small to large."""
-    families: dict[str, dict[float, StepStage]] = {}
-    for stage in stages:
-        if stage.family is not None:
-            families.setdefault(stage.family, {})[float(getattr(stage.params, str(stage.step.builds_on)))] = stage
-    return {
-        family[larger].key: family[smaller]
-        for family in families.values()
-        for smaller, larger in pairwise(sorted(family))
-    }
-
-
-def deepen(extents: dict[str, float], bases: Mapping[str, StepStage]) -> None:
-    """Let every step reach at least as far as all that goes on from its result, at any remove.
-
-    Args:
-        extents: by key; raised where needed.
-        bases: see `find_bases`.
-    """
-    for key in bases:
-        extent, base = extents.get(key), bases.get(key)
-        while extent is not None and base is not None:
-            extents[base.key] = max(extents.get(base.key, 0.0), extent)
-            base = bases.get(base.key)
-
-
 def walk(stage: Stage) -> Iterator[Stage]:
     """A stage after all that it needs."""
     for before in inputs(stage):
         yield from walk(before)
     yield stage
+
+
+def each_stage(runs: Iterable[Run]) -> Iterator[Stage]:
+    """Every stage of some runs once, inputs first."""
+    seen: set[int] = set()  # by identity: what is before a stage that was seen was seen too
+
+    def unseen(stage: Stage) -> Iterator[Stage]:
+        if id(stage) not in seen:
+            seen.add(id(stage))
+            for before in inputs(stage):
+                yield from unseen(before)
+            yield stage
+
+    for run in runs:
+        for last in run.ends:
+            yield from unseen(last)
 
 
 def inputs(stage: Stage) -> tuple[Stage, ...]:
@@ -271,8 +267,9 @@ def make_plan(spec: StudySpec, inventory: Inventory, winners: Sequence[Winner] =
     builder = _Builder(spec, parts, inventory)
     runs: list[Run] = []
     absent: dict[Absent, None] = {}
+    untuned = None if winners else variants(spec)
     for repeat, scope, category in product(range(spec.repeats), dict.fromkeys(spec.scopes), parts.categories):
-        for variant in variants(spec, winners, repeat, category):
+        for variant in untuned or variants(spec, winners, repeat, category):
             for regime, threshold_scope in product(dict.fromkeys(spec.regimes), _threshold_scopes(spec, scope)):
                 for condition in parts.conditions(regime, repeat, variant.method.least_images):
                     lack = parts.lack(category, regime, scope, threshold_scope, repeat, condition)
@@ -306,6 +303,12 @@ class _Builder:
         self._spec = spec
         self._parts = parts
         self._maker = StageMaker(spec, inventory.weights)
+        self._of_category = cache(lambda category: canonical([spec.study, category]))
+        self._pool = cache(pool)
+        self._where = cache(self._located)
+        self._named = cache(self._method_and_values)
+        self._base = cache(partial(base_condition, spec))
+        self._complaint = cache(partial(calibration_complaint, config=spec.thresholds, kind=spec.split.kind))
 
     def run(
         self,
@@ -323,24 +326,19 @@ class _Builder:
         threshold = validation = None
         if len(calibrated):
             pooled = self._parts.categories if threshold_scope == "global" else (category,)
-            parts = [self._parts.of(c, domains.threshold, repeat, condition).validation for c in pooled]
-            scores = tuple(self._maker.score(variant, fit, part, repeat) for part in parts)
-            threshold = ThresholdStage(scores, tuple(parts), self._spec.thresholds, self._maker.operating)
-            if (complaint := calibration_complaint(parts, self._spec.thresholds, self._spec.split.kind)) is not None:
+            parts = tuple(self._parts.of(c, domains.threshold, repeat, condition).validation for c in pooled)
+            if (complaint := self._complaint(parts)) is not None:
                 raise UserError(complaint)
+            scores = tuple(self._maker.score(variant, fit, part, repeat) for part in parts)
+            threshold = self._maker.threshold(scores, parts)
             validation = self._maker.evaluation(variant, fit, calibrated, repeat)
         tested = self._parts.tested(category, domains.evaluation, repeat, condition)
         test = self._maker.evaluation(variant, fit, tested, repeat)
-        # Runs without axes keep the identity, and so the records, that they had before there were any.
-        where = (regime, scope, threshold_scope, repeat, *([condition.values()] if condition.values() else []))
         base = condition == self._parts.conditions(regime, repeat)[0]
-        pictured = condition == base_condition(self._spec, regime, condition.domain)
-        values = variant.hyperparameters()
-        own, shared = (
-            [variant.method.name, self._by_content(each, variant.setting, repeat), *where]
-            for each in (values, variant.untuned or values)
-        )
-        identity = content_key([self._spec.study, category, *own])
+        pictured = condition == self._base(regime, condition.domain)
+        where = self._where(regime, scope, threshold_scope, repeat, condition)
+        own, shared = self._named(variant, repeat)
+        identity = key_of_lists(self._of_category(category), own, where)
         return Run(
             self._spec.study,
             f"{category}-{variant.method.name}-{identity[:12]}",
@@ -355,7 +353,7 @@ class _Builder:
             validation,
             test,
             self._spec.heatmaps if pictured else 0,
-            content_key(shared),
+            key_of_lists(shared, where),
             condition,
             base,
             self._maker.segmentation(test, validation),
@@ -364,6 +362,21 @@ class _Builder:
             {name: step for name, part in (("validation", calibrated), ("test", tested))
              if len(part) and (step := self._maker.over_epochs(variant, fit, part, repeat)) is not None},
         )  # fmt: skip
+
+    def _located(self, regime: Regime, scope: Scope, threshold_scope: str, repeat: int, condition: Condition) -> str:
+        """What tells the runs of a variant apart, as JSON."""
+        # Runs without axes keep the identity, and so the records, that they had before there were any.
+        axes = [condition.values()] if condition.values() else []
+        return canonical([regime, scope, threshold_scope, repeat, *axes])
+
+    def _method_and_values(self, variant: Variant, repeat: int) -> tuple[str, str]:
+        """Method and values, as JSON: of the variant, and of what it was tuned from."""
+        values = variant.hyperparameters()
+        own, shared = (
+            canonical([variant.method.name, self._by_content(each, variant.setting, repeat)])
+            for each in (values, variant.untuned or values)
+        )
+        return own, shared
 
     def _by_content(self, values: dict[str, Any], setting: str, repeat: int) -> dict[str, Any]:
         """Hyperparameters with the hash of the weights in place of their path; and the setting, if it has a name."""
@@ -376,16 +389,7 @@ class _Builder:
     ) -> tuple[StepStage, ...]:
         pooled = self._parts.categories if scope == "unified" else (category,)
         parts = [self._parts.of(c, side, repeat, condition) for c in sorted(pooled)]
+        train, validation = tuple(p.train for p in parts), tuple(p.validation for p in parts)
         if scope == "unified":
-            train, validation = self._pooled([p.train for p in parts]), self._pooled([p.validation for p in parts])
-            return self._maker.fit(variant, train, validation, repeat)
-        return self._maker.fit(variant, parts[0].train, parts[0].validation, repeat)
-
-    def _pooled(self, parts: Sequence[AnyPart]) -> AnyPart:
-        key = "|".join(f"{p.category}:{p.domain}:{id(p)}" for p in parts)
-        made: AnyPart = self._pools.setdefault(key, pool(parts))  # type: ignore[assignment]  # of the kind that it is made of
-        return made
-
-    @cached_property
-    def _pools(self) -> dict[str, Part]:
-        return {}
+            return self._maker.fit(variant, self._pool(train), self._pool(validation), repeat)
+        return self._maker.fit(variant, train[0], validation[0], repeat)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from adloc.plan import Plan, Run
 
 Content = dict[str, JsonValue]
-_NO_FIGURE = {"description", "heatmaps", "explain", "models"}  # keys of a study file
+_NO_FIGURE = {"description", "heatmaps", "explain", "models", "max_runs"}  # keys of a study file
 
 
 class Seal(BaseModel):
@@ -57,10 +57,10 @@ class Seal(BaseModel):
 def plan_content(plan: Plan) -> Content:
     """What bears on the figures of a study: "study" (the file), "runs" (ids) and "parts" (digests).
 
-    Left out are what changes no figure (description, heatmaps, explanations, models, where the images lie) and
-    defaults, so that a later version's new key breaks no seal; a run's id holds every hyperparameter. Runs of tuned
-    settings are left out too: they are found on the validation part, after the search that the file describes was
-    sealed.
+    Left out are what changes no figure (description, heatmaps, explanations, models, how many runs there may be, where
+    the images lie) and defaults, so that a later version's new key breaks no seal; a run's id holds every
+    hyperparameter. Runs of tuned settings are left out too: they are found on the validation part, after the search
+    that the file describes was sealed.
     """
     spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude=_NO_FIGURE)
     spec["dataset"] = {k: v for k, v in spec["dataset"].items() if k != "root"}

@@ -21,6 +21,7 @@ from adloc.stages import (
     SaturationStage,
     SegmentationStage,
     StepStage,
+    ThresholdStage,
     TruthStage,
 )
 from adloc.study_file.variants import network_of
@@ -29,6 +30,7 @@ from adloc.thresholds import GUARANTEED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from adloc.methods.method import Step
     from adloc.parts import Part
     from adloc.stages import Source
     from adloc.study_file.spec import StudySpec
@@ -36,7 +38,17 @@ if TYPE_CHECKING:
 
 
 class StageMaker:
-    """Makes each stage once, so that keys are computed once."""
+    """Makes each stage once, so that keys are computed once.
+
+    Attributes:
+        fit: the fit steps of a variant on a train part, in a repeat, and those that calibrate: on the validation part
+            of the same domain, or where that has no image on the train part.
+        score: the last score step of a fitted variant on a part, the others before it.
+        evaluation: of a fitted variant on a part, scores and truth before it.
+        threshold: of scores and validation parts.
+        diagnosis: the validation part's ranking against that of plain scores; None where they are plain, or cannot be
+            told.
+    """
 
     def __init__(self, spec: StudySpec, weights: Mapping[tuple[str, str, int], str]) -> None:
         """Keep what all stages share of the study; `weights`: sha256 by (backbone, weights, seed).
@@ -54,38 +66,39 @@ class StageMaker:
         self._weights = weights
         self._features = cache(FeatureStage)
         self._images = cache(ImageStage)
-        self._made: dict[str, StepStage] = {}
+        self._truth = cache(TruthStage)
+        self._read = cache(self._source)
+        self.fit = cache(self._fit)
+        self.score = cache(self._score)
+        self.evaluation = cache(self._evaluated)
+        self.threshold = cache(self._threshold)
+        self.diagnosis = cache(self._diagnosed)
 
-    def fit(self, variant: Variant, train: TrainPart, validation: ValidationPart, repeat: int) -> tuple[StepStage, ...]:
-        """The fit steps on a train part, and those that calibrate on the validation part beside it.
-
-        Args:
-            variant: the method and its setting.
-            train: the images to fit on.
-            validation: of the same domain; where it has no image, the train part is calibrated on.
-            repeat: number of the repeat.
-        """
+    def _fit(
+        self, variant: Variant, train: TrainPart, validation: ValidationPart, repeat: int
+    ) -> tuple[StepStage, ...]:
         require(train, TrainPart)
         require(validation, ValidationPart)
         made: tuple[StepStage, ...] = ()
         for step in (s for s in variant.method.steps if s.part != "score" and s.is_taken(variant.params)):
             part = validation if step.part == "calibrate" and len(validation) else train
-            made += (self._step(variant, step.name, self._read(variant, part, repeat), made, repeat),)
+            made += (self._step(variant, step, self._read(variant, part, repeat), made, repeat),)
         return made
 
-    def score(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage:
-        """The last score step on a part, the others before it."""
+    def _score(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage:
         source = self._read(variant, part, repeat)
         made = fit
         for step in (s for s in variant.method.steps if s.part == "score" and s.is_taken(variant.params)):
-            made += (self._step(variant, step.name, source, made, repeat),)
+            made += (self._step(variant, step, source, made, repeat),)
         return made[-1]
 
-    def evaluation(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> EvaluationStage:
-        """The evaluation of a part, scores and truth before it."""
+    def _threshold(self, scores: tuple[StepStage, ...], parts: tuple[ValidationPart, ...]) -> ThresholdStage:
+        return ThresholdStage(scores, parts, self.thresholds, self.operating)
+
+    def _evaluated(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> EvaluationStage:
         asked = self._evaluation
         size = asked.size or variant.image.input_size
-        truth = TruthStage(part, variant.image, (size, size) if isinstance(size, int) else size)
+        truth = self._truth(part, variant.image, (size, size) if isinstance(size, int) else size)
         metrics = CHOICES if asked.metrics is None else asked.metrics
         return EvaluationStage(self.score(variant, fit, part, repeat), truth, asked.mode, metrics)
 
@@ -101,8 +114,7 @@ class StageMaker:
             return None
         return SaturationStage(test.scores, test.truth)
 
-    def diagnosis(self, validation: EvaluationStage | None) -> DiagnosisStage | None:
-        """The validation part's ranking against that of plain scores; None where they are plain, or cannot be told."""
+    def _diagnosed(self, validation: EvaluationStage | None) -> DiagnosisStage | None:
         return None if validation is None else DiagnosisStage.of(validation, self._margin)
 
     def over_epochs(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage | None:
@@ -110,7 +122,8 @@ class StageMaker:
         step = variant.method.over_epochs
         if step is None:
             return None
-        return StepStage(variant.method, step, variant.params, self._read(variant, part, repeat), fit, fit[-1].seed)
+        source = self._read(variant, part, repeat)
+        return StepStage(variant.method, step, variant.params, source, fit, fit[-1].seed, variant.values)
 
     def settings(self) -> dict[str, object]:
         """What of the study file goes into every stage, as plain values."""
@@ -135,15 +148,12 @@ class StageMaker:
         return "" if named is None else self._weights.get((*named, self._seed + repeat), "")
 
     def _step(
-        self, variant: Variant, name: str, source: Source, before: tuple[StepStage, ...], repeat: int
+        self, variant: Variant, step: Step, source: Source, before: tuple[StepStage, ...], repeat: int
     ) -> StepStage:
-        step = next(s for s in variant.method.steps if s.name == name)
-        stage = StepStage(variant.method, step, variant.params, source, before, self._seed + repeat)
-        # Equal keys with another extent are kept apart: the plan merges extents, not objects.
-        return self._made.setdefault(f"{stage.key}:{stage.extent}:{variant.params!r}", stage)
+        return StepStage(variant.method, step, variant.params, source, before, self._seed + repeat, variant.values)
 
-    def _read(self, variant: Variant, part: Part, repeat: int) -> Source:
-        values = variant.params.model_dump(mode="json")
+    def _source(self, variant: Variant, part: Part, repeat: int) -> Source:
+        values = variant.values
         network, named = None, network_of(values)
         if named is not None:
             seed = self._seed + repeat if named[1] == "random" else 0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from adloc.keys import content_key
 from adloc.methods.engines.engine import TORCH
@@ -139,6 +139,7 @@ class StepStage:
         source: features or images of the train part (fit), of the validation part (calibrate), or of the scored part.
         before: the steps whose results this one may read.
         seed: of the method's random choices.
+        plain: `params` as plain values, of whoever has them: thousands of stages have one setting. None: not yet.
     """
 
     method: Method
@@ -147,6 +148,7 @@ class StepStage:
     source: Source
     before: tuple[StepStage, ...]
     seed: int
+    plain: Mapping[str, Any] | None = None
 
     @property
     def kind(self) -> str:
@@ -167,7 +169,7 @@ class StepStage:
 
     def _key(self, names: Iterable[str]) -> str:
         """Key with these parameters."""
-        values = self.params.model_dump(mode="json")
+        values = self.values
         return content_key(
             [
                 self.kind,
@@ -181,6 +183,11 @@ class StepStage:
                 *([self.method.code] if self.method.code else []),
             ]
         )
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """All parameters as plain values."""
+        return self.params.model_dump(mode="json") if self.plain is None else self.plain
 
     @cached_property
     def extent(self) -> float | None:
@@ -331,12 +338,12 @@ class DiagnosisStage:
     @classmethod
     def of(cls, validation: EvaluationStage, margin: float) -> DiagnosisStage | None:
         """None where scores are plain, no ranking is asked for, or too few images could tell."""
-        values = validation.scores.params.model_dump(mode="json")
+        values = validation.scores.values
         plain = {name: each for name, each in validation.scores.method.plain.items() if values[name] != each}
         there = RANKINGS if validation.mode == "exact" else RANKINGS[:1]  # of pixels all maps are needed at once
         metrics = tuple(name for name in there if name in validation.metrics)
-        n_anomalous = sum(sample.label for sample in validation.truth.part.samples)
-        fewest = min(n_anomalous, len(validation.truth.part) - n_anomalous)
+        part = validation.truth.part
+        fewest = min(part.n_anomalous, len(part) - part.n_anomalous)
         return cls(validation, plain, metrics, margin) if plain and metrics and fewest >= FEWEST_OF_CLASS else None
 
     @cached_property
@@ -360,5 +367,5 @@ Stage = (
 
 def _maps(scores: StepStage) -> dict[str, object]:
     """The parameters that anomaly maps are made with."""
-    values = scores.params.model_dump(mode="json")
+    values = scores.values
     return {name: values[name] for name in scores.method.map_params}

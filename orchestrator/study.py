@@ -24,6 +24,7 @@ from adloc.part_warnings import part_warnings
 from adloc.plan import Inventory, Plan, make_plan
 from adloc.record.records import Records
 from adloc.stage_maker import StageMaker
+from adloc.study_file.size import require_size
 from adloc.study_file.validation import load_study
 from adloc.study_file.variants import network_of, variants
 from adloc.targets import load_targets, source_samples, target_datasets
@@ -88,7 +89,7 @@ def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, downl
     with located(file):
         hashes, places = _weights(spec, download=download)
         inventory = _inventory(file, spec, workspace, hashes)
-        plan = make_plan(spec, inventory)
+        plan = _plan(file, spec, inventory)
         return with_winners(Study(file, spec, plan, workspace, places, inventory))
 
 
@@ -138,7 +139,7 @@ def check_data(path: Path, overrides: Sequence[str], workspace: Workspace) -> Da
         try:
             with located(file):
                 inventory = _inventory(file, spec, workspace, {})
-                plan = make_plan(spec, inventory)
+                plan = _plan(file, spec, inventory)
             warnings += part_warnings(plan.parts, inventory.fingerprints, spec.split)
             for name, target in inventory.targets.items():
                 warnings += part_warnings(plan.targets[name], target.fingerprints, spec.split)
@@ -209,6 +210,12 @@ def _inventory(
     source = source_samples(file, spec, samples)
     known = fingerprints(source, cache)
     return Inventory(source, known, weights, load_targets(file, spec, samples, source, cache))
+
+
+def _plan(file: StudyFile, spec: StudySpec, inventory: Inventory) -> Plan:
+    """The plan, once the data says how many categories there are and so how many runs."""
+    require_size(file, spec, len({sample.category for sample in inventory.samples}))
+    return make_plan(spec, inventory)
 
 
 def _weights(spec: StudySpec, *, download: bool) -> tuple[dict[tuple[str, str, int], str], dict[tuple[str, str], str]]:

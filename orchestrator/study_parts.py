@@ -28,6 +28,7 @@ class StudyParts:
 
     Attributes:
         categories: of the source, in the order of the study.
+        of: the parts of a category on a side, in a repeat, under a condition; without one, those of the base.
         conditions: of a regime in a repeat, the base first.
         lack: what a run in a real domain has no images for; None where it can be made.
     """
@@ -40,17 +41,15 @@ class StudyParts:
         for sample in inventory.samples:
             self._by_category.setdefault(sample.category, []).append(sample)
         self.categories = tuple(self._by_category)
+        self.of = cache(self._of)
         self.conditions = cache(self._conditions)
         self.lack = cache(self._lack)
         self._whole = cache(self._make_parts)
         self._judged = cache(self._set_aside)
         self._train = cache(self._fitted_on)
 
-    def of(self, category: str, side: Side, repeat: int, condition: Condition | None = None) -> Parts:
-        """The parts of a category; without a condition, those of the base.
-
-        Kept by what they depend on, so that runs which share images share stages.
-        """
+    def _of(self, category: str, side: Side, repeat: int, condition: Condition | None = None) -> Parts:
+        """Kept by what they depend on, so that runs which share images share stages."""
         condition = condition or self.conditions(self._spec.regimes[0], repeat)[0]
         shift = _of_side(side, condition)
         wanted = TrainingImages.of(condition, self._spec.train)

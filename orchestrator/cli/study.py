@@ -166,8 +166,9 @@ def run(
         if prepared.searches:
             from adloc.tune import tune_study
 
-            kept = {"new_revision": new_revision, "storage": storage}
-            prepared = tune_study(prepared, computes, meter, fresh=fresh, place=place, **kept)
+            prepared = tune_study(
+                prepared, computes, meter, fresh=fresh, new_revision=new_revision, storage=storage, place=place
+            )
             fresh = False  # all is forgotten, and what the trials computed is new
         outcome = run_study(prepared, computes, meter, fresh=fresh, place=place)
     answer = find_answer(prepared.plan, prepared.records)

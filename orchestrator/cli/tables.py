@@ -17,6 +17,7 @@ from adloc.answer.results import MACRO, WARNINGS, brief, cell, current, varying
 from adloc.cli.fitting import print_fitting
 from adloc.cost.words import accounted, duration, expectation, size
 from adloc.datasets.split import counts
+from adloc.plan import each_stage
 from adloc.regimes import CLEAN
 from adloc.tuning.state import progress
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from adloc.explain.explanation import Explanation
     from adloc.plan import Plan
     from adloc.study import DataCheck, Study
+    from adloc.study_file.variants import Variant
     from adloc.tracking.place import Place
 
 LEAST_SHOWN_BYTES = 5e5
@@ -217,19 +219,21 @@ def print_plan(study: Study, todo: Sequence[str], expected: Estimate) -> None:
     print_searches(study)
     table = Table("method", "scope", "regime", "variants", "runs", box=None, pad_edge=False)
     groups = Counter((r.variant.method.name, r.scope, r.regime) for r in plan.runs)
+    variants: dict[tuple[str, str], set[Variant]] = {}
+    for run in plan.runs:
+        variants.setdefault((run.variant.method.name, run.scope), set()).add(run.variant)
+    n_distinct = {who: len({str(each.hyperparameters()) for each in found}) for who, found in variants.items()}
     for (method, scope, regime), n_runs in groups.items():
-        n_variants = len(
-            {str(r.variant.hyperparameters()) for r in plan.runs if (r.variant.method.name, r.scope) == (method, scope)}
-        )
+        n_variants = n_distinct[method, scope]
         table.add_row(method, scope, regime, str(n_variants), str(n_runs))
     _console().print(table)
     for each in plan.absent:
         click.echo(f"not run: {each}")
     click.echo()
-    steps = Counter(stage.kind for run in plan.runs for stage in {s.key: s for s in run.stages()}.values())
+    steps = Counter(stage.kind for run in plan.runs for stage in {s.key: s for s in each_stage([run])}.values())
     table = Table("stage", "distinct", "without sharing", box=None, pad_edge=False)
-    for kind, n_distinct in plan.count().items():
-        table.add_row(kind, str(n_distinct), str(steps[kind]))
+    for kind, n_stages in plan.count().items():
+        table.add_row(kind, str(n_stages), str(steps[kind]))
     _console().print(table)
     _print_costs(expected)
     from adloc.answer.power import study_power

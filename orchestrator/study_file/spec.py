@@ -140,6 +140,12 @@ class StudySpec(BaseModel):
             "remedy": "use 1, or 5 for intervals",
         },
     )
+    max_runs: int = Field(
+        default=20_000,
+        ge=1,
+        description="a study of more runs than this is refused before anything is planned; changes no figure",
+        json_schema_extra={"rule": "it must be a whole number from 1: the most runs", "remedy": "use 20000"},
+    )
     heatmaps: int = Field(
         default=8,
         ge=0,

@@ -14,6 +14,7 @@ from adloc.study_file.axes_checks import check_axes
 from adloc.study_file.domains_checks import check_domains
 from adloc.study_file.evaluation_checks import check_evaluation
 from adloc.study_file.reader import Loc, StudyFile
+from adloc.study_file.size import require_size
 from adloc.study_file.spec import StudySpec
 from adloc.study_file.tuning_checks import check_tuning
 from adloc.study_file.variants import check_methods
@@ -38,6 +39,8 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyFile, St
         spec = StudySpec.model_validate(file.data)
     except ValidationError as error:
         raise UserError(*_translate(error, StudySpec, file, ())) from None
+    categories = getattr(spec.dataset, "categories", None)
+    require_size(file, spec, len(categories) if isinstance(categories, tuple) else 1)
     complaints: list[Complaint] = []
     found = (
         *check_methods(spec),

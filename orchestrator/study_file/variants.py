@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -23,9 +24,9 @@ IMAGE_KEYS = {f"image.{name}": name for name in ImageConfig.model_fields}
 SETTING, DEFAULT, TUNED = "setting", "default", "tuned"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Variant:
-    """One method with one setting.
+    """One method with one setting; the same one in every run of it, so that what depends on it is made once.
 
     Attributes:
         method: the registry entry.
@@ -53,12 +54,21 @@ class Variant:
         Those that are not written at their defaults (see `adloc.methods.params.MethodParams`), and tiles, are there
         where they are given, or may be.
         """
-        values, image = self.params.model_dump(mode="json"), self.image.model_dump(mode="json")
-        late = getattr(type(self.params), "late", {})
-        values |= {name: str(getattr(self.params, name)) for name in late if name in values or name in self.varied}
+        return dict(self._hyperparameters)
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The method parameters alone, as plain values."""
+        return self.params.model_dump(mode="json")
+
+    @cached_property
+    def _hyperparameters(self) -> dict[str, Any]:
+        image = self.image.model_dump(mode="json")
+        late: frozenset[str] = getattr(type(self.params), "late", frozenset())
+        words = {name: str(getattr(self.params, name)) for name in late if name in self.values or name in self.varied}
         if self.image.tiles is not None or "image.tiles" in self.varied:
             image["tiles"] = None if self.image.tiles is None else str(self.image.tiles)
-        return values | {f"image.{k}": v for k, v in image.items()}
+        return self.values | words | {f"image.{k}": v for k, v in image.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,9 @@ def check_answers(server: str) -> None:
     Raises:
         MlflowException: it cannot be reached, or answers with anything but the thing.
     """
-    answer = http_request(
-        get_default_host_creds(server), "/api/2.0/mlflow/experiments/search", "POST",
+    answer = http_request(  # type: ignore[no-untyped-call]
+        get_default_host_creds(server),  # type: ignore[no-untyped-call]
+        "/api/2.0/mlflow/experiments/search", "POST",
         max_retries=0, timeout=PROBE_S, raise_on_status=False, json={"max_results": 1},
     )  # fmt: skip
     if answer.status_code != OK:

@@ -10,10 +10,11 @@ from statistics import fmean
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from adloc.bases import deepen, find_bases
 from adloc.compute import Extents, Workbench
 from adloc.errors import StageMismatchError
 from adloc.parts import TrainPart, ValidationPart
-from adloc.plan import deepen, find_bases, walk
+from adloc.plan import walk
 from adloc.record.recorder import costs, figures
 from adloc.stages import (
     DiagnosisStage,
