@@ -83,7 +83,7 @@ def find_method(name: str) -> Method:
 
     Example:
         >>> [step.name for step in find_method("patchcore").steps]
-        ['coreset', 'search', 'scores']
+        ['coreset', 'index', 'search', 'scores']
     """
     if name in METHODS:
         return METHODS[name]
