@@ -10,6 +10,7 @@ import pytest
 
 from adloc.cost.account import Account
 from adloc.cost.estimate import Estimate, Line, estimate
+from adloc.cost.meter import Meter
 from adloc.cost.networks import NETWORKS, SIDE, shape_of
 from adloc.cost.outlook import Outlook
 from adloc.cost.place import Place
@@ -250,6 +251,35 @@ def test_an_account_says_what_was_furthest_off(tmp_path: Path) -> None:
     far.write(tmp_path)
     assert Account.read(tmp_path) == far
     assert Account.read(tmp_path / "nothing") is None
+
+
+class Deaf:
+    """A reporter that says nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def test_progress_is_published_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty stages of 3 s give a figure every 10 s and more, numbered from 1; a new phase gives one at once."""
+    clock, published = [1000.0], []
+    monkeypatch.setattr("adloc.cost.meter.time", SimpleNamespace(monotonic=lambda: clock[0], perf_counter=lambda: 0.0))
+    meter = Meter(cast("Any", Deaf()), Workspace(tmp_path), cast("Any", None))
+    meter.publish(lambda step, figures: published.append((clock[0], step, dict(figures))))
+    for _ in range(20):
+        meter.stage_done(stage("fit"), 3.0, 30)
+        clock[0] += 3.0
+    assert [(at, step) for at, step, _ in published] == [(1000.0 + 12.0 * n, n + 1) for n in range(5)]
+    meter.phase_started("report")
+    assert published[-1][1:] == (
+        6,
+        {
+            "progress/runs_done": 0.0,
+            "progress/runs_failed": 0.0,
+            "progress/stages_done": 20.0,
+            "progress/images_per_s": 10.0,
+        },
+    )
 
 
 @pytest.mark.slow

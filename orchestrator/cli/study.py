@@ -88,7 +88,9 @@ def plan(
 
     prepared = prepared_study(file, overrides, workspace)
     todo = pending(prepared)
-    expected = estimate(prepared.plan, todo, prepared.workspace, local_place(Computing(device=device, jobs=jobs)))
+    n_trials = sum(max(0, state.search.config.trials - len(state.trials)) for state in prepared.searches)
+    place = local_place(Computing(device=device, jobs=jobs))
+    expected = estimate(prepared.plan, todo, prepared.workspace, place, n_trials=n_trials)
     run_ids = [run.run_id for run in todo]
     if as_json:
         cost = {"cost": estimate_json(expected)}

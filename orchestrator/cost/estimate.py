@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from adloc.cost.phases import RECORDS, phases
+from adloc.cost.phases import RECORDS, TRIALS, phases, trials
 from adloc.cost.rates import Rates
 from adloc.cost.work import work_of
 from adloc.plan import inputs
@@ -106,7 +106,12 @@ class Estimate:
 
 
 def estimate(
-    plan: Plan, todo: Sequence[Run], workspace: Workspace, place: Place, rates: Rates | None = None
+    plan: Plan,
+    todo: Sequence[Run],
+    workspace: Workspace,
+    place: Place,
+    rates: Rates | None = None,
+    n_trials: int = 0,
 ) -> Estimate:
     """What the runs that are still to do are expected to take.
 
@@ -119,6 +124,7 @@ def estimate(
         workspace: whose store and rates are looked at.
         place: where stages are computed.
         rates: of the workspace, where they have been read already.
+        n_trials: of its searches, still to be made.
     """
     rates = rates or Rates.read(workspace)
     stock = _Stock(Store(workspace.store_path), plan)
@@ -138,6 +144,10 @@ def estimate(
             cost = rates.expect(work, place)
             line.add(cost, work, n_todo)
             by_stage[stage.key] = cost.seconds or 0.0
+    if n_trials:
+        lines[TRIALS] = Line(TRIALS)
+        work = trials(plan.spec.study, n_trials)
+        lines[TRIALS].add(rates.expect(work, place), work, n_trials)
     driver = []
     for work in phases(plan, len(todo)):
         line = Line(work.kind)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from adloc.cost.account import Account
 from adloc.cost.estimate import estimate
 from adloc.cost.outlook import Outlook
-from adloc.cost.phases import RECORDS, START, TRACKING, phases
+from adloc.cost.phases import RECORDS, START, TRACKING, WAITING, phases, trials
 from adloc.cost.rates import Rates
 from adloc.cost.work import work_of
 from adloc.stages import FeatureStage
@@ -57,6 +57,7 @@ class Meter:
         self._outlook: Outlook | None = None
         self._works: dict[str, Work] = {}
         self._taken: dict[str, float] = defaultdict(float)
+        self._peaks: dict[str, float] = {}
         self._kept_bytes = 0.0
         self._peak_bytes = 0
         self._phase: Phase | None = None
@@ -89,6 +90,9 @@ class Meter:
             self._began = self._since = time.perf_counter()
         self._turn_to(phase)
         self._shown.phase_started(phase)
+        if phase not in (TRACKING, WAITING):  # once after every run
+            self._published = 0.0
+            self._tell()
 
     def study_started(self, plan: Plan, todo: Sequence[Run]) -> None:
         """Say what is to be expected, if anything is to be done."""
@@ -112,7 +116,8 @@ class Meter:
         self._shown.search_started(search, records)
 
     def trial_done(self, search: Search, record: TrialRecord, best: Sequence[TrialRecord]) -> None:
-        """Hand it on."""
+        """Measure it."""
+        self._rates.learn(trials(search.study, 1), self._computes.executor.place, record.seconds)
         self._shown.trial_done(search, record, best)
 
     def run_started(self, run: Run) -> None:
@@ -172,7 +177,7 @@ class Meter:
         expected = self._outlook.estimate
         if all(phase in self._taken for phase in self._works):
             for phase, work in self._works.items():
-                self._rates.learn(work, expected.place, self._taken[phase])
+                self._rates.learn(work, expected.place, self._taken[phase], peak_bytes=self._peaks.get(phase, 0.0))
             self.account = Account.of(
                 expected, dict(self._taken), time.perf_counter() - self._began, self._kept_bytes, self._memory()
             )
@@ -184,6 +189,8 @@ class Meter:
         if self._phase is not None:
             seconds = max(0.0, now - self._since - self._in_stages)
             self._taken[self._phase] += seconds
+            if peak := self._new_peak():
+                self._peaks[self._phase] = peak
             if self._outlook is not None and self._phase in self._works:
                 # of what comes run by run one more, of what comes once all of it
                 n_parts = self._n_todo if self._phase in (RECORDS, TRACKING) else 1
@@ -200,9 +207,12 @@ class Meter:
         n_bytes = sum(path.stat().st_size for path in paths if path.exists())
         kept = n_bytes * (n_images / max(1, len(keys)) if isinstance(stage, FeatureStage) else 1.0)
         self._kept_bytes += kept
-        peak, before = self._memory(), self._peak_bytes
-        self._peak_bytes = peak
-        self._rates.learn(work, self._computes.executor.place, seconds, kept, peak if before and peak > before else 0.0)
+        self._rates.learn(work, self._computes.executor.place, seconds, kept, self._new_peak())
+
+    def _new_peak(self) -> float:
+        """The memory of the largest process, if that has grown since it was asked for last; 0 if not."""
+        before, self._peak_bytes = self._peak_bytes, self._memory()
+        return float(self._peak_bytes) if self._peak_bytes > before else 0.0
 
     def _memory(self) -> int:
         """The largest memory so far of this process, or of one that computed for it."""

@@ -65,8 +65,12 @@ class Outlook:
         self._tell()
 
     def _tell(self) -> None:
-        """Add up what is left of every kind, at the pace of its kind so far, else at that of all."""
-        planned, taken = sum(self._planned.values()), sum(self._taken.values())
+        """Add up what is left of every kind, at the pace of its kind so far, else at that of all stages.
+
+        What the driver does tells nothing of them: its start is as long as a disk is cold.
+        """
+        done = [kind for kind in self._planned if kind not in self._phases]
+        planned, taken = (sum(each[kind] for kind in done) for each in (self._planned, self._taken))
         pace = taken / planned if planned else 1.0
         by_kind = {
             kind: max(0.0, left) * (self._taken[kind] / self._planned[kind] if self._planned[kind] else pace)

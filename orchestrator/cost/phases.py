@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from adloc.plan import Plan
 
 Phase = Literal["start", "record", "tracking", "waiting", "tables", "explain", "report", "models"]
+TRIALS: Final = "trials"
 START: Final = "start"  # libraries, networks, tracking
 RECORDS: Final = "record"  # figures, heatmaps and curves of a run
 TRACKING: Final = "tracking"  # a run's row in MLflow
@@ -18,6 +19,11 @@ TABLES: Final = "tables"  # the answer
 EXPLAIN: Final = "explain"
 REPORT: Final = "report"
 MODELS: Final = "models"
+
+
+def trials(study: str, n: int) -> Work:
+    """So many trials of a study's searches: of which settings is not known before, so that only its own compare."""
+    return Work(TRIALS, study, float(n), is_own=True)
 
 
 def phases(plan: Plan, n_todo: int) -> list[Work]:

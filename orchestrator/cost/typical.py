@@ -1,4 +1,4 @@
-"""What work costs where nothing was measured yet: figures of one machine, scaled by a moment's measurement of this one.
+"""What work costs where nothing was measured yet: figures of one machine, scaled by the speed of this one.
 
 They are for the first plan in a workspace alone: every stage that is computed replaces them by its own.
 """
@@ -36,19 +36,18 @@ TYPICAL: dict[str, float] = {
     MODELS: 54.0,
 }
 
-_SIDE = 640  # of the matrices: some 10 ms a product on one core
-_REPEATS = 9
+_SIDE = 640  # of the matrices: some 15 ms a product on one core
+_LONG_S = 1.0  # a moment's measurement is served by others' cores; this one has its share of a machine that is in use
 
 
 @cache
 def speed() -> float:
-    """1e9 multiply-adds a second of a float32 matrix product with the threads of this process: the median of a few."""
+    """1e9 multiply-adds a second of float32 matrix products, with the threads that this process has now."""
     import numpy as np
 
     matrix = np.full((_SIDE, _SIDE), 0.5, np.float32)
-    times = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
+    n_products, start = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - start) < _LONG_S:
         matrix @ matrix
-        times.append(time.perf_counter() - start)
-    return _SIDE**3 / 1e9 / sorted(times)[_REPEATS // 2]
+        n_products += 1
+    return n_products * _SIDE**3 / 1e9 / seconds
