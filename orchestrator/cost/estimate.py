@@ -10,7 +10,6 @@ from adloc.cost.rates import Rates
 from adloc.cost.work import work_of
 from adloc.plan import inputs
 from adloc.stages import FeatureStage, ImageStage
-from adloc.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from adloc.cost.work import Work
     from adloc.plan import Plan, Run
     from adloc.stages import Stage
+    from adloc.store import Store
     from adloc.workspace import Workspace
 
 PROCESS_BYTES = 9e8  # of a process that has imported torch and MLflow and computes nothing, measured
@@ -127,7 +127,7 @@ def estimate(
         n_trials: of its searches, still to be made.
     """
     rates = rates or Rates.read(workspace)
-    stock = _Stock(Store(workspace.store_path), plan)
+    stock = _Stock(workspace.store(), plan)
     lines: dict[str, Line] = {kind: Line(kind) for kind in plan.count()} if todo else {}
     by_stage: dict[str, float] = {}
     for stage in stock.wanted(todo):
@@ -201,7 +201,7 @@ class _Stock:
         if extent is None:
             return True
         kept = self._store.peek(stage.kind, stage.key)
-        return kept is not None and float(kept.facts.get("extent", 0.0)) >= extent
+        return kept is None or float(kept.facts.get("extent", 0.0)) >= extent  # elsewhere: taken to be enough
 
     def claim(self, stage: FeatureStage) -> Images:
         """The images of a features stage that no stage before it has claimed.
@@ -213,7 +213,7 @@ class _Stock:
         there = new & self._of(stage.kind)
         layers = set(self._plan.layers.get(stage.source, stage.layers))
         first = self._store.peek(stage.kind, min(there)) if there else None
-        n_there = len(there) if first is not None and first.arrays >= layers else 0
+        n_there = len(there) if first is None or first.arrays >= layers else 0
         return Images(len(new) - n_there, n_there)
 
     def _of(self, kind: str) -> set[str]:

@@ -83,6 +83,10 @@ class SharedStore(Store):
             found |= _arrays(name)
         return found >= wanted
 
+    def keys(self, kind: str) -> set[str]:
+        """See `Store.keys`; those behind the URL too, from one listing."""
+        return super().keys(kind) | {name.split("/")[-2] for name in self._objects.list(f"{FOLDER}/{kind}")}
+
     def put(self, kind: str, key: str, result: Result) -> None:
         """Keep a result behind the URL, then here, in the place of one of a smaller extent."""
         self._send(kind, key, result, WHOLE)
