@@ -67,7 +67,7 @@ def _coreset(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
     picks = math.ceil(plan.extents.get(stage.key, stage.extent or 1.0) * patches)
     projected = getattr(stage.params, "projection_dim", None) or shape.channels
     averaged = patches * shape.channels * float(getattr(stage.params, "patch_size", 1)) ** 2
-    bank = picks * shape.channels * _FLOAT
+    bank = picks * shape.channels * (_FLOAT // 2 if getattr(stage.params, "bank_dtype", "") == "float16" else _FLOAT)
     return Taken(patches * picks * projected + averaged, bank, patches * projected * _FLOAT + bank)
 
 

@@ -111,7 +111,7 @@ def _features(stage: FeatureStage, plan: Plan) -> Work:
 
 def _step(stage: StepStage, plan: Plan) -> Work:
     values = stage.params.model_dump(mode="json")
-    settings = content_key([{name: values[name] for name in stage.step.params if name not in COUNTED}])[:8]
+    settings = content_key([{name: values.get(name) for name in stage.step.params if name not in COUNTED}])[:8]
     label = f"{values.get('backbone', '')} {stage.source.image.input_size} {settings}"
     taken = taken_by(stage, plan)
     return Work(stage.kind, label, taken.amount / 1e9, taken.kept_bytes, taken.held_bytes)
