@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from adloc.stages import Stage
 
-HERE = Place("a CPU", 1)
+HERE, GPU = Place("a CPU", 1), Place("a GPU", 1, on_gpu=True)
 STUDY = """\
 study: priced
 dataset: {{kind: mvtec_ad, root: {root}, categories: [gear]}}
@@ -151,7 +151,8 @@ def test_rates_are_those_that_were_measured(tmp_path: Path) -> None:
     assert (alike.basis, alike.seconds) == ("alike", pytest.approx(2.0))
     assert known.expect(Work("a.step", "other settings", 10.0, is_own=True), HERE).basis == "unknown"
     assert known.expect(work, Place("another CPU", 1)).basis == "unknown"
-    assert known.expect(Work("features", "", 1.0), HERE).basis == "typical"
+    bases = [known.expect(Work(kind, "", 1.0), place).basis for kind in ("features", "truth") for place in (HERE, GPU)]
+    assert bases == ["typical", "unknown", "typical", "typical"]  # nothing is typical of a GPU
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "rates": {"a": 3}}', '{"format": 99}'])

@@ -92,7 +92,7 @@ class Rates:
             share = work.amount / alike.amount
             return Cost(share * alike.seconds, "alike", work.kept_bytes)
         typical = TYPICAL.get(work.kind)
-        if typical is None or work.is_own or place.on_gpu:
+        if typical is None or work.is_own or (place.on_gpu and _on_gpu(work.kind)):
             return Cost(None, "unknown", work.kept_bytes)
         return Cost(work.amount * typical / speed(), "typical", work.kept_bytes)
 
@@ -118,6 +118,11 @@ class Rates:
             }
             write_json(workspace.root / NAME, {"format": FORMAT, "rates": places})
         self._new.clear()
+
+
+def _on_gpu(kind: str) -> bool:
+    """Whether a kind of stage is computed on a GPU where there is one: features, and the steps of methods."""
+    return kind in ("features", "diagnosis") or "." in kind
 
 
 def _read(workspace: Workspace) -> dict[str, dict[str, dict[str, Rate]]]:

@@ -7,6 +7,7 @@ A law need not hold for its constant, which is measured; it must tell a large st
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from adloc.cost.laws import COUNTED, taken_by
@@ -58,6 +59,8 @@ class Work:
 
     def share(self, share: float) -> Work:
         """So much of it: of the images of a part, those that the store lacks."""
+        if share == 1:
+            return self
         kept = None if self.kept_bytes is None else self.kept_bytes * share
         return replace(self, amount=self.amount * share, kept_bytes=kept)
 
@@ -78,8 +81,7 @@ def work_of(stage: Stage, plan: Plan) -> Work:  # noqa: PLR0911  one a kind
             n, pixels = len(stage.part), pixels_of(stage)
             return Work(stage.kind, _simulated(stage.part), n * (pixels + _read_pixels(stage.part)), n * pixels, None)
         case EvaluationStage():
-            label = f"{stage.mode} {' '.join(stage.metrics)}"
-            return _measuring(stage.kind, content_key([label])[:8], stage.truth)
+            return _measuring(stage.kind, _asked(stage.mode, stage.metrics), stage.truth)
         case SegmentationStage() | SaturationStage():
             return _measuring(stage.kind, "", stage.truth)
         case DiagnosisStage():
@@ -94,6 +96,11 @@ def pixels_of(truth: TruthStage) -> float:
 def _measuring(kind: str, label: str, truth: TruthStage) -> Work:
     amount = len(truth.part) * pixels_of(truth)
     return Work(kind, label, amount, 0.0, _EVALUATED * amount)
+
+
+@cache
+def _asked(mode: str, metrics: tuple[str, ...]) -> str:
+    return content_key([mode, metrics])[:8]
 
 
 def _features(stage: FeatureStage, plan: Plan) -> Work:
