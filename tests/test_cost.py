@@ -13,6 +13,7 @@ from adloc.cost.estimate import Estimate, Line, estimate
 from adloc.cost.meter import Meter
 from adloc.cost.networks import NETWORKS, SIDE, shape_of
 from adloc.cost.outlook import Outlook
+from adloc.cost.phases import trials
 from adloc.cost.place import Place
 from adloc.cost.rates import Rates
 from adloc.cost.words import accounted
@@ -198,6 +199,17 @@ def test_features_are_counted_once_an_image(tmp_path: Path) -> None:
         line = estimate(plan, plan.runs, workspace, HERE).stages[0]
         assert (line.kind, line.n_there, line.n_todo) == ("features", n_there, 44 - n_there)
         assert line.disk_bytes == (44 - n_there) * 4 * (128 * 28 * 28 + 256 * 14 * 14)
+
+
+def test_trials_cost_what_those_before_them_did(tmp_path: Path) -> None:
+    """Of a search that begins nothing is known, nor is another study's; three more take three times the mean of two."""
+    workspace, plan = Workspace(tmp_path), plan_of(0.1)
+    assert estimate(plan, [], workspace, HERE, n_trials=3).unknown == ("trials",)
+    rates = Rates.read(workspace)
+    for study, seconds in (("s", 2.0), ("s", 4.0), ("another", 100.0)):
+        rates.learn(trials(study, 1), HERE, seconds)
+    rates.save(workspace)
+    assert estimate(plan, [], workspace, HERE, n_trials=3).seconds == pytest.approx(9.0)
 
 
 def expected(place: Place = HERE, **seconds: float) -> Outlook:
