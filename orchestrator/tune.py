@@ -81,7 +81,8 @@ def _tune(
 ) -> Study:
     from adloc.compute import Extents
     from adloc.tuning.plots import draw_search
-    from adloc.tuning.suggestions import Suggestions, open_storage
+    from adloc.tuning.storage import open_storage
+    from adloc.tuning.suggestions import Suggestions
     from adloc.tuning.trial import Reach, TrialBench
     from adloc.tuning.tuner import Tuner
 

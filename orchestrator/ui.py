@@ -163,7 +163,7 @@ def _storages(workspace: Workspace, storage: str | None, study: str | None) -> l
                 )
             )
     if journals:
-        from adloc.tuning.suggestions import repair
+        from adloc.tuning.storage import repair
 
         for path in journals:
             repair(path)

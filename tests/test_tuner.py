@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +19,11 @@ from adloc.errors import StageMismatchError, UserError
 from adloc.study_file.spec import StudySpec
 from adloc.tuning import tuner
 from adloc.tuning.search import Search, searches
-from adloc.tuning.suggestions import Suggestions, open_storage, repair
+from adloc.tuning.storage import open_storage, repair
+from adloc.tuning.suggestions import Suggestions
 from adloc.tuning.trial_records import TrialRecord, TrialRecords, differences
 from adloc.tuning.tuner import Tuner
+from servers import postgresql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,8 +114,6 @@ def asked(records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
 
 def optuna_trials(tmp_path: Path, folder: str) -> list[Any]:
     """What Optuna and its dashboard see."""
-    import optuna
-
     storage = open_storage(tmp_path / folder / "x.journal", None)
     return optuna.load_study(study_name="s.patchcore", storage=storage).get_trials()
 
@@ -348,6 +352,44 @@ def test_database_by_url_suggests_the_same(run: Any, tmp_path: Path) -> None:
     assert asked(run(search_of(trials=3), "url", None, url)) == asked(run(search_of(trials=3), "journal"))
     with pytest.raises(UserError, match="--storage"):
         open_storage(tmp_path / "x", "nosuchdatabase://x")
+
+
+@pytest.mark.slow
+def test_drivers_share_a_database_that_is_killed(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workspaces search the same study in one empty PostgreSQL, killed and started again in the middle.
+
+    Each has its own Optuna study with every trial once, and the suggestions that a journal gives. When it stays away
+    the user is told so, without the password.
+    """
+    search = search_of(trials=8, prune=False)
+    with postgresql() as server:
+        url, told, whole = server.database("optuna"), itertools.count(), Suggestions.tell
+
+        def tell(self: Suggestions, record: TrialRecord, mlflow_run_id: str) -> None:
+            if next(told) == 6:
+                server.program.end(signal.SIGKILL)
+                server.start()
+            whole(self, record, mlflow_run_id)
+
+        monkeypatch.setattr(Suggestions, "tell", tell)
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda folder: asked(run(search, folder, None, url)), ("one", "two")))
+        assert found == [asked(run(search, "journal"))] * 2
+        storage = open_storage(tmp_path / "x", url)
+        summaries = optuna.get_all_study_summaries(storage)
+        assert len(summaries) == 2
+        for summary in summaries:
+            trials = optuna.load_study(study_name=summary.study_name, storage=storage).get_trials()
+            assert sorted(trial.user_attrs["number"] for trial in trials) == list(range(8))
+            assert {trial.state.name for trial in trials} == {"COMPLETE"}
+        monkeypatch.setattr("adloc.tuning.storage.PAUSES_S", (0.1,))
+        server.program.end(signal.SIGKILL)
+        with pytest.raises(UserError, match="the database was lost") as lost:
+            Suggestions(search, 1, "ticket", {}, storage)
+        assert server.PASSWORD not in str(lost.value)
+        with pytest.raises(UserError, match="--storage") as refused:
+            open_storage(tmp_path / "x", url)
+        assert server.PASSWORD not in str(refused.value)
 
 
 def test_timeout_counts_the_time_of_all_trials(run: Any) -> None:

@@ -30,9 +30,9 @@ def check_answers(server: str) -> None:
     Raises:
         MlflowException: it cannot be reached, or answers with anything but the thing.
     """
+    host = get_default_host_creds(server)  # type: ignore[no-untyped-call]
     answer = http_request(  # type: ignore[no-untyped-call]
-        get_default_host_creds(server),  # type: ignore[no-untyped-call]
-        "/api/2.0/mlflow/experiments/search", "POST",
+        host, "/api/2.0/mlflow/experiments/search", "POST",
         max_retries=0, timeout=PROBE_S, raise_on_status=False, json={"max_results": 1},
     )  # fmt: skip
     if answer.status_code != OK:

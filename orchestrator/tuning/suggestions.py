@@ -1,4 +1,4 @@
-"""Optuna: who suggests the next setting, and what its dashboard shows. The one importer of optuna.
+"""Optuna: who suggests the next setting, and what its dashboard shows.
 
 Optuna is asked and told by the driver. Its study is an index of the trial records: it can be made again from them.
 What it suggests for trial i depends on the records of the trials before it and on (seed, i) alone, so a search that was
@@ -8,28 +8,23 @@ stopped goes on with the suggestions that it would have made.
 from __future__ import annotations
 
 import json
-import logging
-import os
-import time
 import warnings
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from adloc.errors import Complaint, UserError
+from adloc.tuning.storage import held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
     from adloc.study_file.tuning import Dimension
@@ -38,73 +33,13 @@ if TYPE_CHECKING:
 
 NUMBER, MLFLOW_RUN, FINGERPRINT, TICKET = "number", "mlflow_run_id", "fingerprint", "ticket"
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-# A writer holds the lock for milliseconds; one that is older was left by a process that was killed.
-STALE_LOCK_S = 4
 MOST_ATTEMPTS = 10  # to find a setting that was not tried
-
-
-def open_storage(journal: Path, url: str | None) -> BaseStorage:
-    """The workspace's journal, its tail repaired; or the database at `url`.
-
-    Raises:
-        UserError: the database cannot be reached, or the journal is damaged before its tail.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if url is not None:
-        try:
-            return optuna.storages.get_storage(url)
-        except Exception as error:  # noqa: BLE001  # whatever a database's driver raises
-            raise UserError(
-                Complaint(
-                    f"--storage: {type(error).__name__}: {str(error).splitlines()[0]}",
-                    "it must be the URL of a database that can be reached, and whose driver is installed",
-                    "use sqlite:////absolute/path.db, or leave it out for the journal in the workspace",
-                )
-            ) from None
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    lock = JournalFileSymlinkLock(str(journal), grace_period=STALE_LOCK_S)
-    repair(journal, lock)
-    try:
-        return JournalStorage(JournalFileBackend(str(journal), lock))
-    except (ValueError, KeyError) as error:
-        raise UserError(
-            Complaint(
-                f"{journal}: {error}",
-                "an Optuna journal must hold one JSON object a line",
-                "move it away: it is made again from the trial records",
-            )
-        ) from None
-
-
-def repair(journal: Path, lock: JournalFileSymlinkLock | None = None) -> Path | None:
-    """Cut a torn last line off, under the lock; a copy is kept beside the journal and returned.
-
-    A process that was killed while it wrote leaves half a line, and Optuna reads no journal that has one.
-    """
-    if not journal.exists() or not _torn(journal.read_bytes()):
-        return None
-    lock = lock or JournalFileSymlinkLock(str(journal), grace_period=STALE_LOCK_S)
-    lock.acquire()
-    try:
-        content = journal.read_bytes()
-        n_torn = _torn(content)  # another process may have repaired it meanwhile, or ended its line
-        if not n_torn:
-            return None
-        copy = journal.with_name(f"{journal.name}.torn-{time.time_ns()}")
-        copy.write_bytes(content)
-        with journal.open("rb+") as file:
-            file.truncate(len(content) - n_torn)
-            file.flush()
-            os.fsync(file.fileno())
-        logging.getLogger(__name__).warning("%s: a torn last line was cut off; copy: %s", journal, copy)
-        return copy
-    finally:
-        lock.release()
 
 
 class Suggestions:
     """The Optuna study of one revision of a search."""
 
+    @held
     def __init__(
         self, search: Search, revision: int, ticket: str, fingerprint: Mapping[str, Any], storage: BaseStorage
     ) -> None:
@@ -115,7 +50,7 @@ class Suggestions:
             revision: of the search.
             ticket: of the revision.
             fingerprint: of the search, for those who look at the storage.
-            storage: see `open_storage`.
+            storage: see `adloc.tuning.storage`.
         """
         self._search = search
         self._encoding = {key: _encode(dimension) for key, dimension in search.space.items()}
@@ -129,14 +64,10 @@ class Suggestions:
         known = {study.study_name: study.user_attrs.get(TICKET) for study in optuna.get_all_study_summaries(storage)}
         if known.get(name, ticket) != ticket:
             name = f"{name}.{ticket}"
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            directions=self._directions,
-            load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=optuna.pruners.NopPruner(),
-        )
+        try:
+            self._study = self._open(storage, name, known=name in known)
+        except optuna.exceptions.DuplicatedStudyError:  # another workspace's driver was faster
+            self._study = self._open(storage, f"{name}.{ticket}", known=True)
         if TICKET not in self._study.user_attrs:
             self._study.set_user_attr(FINGERPRINT, json.loads(json.dumps(fingerprint)))
             with warnings.catch_warnings():
@@ -144,6 +75,17 @@ class Suggestions:
                 self._study.set_metric_names(list(search.config.objectives))
             self._study.set_user_attr(TICKET, ticket)
 
+    def _open(self, storage: BaseStorage, name: str, *, known: bool) -> optuna.Study:
+        return optuna.create_study(
+            storage=storage,
+            study_name=name,
+            directions=self._directions,
+            load_if_exists=known,
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            pruner=optuna.pruners.NopPruner(),
+        )
+
+    @held
     def catch_up(self, records: Sequence[TrialRecord], track: Callable[[TrialRecord], str]) -> None:
         """Tell Optuna what the records know and it does not.
 
@@ -161,6 +103,7 @@ class Suggestions:
             if left.user_attrs.get(NUMBER, -1) >= self._search.config.trials:
                 self._study.tell(left.number, state=TrialState.FAIL)
 
+    @held
     def ask(self, number: int, before: Sequence[TrialRecord], beside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The values of the space for trial `number`: the untuned ones for the first, else what the sampler says.
 
@@ -175,6 +118,7 @@ class Suggestions:
             self._study.add_trial(_trial(TrialState.RUNNING, encoded, self._distributions, user_attrs=known))
         return values
 
+    @held
     def tell(self, record: TrialRecord, mlflow_run_id: str) -> None:
         """What a trial found, with the constraints' distances and the MLflow run that shows it.
 
@@ -198,6 +142,7 @@ class Suggestions:
         values = self._values(record)
         self._study.tell(trial, values, state=None if values else STATES[record.state])
 
+    @held
     def importances(self) -> dict[str, float]:
         """Share of each hyperparameter in the first objective's spread; empty where there is none to share."""
         done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -269,19 +214,6 @@ class Suggestions:
     def _encoded(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Lists and mappings as the text that stands for them in Optuna."""
         return {key: _text_of(value, self._encoding[key]) for key, value in values.items()}
-
-
-def _torn(content: bytes) -> int:
-    """Bytes at the end that are no whole line of JSON; 0 for a sound journal."""
-    end = content.rfind(b"\n") + 1
-    if end < len(content):
-        return len(content) - end
-    start = content.rfind(b"\n", 0, max(end - 1, 0)) + 1
-    try:
-        json.loads(content[start:end] or b"{}")
-    except ValueError:
-        return end - start
-    return 0
 
 
 def _sampler(search: Search, number: int) -> BaseSampler:
