@@ -12,6 +12,8 @@ import shutil
 import time
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -30,14 +32,15 @@ from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
 from adloc.study_file.variants import SETTING
 from adloc.tracking.index import macro_key, record_key, trial_key
+from adloc.tracking.machine import MachineWatch
 from adloc.tracking.models import LoggedModels
 from adloc.tracking.naming import LONGEST_PARAM, metric_part, run_name, short
+from adloc.tracking.pictures import SHOWN, common_heatmaps, write_pictures
 from adloc.tracking.runs import OwnRuns
 from adloc.tracking.views import TAG, link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from adloc.answer.results import Row
     from adloc.record.records import RunRecord
@@ -77,6 +80,7 @@ class Tracking:
         self._client, self._index = self._runs.client, self._runs.index
         self.parent_id = self._runs.parent_id
         self.models = LoggedModels(self._runs)
+        self._watch: MachineWatch | None = None
 
     def begin(self, files: Iterable[Path], source: str, commit: str) -> None:
         """Mark the study as running, and log the files that say what it is.
@@ -93,6 +97,7 @@ class Tracking:
         self._client.log_batch(self.parent_id, tags=[RunTag(name, value) for name, value in tags.items()])
         for path in files:
             self._client.log_artifact(self.parent_id, str(path))
+        self._watch = MachineWatch(self.parent_id, self._place.uri)
 
     def log(self, record: RunRecord, folder: Path) -> None:
         """Add a record as a nested run, unless it is there; a run that showed an older record goes."""
@@ -106,6 +111,8 @@ class Tracking:
         tags |= {"adloc.setting": record.setting} if record.setting else {}
         if record.error:
             tags["adloc.error"] = record.error[-LONGEST_PARAM:]
+        heatmaps = common_heatmaps(folder)
+        tags |= SHOWN if heatmaps else {}
         metrics = {METRICS[name].mlflow_name: value for name, value in record.metrics.items() if value is not None}
         if record.threshold is not None:
             metrics[METRICS["threshold"].mlflow_name] = record.threshold
@@ -122,6 +129,10 @@ class Tracking:
         self._client.log_inputs(run_id, self._datasets(record))
         self._write(run_id, params, metrics | {f"data/{name}": float(n) for name, n in sizes.items()}, started)
         self._client.log_artifacts(run_id, str(folder))
+        if heatmaps:
+            with TemporaryDirectory() as aside:
+                write_pictures(heatmaps, Path(aside), started)
+                self._client.log_artifacts(run_id, aside)
         end = started + int(record.seconds * 1000)
         self._client.set_terminated(run_id, "FINISHED" if record.status == "done" else "FAILED", end)
         self._runs.remember(record.run_id, run_id, record_key(record))
@@ -242,6 +253,8 @@ class Tracking:
             self._client.log_artifact(self.parent_id, str(path), None if path.suffix == ".html" else "figures")
         if tables.is_dir():
             self._client.log_artifacts(self.parent_id, str(tables), "tables")
+        if self._watch is not None:
+            self._watch.end()
         if self._place.server:
             self._runs.mend()  # what an answer that was lost has left
         now = int(time.time() * 1000)
