@@ -20,6 +20,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from adloc.datasets.errors import DatasetError, Problem
+from adloc.datasets.fetched import is_fetched, read_fetched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ def read_bytes(path: Path) -> bytes:
         DatasetError: it is gone or cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_fetched(path) if is_fetched(path) else path.read_bytes()
     except FileNotFoundError:
         problem = Problem(f"{path}: no such file", _RULE, "restore the file, or check the dataset again")
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from adloc.datasets import load_samples
 from adloc.datasets.errors import DatasetError
+from adloc.datasets.fetched import local_root
 from adloc.datasets.fingerprint import fingerprints
 from adloc.errors import Complaint, UserError, nearest
 from adloc.study_file.domains import DomainShift
@@ -115,7 +116,7 @@ def target_datasets(spec: StudySpec) -> dict[str, KindConfig]:
 
 def _at(dataset: KindConfig, root: Path) -> KindConfig:
     asked = getattr(dataset, "categories", None)
-    there = tuple(c for c in asked if (root.expanduser() / c).is_dir()) if isinstance(asked, tuple) else ()
+    there = tuple(c for c in asked if (local_root(root) / c).is_dir()) if isinstance(asked, tuple) else ()
     return dataset.model_copy(update={"root": root} | ({"categories": there} if there else {}))
 
 

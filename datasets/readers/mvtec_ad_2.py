@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from adloc.datasets.errors import DatasetError, Problem
+from adloc.datasets.fetched import local_root
 from adloc.datasets.file_image import FileImage
 from adloc.datasets.readers.listing import Listing, images, relative_name
 from adloc.datasets.readers.mvtec_layout import Tree, list_category
@@ -73,7 +74,7 @@ class MvtecAd2Config(CategoriesConfig):
         Raises:
             DatasetError: a part is not there, or has no image.
         """
-        folder, samples = self.root.expanduser() / category, []
+        folder, samples = local_root(self.root) / category, []
         for part in PRIVATE:
             found = images(folder / part, Listing())
             if not found:

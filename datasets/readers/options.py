@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_serializer
 
 from adloc.datasets.config import KindConfig
 from adloc.datasets.errors import DatasetError, Problem
+from adloc.datasets.fetched import as_url, local_root
 from adloc.datasets.natural_order import natural_key
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class ReaderConfig(KindConfig):
     """What every reader of files is told."""
 
     root: Path = Field(
-        description="folder of the dataset; ~ is expanded",
+        description="folder of the dataset, or its URL: s3://bucket/parts; ~ is expanded",
         json_schema_extra={"rule": "it must be the dataset's folder", "remedy": "write its path: root: /data/parts"},
     )
     domain: Pattern | None = Field(
@@ -70,6 +71,10 @@ class ReaderConfig(KindConfig):
         description="regular expression with one group: what it finds in an image's path inside its category is the "
         "image's domain",
     )
+
+    @field_serializer("root")
+    def _as_it_was_written(self, root: Path) -> str:
+        return as_url(root) or str(root)
 
 
 class LayoutConfig(ReaderConfig):
@@ -99,15 +104,15 @@ class CategoriesConfig(LayoutConfig):
 
 
 def existing_root(config: ReaderConfig, rule: str, where_from: str) -> Path:
-    """Return the root with ~ expanded.
+    """Return the root with ~ expanded, of a URL its place in this machine's cache.
 
     Raises:
         DatasetError: there is no such folder; with where the dataset is to be had.
     """
-    root = config.root.expanduser()
+    root = local_root(config.root)
     if not root.is_dir():
         what = "not a folder" if root.exists() else "no such folder"
-        raise DatasetError(Problem(f"{root}: {what}", rule, where_from, ("root",)))
+        raise DatasetError(Problem(f"{as_url(config.root) or root}: {what}", rule, where_from, ("root",)))
     return root
 
 

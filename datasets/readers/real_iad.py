@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from adloc.datasets.decoding import read_bytes
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.file_image import FileImage
 from adloc.datasets.natural_order import natural_key
@@ -74,7 +75,7 @@ def _list_category(root: Path, category: str, config: RealIadConfig) -> Listing:
         listing.error(f"{folder}: no such folder", _RULE, remedy, ("resolution",))
         return listing
     try:
-        content: dict[str, list[dict[str, Any]]] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, list[dict[str, Any]]] = json.loads(read_bytes(path))
         rows = [(part, row) for part in _PARTS for row in content[part]]
         for part, row in rows:
             _add(folder, part, row, f"{path}: {part}", listing, config)

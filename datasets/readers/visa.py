@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from io import StringIO
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from adloc.datasets.decoding import read_bytes
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.file_image import FileImage
 from adloc.datasets.readers.listing import Listing, relative_name
@@ -77,7 +79,7 @@ def _read(root: Path, *, required: bool) -> dict[str, Listing]:
         wrong.error(f"{path}: no such file", _RULE, PUBLISHED.remedy, ("root",))
         wrong.required()
     listings: dict[str, Listing] = {}
-    with path.open(encoding="utf-8", newline="") as file:
+    with StringIO(read_bytes(path).decode("utf-8"), newline="") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             found = f"{path}: the columns are {', '.join(reader.fieldnames or ()) or 'none'}"
