@@ -101,7 +101,7 @@ class SharedStore(Store):
         """Forget a result, here and behind the URL; copies of other machines are let go of when it is ordered there."""
         super().remove(kind, key)
         self._listings.pop(_shard(kind, key), None)
-        for name in self._names(kind, key):
+        for name in self._names_now(kind, key):
             self._objects.remove(f"{_folder(kind, key)}/{name}")
         self._listings.pop(_shard(kind, key), None)
         self._joined.pop((kind, key), None)
@@ -109,7 +109,7 @@ class SharedStore(Store):
     def recall(self, kind: str, keys: Collection[str]) -> None:
         """See `Store.recall`: results that were collected behind the URL, or are to be computed afresh."""
         for key in keys:
-            if self.path(kind, key).exists() and not self._names(kind, key):
+            if self.path(kind, key).exists() and not self._names_now(kind, key):
                 super().remove(kind, key)
                 self._joined.pop((kind, key), None)
 
@@ -220,21 +220,22 @@ class SharedStore(Store):
         return False
 
     def _names(self, kind: str, key: str) -> set[str]:
-        """The objects of a key; keys that begin alike are listed together, for there may be many."""
-        shard = _shard(kind, key)
+        """The objects of a key; what an old listing offers is taken, that it offers nothing new is not."""
+        listing = self._listings.get(_shard(kind, key))
+        known = set() if listing is None else listing.names.get(key, set())
+        return known if known - self._joined.get((kind, key), set()) else self._names_now(kind, key)
+
+    def _names_now(self, kind: str, key: str) -> set[str]:
+        """The objects of a key that can be seen; keys that begin alike are listed together, for there may be many."""
+        shard, now = _shard(kind, key), time.monotonic()
         listing = self._listings.get(shard)
-        known = listing.names.get(key, set()) if listing is not None else set()
-        if listing is None or (
-            not known - self._joined.get((kind, key), set()) and time.monotonic() - listing.time_s > FRESH_S
-        ):
-            names: dict[str, set[str]] = {}
-            started_s = time.monotonic()
+        if listing is None or now - listing.time_s > FRESH_S:
+            listing = _Listing({}, now)
             for each in self._objects.list(shard):
                 parts = each.split("/")
-                names.setdefault(parts[-2], set()).add(parts[-1])
-            self._listings[shard] = _Listing(names, started_s)
-            known = known & self._joined.get((kind, key), set()) | names.get(key, set())
-        return set(known)
+                listing.names.setdefault(parts[-2], set()).add(parts[-1])
+            self._listings[shard] = listing
+        return set(listing.names.get(key, set()))
 
     def _tidy(self) -> None:
         """Hold this machine's copies to their cap, now and then: nobody else does where stages are computed."""

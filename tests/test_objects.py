@@ -1,0 +1,152 @@
+"""Objects behind a URL: written whole or not at all, whatever a network does; what a user has to mend is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adloc.datasets import objects as module
+from adloc.datasets.objects import Objects, UnreachableError
+from object_server import BUCKET, Faults, ObjectServer, object_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ObjectServer]:
+    with object_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
+    """The server, to which this process has the key; it fails nobody."""
+    import s3fs
+
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(module, "TIMEOUTS", {"connect_timeout": 5, "read_timeout": 1})
+    s3fs.S3FileSystem.clear_instance_cache()
+    running.faults = Faults()
+    yield running
+    running.faults = Faults()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(params=["s3", "file"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    """In a bucket, and in a folder."""
+    if request.param == "file":
+        return Objects(f"file://{tmp_path}/with a space")
+    request.getfixturevalue("server")
+    return Objects(f"s3://{BUCKET}/with a space/{tmp_path.name}")
+
+
+def test_what_is_written_is_read(objects: Objects, tmp_path: Path) -> None:
+    """By name, listed below any folder, with its size; and gone when it is removed, twice too."""
+    assert (objects.read("a/b"), objects.stat("a/b"), objects.list()) == (None, None, {})
+    (tmp_path / "sent").write_bytes(b"0123")
+    objects.write("a/b", b"hello")
+    objects.send("a/c", tmp_path / "sent")
+    assert objects.read("a/b") == b"hello"
+    assert {name: stat.n_bytes for name, stat in objects.list("a").items()} == {"a/b": 5, "a/c": 4}
+    assert objects.list("ab") == {}
+    assert objects.fetch("a/c", tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == b"0123"
+    assert not objects.fetch("a/d", tmp_path / "nothing")
+    for _ in range(2):
+        objects.remove("a/b")
+    assert list(objects.list()) == ["a/c"]
+
+
+def test_first_of_two_is_kept(objects: Objects) -> None:
+    """Whoever comes second is told, and changes nothing; the first may ask again."""
+    assert objects.create("claim", b"one")
+    assert not objects.create("claim", b"other")
+    assert objects.create("claim", b"one")
+    assert objects.read("claim") == b"one"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_faults_change_nothing(server: ObjectServer, seed: int) -> None:
+    """A quarter of all requests fails: all is written once, and read as it was written."""
+    objects = Objects(f"s3://{BUCKET}/faults/{seed}")
+    server.faults = Faults(0.25, seed=seed, late_s=1.5)
+    for number in range(20):
+        content = f"{number}".encode() * 1000
+        objects.write(f"written/{number}", content)
+        assert objects.create(f"created/{number}", content)
+        assert not objects.create(f"created/{number}", b"other")
+        assert objects.read(f"written/{number}") == content
+    assert set(server.faults.done) == {"500", "reset", "cut", "late"}
+    server.faults = Faults()
+    assert len(objects.list("written")) == len(objects.list("created")) == 20
+    assert all(stat.n_bytes in (1000, 2000) for stat in objects.list().values())
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("AccessDenied", "have whoever owns the bucket allow"),
+        ("InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
+        ("RequestTimeTooSkewed", "set this machine's clock"),
+    ],
+)
+def test_refusal_is_said_at_once(server: ObjectServer, code: str, words: str) -> None:
+    """With the server's word for it and a remedy; a bucket that may only be read is read."""
+    objects = Objects(f"s3://{BUCKET}/{code}")
+    objects.write("there", b"1")
+    server.faults = Faults(refuse={"PUT": code})
+    n_before = len(server.requests)
+    with pytest.raises(UnreachableError, match=words) as refused:
+        objects.write("new", b"")
+    assert code in str(refused.value)
+    assert len(server.requests) == n_before + 1
+    assert objects.read("there") == b"1"
+
+
+def test_bucket_that_is_not_there_is_said(server: ObjectServer) -> None:
+    """Whatever is asked of it, with the server that was asked."""
+    objects = Objects("s3://nowhere/x")
+    with pytest.raises(UnreachableError, match="s3://nowhere/x: no such bucket"):
+        objects.write("a", b"")
+    with pytest.raises(UnreachableError, match=server.endpoint):
+        objects.read("a")
+
+
+def test_no_credentials_are_said(server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And where to put them."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    del server
+    with pytest.raises(UnreachableError, match="NoCredentialsError"):
+        Objects(f"s3://{BUCKET}/x").read("a")
+
+
+def test_server_that_is_away_is_said(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a bounded number of attempts."""
+    del server
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the port of discard, where nothing listens
+    with pytest.raises(UnreachableError, match=f"no answer after {module.ATTEMPTS} attempts"):
+        Objects(f"s3://{BUCKET}/x").read("a")
+
+
+def test_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the extra that brings it."""
+    import fsspec.core
+
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(UnreachableError, match=r"pip install 'adloc\[team\]'"):
+        Objects("s3://bucket/x")
+    with pytest.raises(UnreachableError, match="Install s3fs"):
+        Objects("foo://bucket/x")
