@@ -24,7 +24,7 @@ _FAISS: Any = faiss  # its types lack what is its own of an index
 _FULLEST = 39  # entries a cell at least: FAISS warns of a training on fewer
 _TRAINED_ON = 64  # entries a cell, at most
 _ROUNDS = 10  # of k-means
-_PQ_BITS, _PQ_TRAINED_ON, _PQ_VALUES = 8, 64, 16  # bits a code, entries a centroid, values a code
+_PQ_BITS, _PQ_TRAINED_ON, _PQ_VALUES = 8, 64, 8  # bits a code, entries a centroid, values a code
 _LINKS, _BUILD_EFFORT = 32, 80  # of the graph: links a node, candidates looked at when one is added
 _ADDED = 16_384  # entries that are read at a time
 
@@ -35,8 +35,9 @@ class Index:
     FAISS trains and builds with a single thread, from a seed, so the same bank gives the same arrays.
 
     Attributes:
-        arrays: `structure` uint8, in FAISS's own format, without the entries where the bank has them; of ivf, `cells`
-            int32 (M,): the cell of each entry.
+        kind: which.
+        arrays: `structure` uint8, in FAISS's own format, without the entries where the bank has them; of ivf and ivfpq,
+            `cells` int32 (M,): the cell of each entry.
         most: the largest effort.
     """
 
@@ -50,7 +51,7 @@ class Index:
         """
         settle()
         self.arrays = arrays
-        self._kind, self._n_entries = kind, len(bank)
+        self.kind, self._n_entries = kind, len(bank)
         self._index: Any = _FAISS.deserialize_index(np.array(arrays["structure"]))
         self.most = len(bank) if kind == "hnsw" else int(self._index.nlist)
         if kind == "hnsw":
@@ -68,7 +69,7 @@ class Index:
     def n_bytes(self) -> int:
         """Held in memory beside the bank: hnsw has its entries in float32, ivf in float16, ivfpq as codes."""
         held = sum(int(each.nbytes) for each in self.arrays.values())
-        per_value = {"hnsw": 4, "ivf": 2, "ivfpq": 0}[self._kind]
+        per_value = {"hnsw": 4, "ivf": 2, "ivfpq": 0}[self.kind]
         return held + per_value * self._n_entries * int(self._index.d)
 
     def candidates(self, queries: NDArray[np.float32], k: int, effort: int) -> NDArray[np.int64]:
@@ -80,12 +81,25 @@ class Index:
             effort: cells that are looked into, of C; of hnsw, the entries that are kept in view.
         """
         settle()
-        if self._kind == "hnsw":
+        if self.kind == "hnsw":
             chosen = _FAISS.SearchParametersHNSW(efSearch=max(effort, k))
         else:
             chosen = _FAISS.SearchParametersIVF(nprobe=effort)
         _, places = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=chosen)
         return np.asarray(places)
+
+    def cell_ranks(self, queries: NDArray[np.float32], places: NDArray[np.int32]) -> NDArray[np.int64]:
+        """How many cells are nearer to a query than that of each of these entries.
+
+        Args:
+            queries: float32 (P, D).
+            places: (P, K), of entries.
+        """
+        settle()
+        order = self._index.quantizer.search(np.ascontiguousarray(queries, np.float32), self.most)[1]
+        return np.take_along_axis(
+            np.argsort(order, axis=1), np.asarray(self.arrays["cells"])[places].astype(np.int64), 1
+        )
 
 
 def build_index(kind: Made, bank: NDArray[np.floating], seed: int) -> dict[str, NDArray[Any]]:
@@ -131,8 +145,7 @@ def build_index(kind: Made, bank: NDArray[np.floating], seed: int) -> dict[str, 
         cells.append(own.astype(np.int32))
         if kind == "ivfpq":
             index.add_core(len(entries), faiss.swig_ptr(entries), None, faiss.swig_ptr(np.ascontiguousarray(own)))
-    arrays = {"structure": faiss.serialize_index(index)}
-    return arrays if kind == "ivfpq" else {**arrays, "cells": np.concatenate(cells)}
+    return {"structure": faiss.serialize_index(index), "cells": np.concatenate(cells)}
 
 
 def _pieces(bank: NDArray[np.floating]) -> Iterator[tuple[int, NDArray[np.float32]]]:

@@ -5,6 +5,7 @@ Notation: P sampled patches, D values an embedding, K neighbours.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import numpy as np
 from adloc.methods.errors import MethodError
 from adloc.methods.patchcore.approximate.bank import Effort, IndexedBank, nearest_of
 from adloc.methods.patchcore.bank import embed_parts
+from adloc.methods.patchcore.search import search_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     from adloc.methods.patchcore.params import MemoryBankParams
     from adloc.methods.patchcore.search import Metric
 
-N_SAMPLED = 2048  # patches; the standard error of a recall of .99 is .002
-_SPARES = {"ivf": (2,), "hnsw": (1,), "ivfpq": (4, 16, 64)}  # candidates a neighbour, tried from the fewest
+N_SAMPLED = 1024  # patches; the standard error of a recall of .99 is .003
+_SPARES = {"ivf": (2,), "ivfpq": (4, 16, 64)}  # candidates a neighbour, tried from the fewest
+_LEAST_IN_VIEW = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def choose_effort(
     metric: Metric,
     device: torch.device,
 ) -> Chosen:
-    """The least effort that reaches the recall, found by doubling and then halving.
+    """The least effort, among some that grow, that reaches the recall on the sample.
 
     Patches that are entries themselves, as where a train part is sampled, are left out: they are too easy to find.
 
@@ -104,8 +107,6 @@ def choose_effort(
     Raises:
         MethodError: no effort reaches it, or every patch is an entry.
     """
-    from adloc.methods.patchcore.search import search_exactly
-
     start = time.perf_counter()
     exact = search_exactly(bank, metric, device).find(sample[None], min(k, len(bank)))
     exact_s = time.perf_counter() - start
@@ -118,34 +119,50 @@ def choose_effort(
             "the recall of an index is measured on patches that are not in it",
             "keep a validation part (split.train_fraction), lower coreset_ratio, or use search: {index: flat}",
         )
-    best: Recall | None = None
-    for spare in _SPARES[search.index]:
-        tried: dict[int, Recall] = {}
-
-        def recall(looked: int, spare: int = spare, tried: dict[int, Recall] = tried) -> Recall:
-            if looked not in tried:
-                bank_behind = IndexedBank(bank, metric, index, Effort(looked, spare))
-                tried[looked] = compare(bank_behind.find(sample[None], true.shape[1]).squared, true)
-            return tried[looked]
-
-        found = next((each for each in _doubled(index.most) if recall(each).least >= search.recall), None)
-        best = max([*tried.values(), *([best] if best else [])], key=lambda each: each.least)
-        if found is None:
-            continue
-        low = found // 2  # does not reach it, or is 0
-        while found - low > max(1, found // 16):
-            middle = (low + found) // 2
-            low, found = (low, middle) if recall(middle).least >= search.recall else (middle, found)
-        effort = Effort(found, spare)
+    best = 0.0
+    for effort in _efforts(index, sample, exact.indices[outside], search):
         start = time.perf_counter()
-        IndexedBank(bank, metric, index, effort).find(sample[None], true.shape[1])
+        found = IndexedBank(bank, metric, index, effort).find(sample[None], true.shape[1])
         seconds = time.perf_counter() - start
-        return Chosen(effort, recall(found), 1e6 * seconds / len(sample), 1e6 * exact_s / len(outside))
+        recall = compare(found.squared, true)
+        if recall.least >= search.recall:
+            return Chosen(effort, recall, 1e6 * seconds / len(sample), 1e6 * exact_s / len(outside))
+        best = max(best, recall.least)
     raise MethodError(
-        f"search: {search.index} finds at most {best.least if best else 0:.4f} of the nearest entries",
+        f"search: {search.index} finds at most {best:.4f} of the nearest entries",
         f"recall {search.recall:g} is asked for, of patches of the validation part",
         "use index: ivf, which finds them all when it looks into every cell; or lower search.recall",
     )
+
+
+def _efforts(
+    index: Index, sample: NDArray[np.float32], true: NDArray[np.int32], search: SearchConfig
+) -> Iterator[Effort]:
+    """From little to much.
+
+    How many cells must be looked into to have the asked share of the true neighbours among the candidates follows from
+    where these are. Of ivfpq half of the misses that are allowed are for the cells, the others for the codes.
+    """
+    if search.index == "hnsw":
+        looked = _LEAST_IN_VIEW
+        while looked < index.most:
+            yield Effort(looked, 1)
+            looked = -(-looked * 3 // 2)
+        return
+    misses = (1 - search.recall) / (2 if search.index == "ivfpq" else 1)
+    ranks = index.cell_ranks(sample, true)
+    looked = max(_reached(ranks[:, :1], 1 - misses), _reached(ranks, 1 - misses))
+    spares = _SPARES[search.index]
+    yield from (Effort(looked, spare) for spare in spares)
+    while looked < index.most:
+        looked = min(index.most, -(-looked * 5 // 4))
+        yield Effort(looked, spares[-1])
+
+
+def _reached(ranks: NDArray[np.int64], share: float) -> int:
+    """How many cells, the nearest first, hold this share of the neighbours of these ranks, counted from 0."""
+    ascending = np.sort(ranks, axis=None)
+    return int(ascending[min(len(ascending), max(1, math.ceil(share * len(ascending)))) - 1]) + 1
 
 
 def compare(found: NDArray[np.float32], true: NDArray[np.float32]) -> Recall:
@@ -156,12 +173,3 @@ def compare(found: NDArray[np.float32], true: NDArray[np.float32]) -> Recall:
         true: the same, of the K nearest.
     """
     return Recall(float((found[:, 0] <= true[:, 0]).mean()), float((found <= true[:, -1:]).mean()))
-
-
-def _doubled(most: int) -> Iterator[int]:
-    """1, 2, 4 ... and the largest."""
-    effort = 1
-    while effort < most:
-        yield effort
-        effort *= 2
-    yield most
