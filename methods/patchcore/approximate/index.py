@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import faiss
 import numpy as np
 
+from adloc.methods.patchcore.approximate.cells import InvertedFile
 from adloc.methods.patchcore.search import settle
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _ROUNDS = 10  # of k-means
 _PQ_BITS, _PQ_TRAINED_ON, _PQ_VALUES = 8, 64, 8  # bits a code, entries a centroid, values a code
 _LINKS, _BUILD_EFFORT = 32, 80  # of the graph: links a node, candidates looked at when one is added
 _ADDED = 16_384  # entries that are read at a time
+_INT = 0x7FFFFFFF
 
 
 class Index:
@@ -36,8 +38,8 @@ class Index:
 
     Attributes:
         kind: which.
-        arrays: `structure` uint8, in FAISS's own format, without the entries where the bank has them; of ivf and ivfpq,
-            `cells` int32 (M,): the cell of each entry.
+        arrays: of ivf `centroids` float32 (C, D) and `cells` int32 (M,), the cell of each entry; of ivfpq the cells and
+            `structure` uint8, in FAISS's own format, with the codes; of hnsw the structure, without the entries.
         most: the largest effort.
     """
 
@@ -51,26 +53,29 @@ class Index:
         """
         settle()
         self.arrays = arrays
-        self.kind, self._n_entries = kind, len(bank)
+        self.kind = kind
+        self._bank_bytes = {"ivf": bank.nbytes, "hnsw": 4 * bank.size, "ivfpq": 0}[kind]
+        if kind == "ivf":
+            centroids = np.array(arrays["centroids"])
+            self.most = len(centroids)
+            self._quantizer: Any = _FAISS.IndexFlatL2(bank.shape[1])
+            self._quantizer.add(centroids)
+            self._file = InvertedFile(bank, np.asarray(arrays["cells"]), self.most)
+            return
         self._index: Any = _FAISS.deserialize_index(np.array(arrays["structure"]))
-        self.most = len(bank) if kind == "hnsw" else int(self._index.nlist)
-        if kind == "hnsw":
-            self._entries = faiss.IndexFlatL2(bank.shape[1])  # must live as long as the index
-            for _, entries in _pieces(bank):
-                self._entries.add(entries)
-            self._index.storage, self._index.own_fields = self._entries, False
-        elif kind == "ivf":
-            cells = np.array(arrays["cells"], np.int64)
-            for start, entries in _pieces(bank):
-                own = cells[start : start + len(entries)]
-                self._index.add_core(len(entries), faiss.swig_ptr(entries), None, faiss.swig_ptr(own))
+        if kind == "ivfpq":
+            self.most, self._quantizer = int(self._index.nlist), self._index.quantizer
+            return
+        self.most = len(bank)
+        self._entries = faiss.IndexFlatL2(bank.shape[1])  # must live as long as the index
+        for entries in _pieces(bank):
+            self._entries.add(entries)
+        self._index.storage, self._index.own_fields = self._entries, False
 
     @property
     def n_bytes(self) -> int:
-        """Held in memory beside the bank: hnsw has its entries in float32, ivf in float16, ivfpq as codes."""
-        held = sum(int(each.nbytes) for each in self.arrays.values())
-        per_value = {"hnsw": 4, "ivf": 2, "ivfpq": 0}[self.kind]
-        return held + per_value * self._n_entries * int(self._index.d)
+        """Held in memory beside the bank: ivf has its entries once more, hnsw in float32; ivfpq has codes of them."""
+        return self._bank_bytes + sum(int(each.nbytes) for each in self.arrays.values())
 
     def candidates(self, queries: NDArray[np.float32], k: int, effort: int) -> NDArray[np.int64]:
         """Places of the K entries that the index holds for nearest, (P, K) in its own order; -1 for none.
@@ -81,22 +86,24 @@ class Index:
             effort: cells that are looked into, of C; of hnsw, the entries that are kept in view.
         """
         settle()
+        queries = np.ascontiguousarray(queries, np.float32)
+        if self.kind == "ivf":
+            return self._file.candidates(queries, self._quantizer.search(queries, effort)[1], k)
         if self.kind == "hnsw":
             chosen = _FAISS.SearchParametersHNSW(efSearch=max(effort, k))
         else:
             chosen = _FAISS.SearchParametersIVF(nprobe=effort)
-        _, places = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=chosen)
-        return np.asarray(places)
+        return np.asarray(self._index.search(queries, k, params=chosen)[1])
 
     def cell_ranks(self, queries: NDArray[np.float32], places: NDArray[np.int32]) -> NDArray[np.int64]:
-        """How many cells are nearer to a query than that of each of these entries.
+        """How many cells are nearer to a query than that of each of these entries; of ivf and ivfpq.
 
         Args:
             queries: float32 (P, D).
             places: (P, K), of entries.
         """
         settle()
-        order = self._index.quantizer.search(np.ascontiguousarray(queries, np.float32), self.most)[1]
+        order = self._quantizer.search(np.ascontiguousarray(queries, np.float32), self.most)[1]
         return np.take_along_axis(
             np.argsort(order, axis=1), np.asarray(self.arrays["cells"])[places].astype(np.int64), 1
         )
@@ -118,37 +125,36 @@ def build_index(kind: Made, bank: NDArray[np.floating], seed: int) -> dict[str, 
     if kind == "hnsw":
         graph = faiss.IndexHNSWFlat(dimension, _LINKS)
         graph.hnsw.efConstruction = _BUILD_EFFORT
-        for _, entries in _pieces(bank):
+        for entries in _pieces(bank):
             graph.add(entries)
         return {"structure": faiss.serialize_index(graph, faiss.IO_FLAG_SKIP_STORAGE)}
     n_cells = max(1, min(round(2 * math.sqrt(n_entries)), n_entries // _FULLEST))
-    drawn = np.sort(np.random.default_rng(seed).permutation(n_entries)[: _TRAINED_ON * max(n_cells, 1 << _PQ_BITS)])
-    sample = np.ascontiguousarray(bank[drawn], np.float32)
+    drawn = np.random.default_rng(seed).permutation(n_entries)
+    sample = np.ascontiguousarray(bank[np.sort(drawn[: _TRAINED_ON * n_cells])], np.float32)
+    clustering: Any = faiss.Clustering(dimension, n_cells)
+    clustering.niter, clustering.seed, clustering.max_points_per_centroid = _ROUNDS, seed & _INT, _TRAINED_ON
     quantizer: Any = faiss.IndexFlatL2(dimension)
-    index: Any
+    clustering.train(sample, quantizer)
+    cells = np.concatenate([quantizer.search(entries, 1)[1][:, 0] for entries in _pieces(bank)])
+    made = {"cells": cells.astype(np.int32)}
     if kind == "ivf":
-        half = faiss.ScalarQuantizer.QT_fp16
-        index = faiss.IndexIVFScalarQuantizer(quantizer, dimension, n_cells, half, faiss.METRIC_L2, False)  # noqa: FBT003
-    else:
-        n_codes = next(n for n in range(max(1, dimension // _PQ_VALUES), 0, -1) if dimension % n == 0)
-        bits = min(_PQ_BITS, max(1, int(math.log2(max(2, n_entries // _FULLEST)))))
-        index = faiss.IndexIVFPQ(quantizer, dimension, n_cells, n_codes, bits)
-        index.by_residual = False  # one table of distances a query serves all cells
-        index.pq.cp.max_points_per_centroid = _PQ_TRAINED_ON
-    quantizer.this.disown()  # it lives as long as the index, which frees it
-    index.own_fields = True
-    index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = _ROUNDS, seed & 0x7FFFFFFF, _TRAINED_ON
-    index.train(sample)
-    cells = []
-    for _, entries in _pieces(bank):
-        own = index.quantizer.search(entries, 1)[1][:, 0]
-        cells.append(own.astype(np.int32))
-        if kind == "ivfpq":
-            index.add_core(len(entries), faiss.swig_ptr(entries), None, faiss.swig_ptr(np.ascontiguousarray(own)))
-    return {"structure": faiss.serialize_index(index), "cells": np.concatenate(cells)}
+        return made | {"centroids": faiss.vector_to_array(clustering.centroids).reshape(n_cells, dimension)}
+    n_codes = next(n for n in range(max(1, dimension // _PQ_VALUES), 0, -1) if dimension % n == 0)
+    bits = min(_PQ_BITS, max(1, int(math.log2(max(2, n_entries // _FULLEST)))))
+    index: Any = faiss.IndexIVFPQ(quantizer, dimension, n_cells, n_codes, bits)
+    index.by_residual = False  # one table of distances a query serves all cells
+    index.pq.cp.seed, index.pq.cp.max_points_per_centroid = seed & _INT, _PQ_TRAINED_ON
+    coded = np.ascontiguousarray(bank[np.sort(drawn[: _PQ_TRAINED_ON << _PQ_BITS])], np.float32)
+    index.pq.train(coded)
+    index.is_trained = True
+    start = 0
+    for entries in _pieces(bank):
+        own = np.ascontiguousarray(cells[start : start + len(entries)])
+        index.add_core(len(entries), faiss.swig_ptr(entries), None, faiss.swig_ptr(own))
+        start += len(entries)
+    return made | {"structure": faiss.serialize_index(index)}
 
 
-def _pieces(bank: NDArray[np.floating]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Where each piece of the bank begins, and its entries in float32."""
-    for start in range(0, len(bank), _ADDED):
-        yield start, np.ascontiguousarray(bank[start : start + _ADDED], np.float32)
+def _pieces(bank: NDArray[np.floating]) -> Iterator[NDArray[np.float32]]:
+    """Consecutive entries in float32."""
+    return (np.ascontiguousarray(bank[start : start + _ADDED], np.float32) for start in range(0, len(bank), _ADDED))

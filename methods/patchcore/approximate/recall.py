@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from adloc.methods.patchcore.search import Metric
 
 N_SAMPLED = 1024  # patches; the standard error of a recall of .99 is .003
-_SPARES = {"ivf": (2,), "ivfpq": (4, 16, 64)}  # candidates a neighbour, tried from the fewest
+_SPARES = {"ivf": (1,), "ivfpq": (4, 16, 64)}  # candidates a neighbour, tried from the fewest
 _LEAST_IN_VIEW = 16
 
 
