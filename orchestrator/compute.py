@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,10 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from adloc.diagnosis import diagnose
-from adloc.environment import describe
-from adloc.features import FeatureExtraction, StoredFeatures
+from adloc.environment import describe, peak_bytes
+from adloc.features import FeatureExtraction, PassingFeatures, StoredFeatures
 from adloc.foreign import held_to_declaration, readable
 from adloc.images import PartImages
+from adloc.keeping import passing
 from adloc.localisation import localise, segment
 from adloc.methods import load_detector
 from adloc.methods.detector import ImageContext, Result, StepContext
@@ -43,10 +42,11 @@ if TYPE_CHECKING:
 
     import torch
 
+    from adloc.features import PartFeatures
     from adloc.methods.detector import Detector
     from adloc.methods.method import Method
     from adloc.plan import Plan
-    from adloc.stages import Source, Stage
+    from adloc.stages import Stage
     from adloc.store import Store
 
     _Computed = (
@@ -97,11 +97,13 @@ class Extents:
     extents: Mapping[str, float]
     layers: Mapping[str, tuple[str, ...]]
     bases: Mapping[str, StepStage] = field(default_factory=dict)
+    passing: frozenset[str] = frozenset()  # keys of features stages that are not kept
 
     @classmethod
     def of(cls, plan: Plan) -> Extents:
         """What the plan's runs need together."""
-        return cls(plan.extents, plan.layers, plan.bases)
+        passing_keys = passing(plan.stages.values(), plan.spec.features.keep)
+        return cls(plan.extents, plan.layers, plan.bases, passing_keys)
 
     def around(self, stage: Stage) -> Extents:
         """What computing this stage from its inputs needs to know: small enough to travel."""
@@ -111,6 +113,7 @@ class Extents:
             {each.key: self.extents[each.key] for each in stages if each.key in self.extents},
             {each.source: self.layers[each.source] for each in stages if isinstance(each, FeatureStage)},
             {} if base is None else {stage.key: base},
+            self.passing.intersection(each.key for each in stages),
         )
 
 
@@ -149,7 +152,8 @@ class Workbench:
     def is_done(self, stage: Stage) -> bool:
         """Whether the store has the stage, as far as the plan needs it."""
         if isinstance(stage, FeatureStage):
-            return self._extraction.is_done(stage, self.reach.layers[stage.source])
+            passes = stage.key in self.reach.passing  # whenever it is read: there is nothing to have done
+            return passes or self._extraction.is_done(stage, self.reach.layers[stage.source])
         return isinstance(stage, ImageStage) or self._kept(stage) is not None
 
     @property
@@ -187,8 +191,14 @@ class Workbench:
         """Compute the features of these images, where the store lacks them; how many passed the backbone."""
         return self._extraction.run(stage, self.reach.layers[stage.source], lambda _done, _total: None, images)
 
-    def features(self, stage: FeatureStage) -> StoredFeatures:
+    def image_bytes(self, stage: FeatureStage) -> int:
+        """Bytes that the store keeps of one image."""
+        return self._extraction.image_bytes(stage, self.reach.layers[stage.source])
+
+    def features(self, stage: FeatureStage) -> PartFeatures:
         """The features of a part, as steps read them."""
+        if stage.key in self.reach.passing:
+            return PassingFeatures(self._store, self._extraction, stage, self.reach.layers[stage.source])
         return StoredFeatures(self._store, stage.image_keys, stage.image.input_size)
 
     def images(self, stage: ImageStage) -> PartImages:
@@ -201,12 +211,10 @@ class Workbench:
             self._detectors[method.name] = load_detector(method)
         return self._detectors[method.name]
 
-    def _feature_seconds(self, stage: Source) -> float:
+    def _feature_seconds(self, stage: FeatureStage, features: PartFeatures) -> float:
         """What the features of a part took. Kept with each step's result: features may leave the store before it."""
-        if isinstance(stage, ImageStage):
-            return 0.0  # a step that reads images is timed with its reading
         if stage.key not in self._spent:
-            self._spent[stage.key] = self.features(stage).seconds()
+            self._spent[stage.key] = features.seconds()
         return self._spent[stage.key]
 
     def _kept(self, stage: Stage) -> Result | None:
@@ -219,7 +227,7 @@ class Workbench:
 
     def _features(self, stage: FeatureStage) -> None:
         layers = self.reach.layers[stage.source]
-        if self._extraction.is_done(stage, layers):
+        if self.is_done(stage):
             return
         if self._helper is not None:
             self._helper.compute(stage, self)
@@ -285,7 +293,7 @@ class Workbench:
     ) -> Result:
         """One step of a method, for the largest extent that any run of the plan needs, going on from `base`."""
         require_of_step(stage)
-        params, facts = stage.params, {"features_s": self._feature_seconds(stage.source)}
+        params, facts = stage.params, {"features_s": 0.0}  # a step that reads images is timed with its reading
         if stage.step.grows_with is not None and extent is not None:
             kind = type(getattr(params, stage.step.grows_with))
             params = params.model_copy(update={stage.step.grows_with: kind(extent)})
@@ -300,7 +308,8 @@ class Workbench:
             features = self.features(stage.source)
             with held_to_declaration(stage):
                 result = step(StepContext(params, features, before, stage.seed, self.device, base, progress, scratch))
-            spent = base.seconds if base else 0.0
+            facts["features_s"] = self._feature_seconds(stage.source, features)
+            spent = (base.seconds if base else 0.0) - features.passing_s
         else:
             network = stage.source.network
             images, weights = self.images(stage.source), None if network is None else self._store.weights(network).path
@@ -320,12 +329,6 @@ def require_of_step(stage: StepStage) -> None:
         require(stage.source.part, TrainPart)
     elif stage.step.part == "calibrate" and not isinstance(stage.source.part, TrainPart):
         require(stage.source.part, ValidationPart)
-
-
-def peak_bytes() -> int:
-    """The largest resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
 def choose_threshold(stage: ThresholdStage, scores: list[Result]) -> Result:

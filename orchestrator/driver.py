@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from adloc.answer.answer import find_answer, write_answer
 from adloc.cost.phases import EXPLAIN, MODELS, REPORT, START, TABLES, TRACKING, WAITING
 from adloc.explain.boundary import explanations_of, try_explain
+from adloc.keeping import plan_disk, require_room
 from adloc.ledger import open_test
 from adloc.model.logged import model_keys, try_log_models
 from adloc.plan import each_stage, sources
@@ -26,7 +27,7 @@ from adloc.tracking.place import Place
 from adloc.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from adloc.answer.answer import Answer
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from adloc.plan import Run
     from adloc.record.records import RunRecord
     from adloc.runner import Reporter
+    from adloc.stages import Stage
     from adloc.store import Store
     from adloc.study import Study
     from adloc.tracking.experiment import Tracking
@@ -101,6 +103,7 @@ def _run(
     bench = _workbench(study, todo, executor, store, reporter)
     if fresh:
         forget(study, store)
+    hold(each_stage(todo), store)
     _open(study, folder)
     known = {r.run_id: r for r in study.records.all()}
     names = param_names(study.spec, [run.condition.values() for run in study.plan.runs])
@@ -132,7 +135,8 @@ def _run(
     finally:
         tracker.show(partial(finish, shown), now=True)
         tracker.end()
-    store.collect(cap_bytes(), unused_since_s=3600)
+    since = study.workspace.in_use_since(besides=study.spec.study)
+    store.collect(cap_bytes(), unused_since_s=3600, in_use_since_s=since)
     n_done = len(study.plan.runs) - n_failed
     return Outcome(n_done, len(todo) - n_failed, n_failed, reporter.n_stages)
 
@@ -147,6 +151,7 @@ def _workbench(study: Study, todo: list[Run], executor: Executor, store: Store, 
     with located(study.file):
         bench.load_networks(stages)
     executor.begin(store, sources(stages), reporter)
+    require_disk(study, stages, bench, store)
     return bench
 
 
@@ -182,17 +187,39 @@ def _is_tracked(study: Study, answer: Answer, place: Place) -> bool:
 def forget(study: Study, store: Store) -> None:
     """Drop the stages and explanations of this study, the stages of its trials too, and set its records aside."""
     from adloc.explain.suspicious import leave_one_out_stage
+    from adloc.features import PASSED
 
     tried = (stage for state in study.searches for stage in state.tried_stages())
     for stage in (*study.plan.stages.values(), *tried):
         for key in stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,):
             store.remove(stage.kind, key)
+        store.remove(PASSED, stage.key)
     for run in study.plan.runs:
         study.records.supersede(run.run_id)
         explaining = leave_one_out_stage(run)
         if explaining is not None:
             store.remove(explaining.kind, explaining.key)
     explanations_of(study).clear()
+
+
+def require_disk(study: Study, stages: Sequence[Stage], bench: Workbench, store: Store) -> None:
+    """See that there is room for the features that the study keeps; a fresh study's replace those that are there.
+
+    Raises:
+        UserError: the disk has not the room.
+    """
+    from adloc.features import KIND
+
+    keep = study.spec.features.keep
+    use = plan_disk(stages, keep, store.root, lambda key: store.path(KIND, key).exists(), bench.image_bytes)
+    require_room(use, keep, store.root)
+
+
+def hold(stages: Iterable[Stage], store: Store) -> None:
+    """Touch all that is there of these stages, so that no other process collects what this study will read."""
+    for stage in stages:
+        for key in stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,):
+            store.touch(stage.kind, key)
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from adloc.store import Store
 
 KIND = "features"
+PASSED = "features_passed"  # of a part: what its passes took, where the features themselves are not kept
 # Images (or tiles of them) a forward pass. On a CPU each worker has a pass of its own: larger ones only cost memory.
 # On the CPU always so many, filled up where there are fewer: see `adloc.tiling.pass_filled`.
 BATCH_SIZE = {"cpu": 2, "cuda": 32}
@@ -63,9 +65,12 @@ class StoredFeatures:
             results = [self._store.get(KIND, key, partial(_has, set(layers))) for key in keys]
             if any(result is None for result in results):  # the store was cleared under our feet
                 raise FileNotFoundError(self._store.path(KIND, keys[0]))
-            found = [result.arrays for result in results if result is not None]
-            stacked = {layer: np.stack([arrays[layer] for arrays in found]) for layer in layers}
-            yield {layer: torch.from_numpy(maps.astype(np.float32, copy=False)) for layer, maps in stacked.items()}
+            yield _stack([result for result in results if result is not None], layers)
+
+    @property
+    def passing_s(self) -> float:
+        """None of the reading's time is a pass through the backbone."""
+        return 0.0
 
     def seconds(self) -> float:
         """Wall time that all the images took: reading, preprocessing and the backbone; not simulating the shift.
@@ -77,6 +82,59 @@ class StoredFeatures:
         if any(result is None for result in results):
             raise FileNotFoundError(self._store.path(KIND, self._keys[0]))
         return sum(result.seconds for result in results if result is not None)
+
+
+@dataclass(slots=True)
+class PassingFeatures:
+    """The features of a part that are not kept: images pass the backbone whenever they are read, to the same bits.
+
+    Those that another study or part has kept are read. See `adloc.methods.detector.Features`.
+
+    Attributes:
+        passing_s: wall time of the passes so far, which is no time of the step that reads.
+    """
+
+    _store: Store
+    _extraction: FeatureExtraction
+    _stage: FeatureStage
+    _layers: tuple[str, ...]  # all that the study reads: with others the network would be loaded again
+    passing_s: float = 0.0
+    _seconds: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def n_images(self) -> int:
+        """How many images."""
+        return len(self._stage.image_keys)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the backbone's input."""
+        return self._stage.image.input_size
+
+    def batches(self, layers: Sequence[str], batch_size: int = 32) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield {layer: float32 (n, C, H, W)} for consecutive images, n <= batch_size."""
+        for start in range(0, self.n_images, batch_size):
+            indices = range(start, min(start + batch_size, self.n_images))
+            begun = time.perf_counter()
+            found = self._extraction.compute(self._stage, self._layers, indices)
+            self.passing_s += time.perf_counter() - begun
+            for index, result in found.items():
+                self._seconds.setdefault(index, result.seconds)
+            yield _stack([found[index] for index in indices], layers)
+
+    def seconds(self) -> float:
+        """Wall time that all the images took in their first pass, as `StoredFeatures.seconds`; kept for the part."""
+        known = self._store.get(PASSED, self._stage.key)
+        if known is not None:
+            return known.seconds
+        if len(self._seconds) < self.n_images:  # the step reads none, or not all
+            deque(self.batches(self._layers), maxlen=0)
+        total = sum(self._seconds.values())
+        self._store.put(PASSED, self._stage.key, Result({}, {}, total))
+        return total
+
+
+PartFeatures = StoredFeatures | PassingFeatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +206,42 @@ class FeatureExtraction:
             only: numbers of the images to look at; None for all.
         """
         indices = self.missing(stage, layers, only)
+
+        def keep(index: int, result: Result) -> None:
+            self._store.add(KIND, stage.image_keys[index], result)
+
+        done = 0
+        for n_images in self._pass(stage, layers, indices, keep):
+            done += n_images
+            progress(done, len(indices))
+        return done
+
+    def compute(self, stage: FeatureStage, layers: Sequence[str], images: Sequence[int]) -> dict[int, Result]:
+        """The features of these images by number: read where the store has them, else computed and not kept."""
+        missing = self.missing(stage, layers, images)
+        found: dict[int, Result] = {}
+        for index in set(images).difference(missing):
+            result = self._store.get(KIND, stage.image_keys[index])
+            if result is None:  # collected since
+                missing.append(index)
+            else:
+                found[index] = result
+        deque(self._pass(stage, layers, sorted(missing), found.__setitem__), maxlen=0)
+        return found
+
+    def image_bytes(self, stage: FeatureStage, layers: Sequence[str]) -> int:
+        """Bytes of one image's features as the store keeps them, found by passing a grey one."""
+        network = self.network(stage, tuple(sorted(layers)))
+        grey = torch.full((1, 3, *stage.image.input_size), 0.5)
+        maps = pass_filled(network, grey, stage.image, 1, self._batch_size or BATCH_SIZE[network.device.type])
+        return sum(self._kept(each, stage).nbytes for each in maps.values())
+
+    def _pass(
+        self, stage: FeatureStage, layers: Sequence[str], indices: Sequence[int], keep: Callable[[int, Result], None]
+    ) -> Iterator[int]:
+        """Pass images through the backbone and `keep` the features of each; yield how many have passed together."""
         if not indices:
-            return 0
+            return
         network = self.network(stage, tuple(sorted(layers)))
         batch_size = self._batch_size or BATCH_SIZE[network.device.type]
         # As many tiles at a time as images without tiles, so that memory stays bounded.
@@ -169,14 +261,10 @@ class FeatureExtraction:
             seconds = spent / len(chunk) / workers.count  # all work at the same time
             for row, index in enumerate(chunk):
                 result = Result({layer: array[row] for layer, array in arrays.items()}, {}, seconds)
-                self._store.add(KIND, stage.image_keys[index], result)
+                keep(index, result)
             return len(chunk)
 
-        done = 0
-        for n_images in spread(extract, chunks, workers.count, workers.n_threads):
-            done += n_images
-            progress(done, len(indices))
-        return done
+        yield from spread(extract, chunks, workers.count, workers.n_threads)
 
     @staticmethod
     def _kept(maps: torch.Tensor, stage: FeatureStage) -> NDArray[np.floating]:
@@ -225,6 +313,12 @@ class FeatureExtraction:
 
 def _has(layers: set[str], result: Result) -> bool:
     return result.arrays.keys() >= layers
+
+
+def _stack(results: Sequence[Result], layers: Sequence[str]) -> dict[str, torch.Tensor]:
+    """{layer: float32 (n, C, H, W)} of n images."""
+    stacked = {layer: np.stack([result.arrays[layer] for result in results]) for layer in layers}
+    return {layer: torch.from_numpy(maps.astype(np.float32, copy=False)) for layer, maps in stacked.items()}
 
 
 def share_out(engine: EngineName, backbone: str, device: torch.device, n_chunks: int) -> Workers:

@@ -57,12 +57,14 @@ class Seal(BaseModel):
 def plan_content(plan: Plan) -> Content:
     """What bears on the figures of a study: "study" (the file), "runs" (ids) and "parts" (digests).
 
-    Left out are what changes no figure (description, heatmaps, explanations, models, how many runs there may be, where
-    the images lie) and defaults, so that a later version's new key breaks no seal; a run's id holds every
-    hyperparameter. Runs of tuned settings are left out too: they are found on the validation part, after the search
-    that the file describes was sealed.
+    Left out are what changes no figure (description, heatmaps, explanations, models, which features are kept, how many
+    runs there may be, where the images lie) and defaults, so that a later version's new key breaks no seal; a run's id
+    holds every hyperparameter. Runs of tuned settings are left out too: they are found on the validation part, after
+    the search that the file describes was sealed.
     """
     spec = plan.spec.model_dump(mode="json", exclude_defaults=True, exclude=_NO_FIGURE)
+    features = {k: v for k, v in spec.pop("features", {}).items() if k != "keep"}
+    spec |= {"features": features} if features else {}
     spec["dataset"] = {k: v for k, v in spec["dataset"].items() if k != "root"}
     if isinstance(plan.spec.shift, DomainShift):
         spec["shift"] |= {"kind": plan.spec.shift.kind, "targets": list(plan.spec.shift.targets)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import time
@@ -251,11 +252,19 @@ class Store:
                 damaged.append(entry.path)
         return damaged
 
-    def collect(self, cap_bytes: float, *, unused_since_s: float = 0.0) -> list[Entry]:
+    def touch(self, kind: str, key: str) -> None:
+        """Note that a result is about to be used, if it is there: `collect` takes others first."""
+        with suppress(FileNotFoundError):
+            os.utime(self.path(kind, key))
+
+    def collect(
+        self, cap_bytes: float, *, unused_since_s: float = 0.0, in_use_since_s: float | None = None
+    ) -> list[Entry]:
         """Delete the results unused for longest until at most `cap_bytes` remain; return those deleted.
 
-        Those used within the last `unused_since_s` seconds stay; leftovers of killed writers go, and checkpoints that
-        nobody has gone on with for a month.
+        Those used within the last `unused_since_s` seconds stay, and those used since `in_use_since_s` (seconds since
+        1970), when a study began that is running: it has touched all that it will read. Leftovers of killed writers go,
+        and checkpoints that nobody has gone on with for a month.
         """
         for leftover in self.root.glob("*/*/.*.tmp"):
             with suppress(FileNotFoundError):  # written to its end, or collected by another process
@@ -268,8 +277,11 @@ class Store:
         entries = sorted(self.entries(), key=lambda e: e.used_s)
         total, gone = sum(e.n_bytes for e in entries), []
         for entry in entries:
-            if total <= cap_bytes or time.time() - entry.used_s < unused_since_s:
+            if total <= cap_bytes or entry.used_s > min(time.time() - unused_since_s, in_use_since_s or math.inf):
                 break
+            with suppress(FileNotFoundError):
+                if entry.path.stat().st_mtime > entry.used_s:  # used since it was listed
+                    continue
             entry.path.unlink(missing_ok=True)
             total -= entry.n_bytes
             gone.append(entry)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,13 @@ class Workspace:
                 return True
         return False
 
+    def in_use_since(self, *, besides: str = "") -> float | None:
+        """When the first of the studies that are running now began, seconds since 1970; None where none is."""
+        locks = self.root.glob("studies/*/lock")
+        names = [path.parent.name for path in locks if path.parent.name != besides]
+        begun = [(self.study_path(name) / "lock").read_text() for name in names if self.is_locked(name)]
+        return min((float(text or 0) for text in begun), default=None)
+
     @contextmanager
     def turn(self, name: str) -> Iterator[None]:
         """Wait for what no two processes may do at a time in this workspace: moments, never a study's length."""
@@ -151,9 +159,12 @@ class Workspace:
         """
         folder = self.study_path(study)
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("w") as file:
+        with (folder / "lock").open("a") as file:  # whoever is refused leaves what is written in it
             with nullcontext() if self.shared is None else self.turn(f"copy-{study}"):
                 _lock(file, folder)
+            file.truncate(0)
+            file.write(str(time.time()))
+            file.flush()
             with nullcontext() if self.shared is None else self.shared.held(study):
                 yield
 

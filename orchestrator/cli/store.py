@@ -40,10 +40,11 @@ def list_store(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
 @click.option("--max-gb", type=click.FloatRange(min=0), help="Keep at most this; default: $ADLOC_STORE_GB, else 100.")
 @user_errors
 def gc(workspace: str | None, max_gb: float | None) -> None:
-    """Delete what was not used for longest, until the store fits its cap."""
+    """Delete what was not used for longest, until the store fits its cap; never what a running study will read."""
     from adloc.store import Store, cap_bytes
 
-    gone = Store(find_workspace(workspace).store_path).collect(cap_bytes() if max_gb is None else max_gb * 1e9)
+    found, cap = find_workspace(workspace), cap_bytes() if max_gb is None else max_gb * 1e9
+    gone = Store(found.store_path).collect(cap, in_use_since_s=found.in_use_since())
     click.echo(f"deleted {len(gone)} files, {sum(e.n_bytes for e in gone) / 1e6:.1f} MB")
 
 

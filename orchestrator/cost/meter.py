@@ -219,7 +219,7 @@ class Meter:
         helper = self._computes.executor.helper
         if helper is not None:
             return helper.peak_bytes
-        from adloc.compute import peak_bytes
+        from adloc.environment import peak_bytes
 
         return peak_bytes()
 

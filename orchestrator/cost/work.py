@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from adloc.cost.laws import COUNTED, taken_by
 from adloc.cost.networks import shape_of
+from adloc.keeping import is_kept
 from adloc.keys import content_key
 from adloc.stages import (
     DiagnosisStage,
@@ -113,6 +114,7 @@ def _features(stage: FeatureStage, plan: Plan) -> Work:
     if shape is None:
         return Work(stage.kind, label, float(n), is_own=True)  # of a network of which nothing is known
     kept = shape.values * (_FLOAT if stage.dtype == "float32" else _FLOAT // 2)
+    kept *= is_kept(stage, plan.spec.features.keep)
     return Work(stage.kind, label, n * (shape.gmacs + reading), float(n * kept), 16.0 * shape.values * _FLOAT)
 
 

@@ -104,8 +104,8 @@ class Machine:
 
 def compute(order: Order) -> Outcome:
     """Compute a stage; what goes wrong is told, not raised."""
-    from adloc.compute import peak_bytes
     from adloc.datasets.errors import DatasetError
+    from adloc.environment import peak_bytes
     from adloc.methods.errors import MethodError
 
     start = time.perf_counter()

@@ -22,6 +22,7 @@ from adloc.thresholds import ThresholdConfig
 Regime = Literal["clean", "no_adaptation", "threshold_only", "full_adaptation"]
 Scope = Literal["category", "unified"]
 FeatureDtype = Literal["float32", "float16"]
+KeptFeatures = Literal["all", "train", "none"]
 LoggedModels = Literal["best", "all", "none"]
 StudyName = Annotated[
     str,
@@ -81,6 +82,12 @@ class FeaturesConfig(BaseModel):
         default="torch",
         description="what runs the backbone: torch; or onnx or openvino, always on the CPU and faster there",
         json_schema_extra={"rule": "it must be torch, onnx or openvino", "remedy": "use torch"},
+    )
+    keep: KeptFeatures = Field(
+        default="all",
+        description="what stays in the store: all; those of training images (train); or none. Others pass the backbone"
+        " again at every step that reads them; changes no figure",
+        json_schema_extra={"rule": "it must be all, train or none", "remedy": "use all"},
     )
 
 

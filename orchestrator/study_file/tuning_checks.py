@@ -26,6 +26,15 @@ def check_tuning(spec: StudySpec) -> list[MethodProblem]:
             problems += _check_entry(("methods", index), entry, entry.tune, spec)
     if problems or not any(entry.tune for entry in spec.methods):
         return problems
+    if spec.features.keep == "none":
+        return [
+            MethodProblem(
+                ("features", "keep"),
+                state="is none, and a method is tuned",
+                rule="every trial reads the features of all its images",
+                remedy="use features.keep: train, which keeps those of the images that trials see",
+            )
+        ]
     return list(_check_study(spec))
 
 

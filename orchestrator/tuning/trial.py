@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from adloc.calibration import Calibration
-    from adloc.features import StoredFeatures
+    from adloc.features import PartFeatures
     from adloc.images import PartImages
     from adloc.methods.detector import Result
     from adloc.parts import Part
@@ -96,7 +96,7 @@ class TrialBench(Workbench):
                 self._check(part)
         return super().result(stage)
 
-    def features(self, stage: FeatureStage) -> StoredFeatures:
+    def features(self, stage: FeatureStage) -> PartFeatures:
         """See `Workbench.features`; refuses like `result`."""
         self._check(stage.part)
         return super().features(stage)
