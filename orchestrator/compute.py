@@ -102,8 +102,7 @@ class Extents:
     @classmethod
     def of(cls, plan: Plan) -> Extents:
         """What the plan's runs need together."""
-        passing_keys = passing(plan.stages.values(), plan.spec.features.keep)
-        return cls(plan.extents, plan.layers, plan.bases, passing_keys)
+        return cls(plan.extents, plan.layers, plan.bases, passing(plan.stages.values(), plan.spec.features.keep))
 
     def around(self, stage: Stage) -> Extents:
         """What computing this stage from its inputs needs to know: small enough to travel."""
@@ -152,8 +151,7 @@ class Workbench:
     def is_done(self, stage: Stage) -> bool:
         """Whether the store has the stage, as far as the plan needs it."""
         if isinstance(stage, FeatureStage):
-            passes = stage.key in self.reach.passing  # whenever it is read: there is nothing to have done
-            return passes or self._extraction.is_done(stage, self.reach.layers[stage.source])
+            return stage.key in self.reach.passing or self._extraction.is_done(stage, self.reach.layers[stage.source])
         return isinstance(stage, ImageStage) or self._kept(stage) is not None
 
     @property
@@ -226,7 +224,6 @@ class Workbench:
         return self._store.get(stage.kind, stage.key, is_enough)
 
     def _features(self, stage: FeatureStage) -> None:
-        layers = self.reach.layers[stage.source]
         if self.is_done(stage):
             return
         if self._helper is not None:
@@ -235,7 +232,7 @@ class Workbench:
         self._listener.stage_started(stage)
         start = time.perf_counter()
         n_images = self._extraction.run(
-            stage, layers, lambda done, total: self._listener.stage_progress(stage, done, total)
+            stage, self.reach.layers[stage.source], partial(self._listener.stage_progress, stage)
         )
         self._listener.stage_done(stage, time.perf_counter() - start, n_images)
 
