@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from adloc.store import Store
     from adloc.workspace import Workspace
 
-PROCESS_BYTES = 9e8  # of a process that has imported torch and MLflow and computes nothing, measured
+PROCESS_BYTES = 1.2e9  # of a process that has imported torch and MLflow and loaded a network, measured
 _WORST: tuple[Basis, ...] = ("measured", "alike", "typical", "unknown")
 
 
@@ -32,7 +32,7 @@ class Line:
 
     Attributes:
         kind: "features", "patchcore.coreset", "report".
-        n_todo: stages, or for features images; runs, models or training images for phases.
+        n_todo: stages, for features images, for trials those; a phase is one.
         n_there: of them in the store already, where runs that are still to do need them.
         seconds: of all together, as if one after the other; None where a part of them is unknown.
         disk_bytes: that they leave in the store; what is not known is not counted.
@@ -151,7 +151,7 @@ def estimate(
     driver = []
     for work in phases(plan, len(todo)):
         line = Line(work.kind)
-        line.add(rates.expect(work, place), work, round(work.amount))
+        line.add(rates.expect(work, place), work, 1)
         driver.append(line)
     shown = tuple(line for line in lines.values() if line.n_todo or line.n_there)
     return Estimate(place, shown, tuple(driver), by_stage)

@@ -61,6 +61,12 @@ def _patches(stage: StepStage, shape: Shape) -> float:
     return shape.patches / float(getattr(stage.params, "patch_stride", 1)) ** 2
 
 
+def _mapped(stage: StepStage, shape: Shape) -> float:
+    """Bytes of the features that a step reads, which stay in memory for as long as nothing else needs it."""
+    is_small = isinstance(stage.source, FeatureStage) and stage.source.dtype == "float16"
+    return len(stage.source.part) * shape.values * (_FLOAT // 2 if is_small else _FLOAT)
+
+
 def _coreset(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
     """Each of m picks looks at all n p patches."""
     patches = len(stage.source.part) * _patches(stage, shape)
@@ -68,7 +74,9 @@ def _coreset(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
     projected = getattr(stage.params, "projection_dim", None) or shape.channels
     averaged = patches * shape.channels * float(getattr(stage.params, "patch_size", 1)) ** 2
     bank = picks * shape.channels * (_FLOAT // 2 if getattr(stage.params, "bank_dtype", "") == "float16" else _FLOAT)
-    return Taken(patches * picks * projected + averaged, bank, patches * projected * _FLOAT + bank)
+    return Taken(
+        patches * picks * projected + averaged, bank, patches * projected * _FLOAT + bank + _mapped(stage, shape)
+    )
 
 
 def _search(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
@@ -80,7 +88,8 @@ def _search(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
     neighbours = plan.extents.get(stage.key, stage.extent or 1.0)
     bank = ratio * trained * shape.channels * _FLOAT
     amount = patches * (ratio - before) * trained * shape.channels
-    return Taken(amount, patches * neighbours * 2 * _FLOAT, bank + patches * neighbours * 2 * _FLOAT)
+    found = patches * neighbours * 2 * _FLOAT
+    return Taken(amount, found, bank + found + _mapped(stage, shape))
 
 
 def _reweighting(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
@@ -96,14 +105,15 @@ def _gaussian(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
     del plan
     n, f = len(stage.source.part), float(getattr(stage.params, "n_features", shape.channels))
     model = shape.patches * (f * f + f) * _FLOAT
-    return Taken(shape.patches * (n * f * f + f**3), model, model + shape.patches * n * f * _FLOAT)
+    held = model + shape.patches * n * f * _FLOAT + _mapped(stage, shape)
+    return Taken(shape.patches * (n * f * f + f**3), model, held)
 
 
 def _distances(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
     """A product with (f, f) for each patch."""
     del plan
     n, f = len(stage.source.part), float(getattr(stage.params, "n_features", shape.channels))
-    held = shape.patches * (f * f + 4 * _PADIM_BATCH * f) * _FLOAT
+    held = shape.patches * (f * f + 4 * _PADIM_BATCH * f) * _FLOAT + _mapped(stage, shape)
     return Taken(n * shape.patches * f * f, n * shape.patches * _FLOAT, held)
 
 

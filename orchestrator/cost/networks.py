@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SIDE = 224  # at which `Layer.gmacs` is counted
 STRIDES = (4, 8, 16, 32)
+SLOWER = {"efficientnet_lite0": 2.2}  # its depthwise convolutions move more than they multiply; measured on a CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Shape:
     """What one image becomes.
 
     Attributes:
-        gmacs: 1e9 multiply-adds of its pass, all tiles together.
+        gmacs: 1e9 multiply-adds of its pass, all tiles together; of a slower network as many as take that time.
         patches: cells of the first layer's grid.
         channels: of all layers together.
         values: of all layers' maps together.
@@ -75,7 +76,7 @@ def shape_of(backbone: str, layers: Iterable[str], image: ImageConfig) -> Shape 
     passed = image.tile_size[0] * image.tile_size[1] * image.tiles.count if image.tiles else height * width
     cells = [-(-height // layer.stride) * -(-width // layer.stride) for layer in known]
     return Shape(
-        gmacs=max(layer.gmacs for layer in known) * passed / SIDE**2,
+        gmacs=max(layer.gmacs for layer in known) * passed / SIDE**2 * SLOWER.get(backbone, 1.0),
         patches=cells[0],
         channels=sum(layer.channels for layer in known),
         values=sum(layer.channels * n for layer, n in zip(known, cells, strict=True)),

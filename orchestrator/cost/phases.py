@@ -20,6 +20,9 @@ EXPLAIN: Final = "explain"
 REPORT: Final = "report"
 MODELS: Final = "models"
 
+# What a phase takes before its first one, libraries first of all, as so many heatmaps, runs or models.
+FIRST = {RECORDS: 20.0, REPORT: 30.0, MODELS: 2.0}
+
 
 def trials(study: str, n: int) -> Work:
     """So many trials of a study's searches: of which settings is not known before, so that only its own compare."""
@@ -36,11 +39,11 @@ def phases(plan: Plan, n_todo: int) -> list[Work]:
     heatmaps = f"{spec.heatmaps} heatmaps"
     found = [
         Work(START, "", 1.0),
-        Work(RECORDS, heatmaps, n_todo * (1.0 + spec.heatmaps)),
+        Work(RECORDS, heatmaps, FIRST[RECORDS] + n_todo * (1.0 + spec.heatmaps)),
         Work(TRACKING, heatmaps, n_todo),
         Work(TABLES, spec.study, n_runs),
         Work(EXPLAIN, spec.study, 0.0 if spec.explain.is_off else n_trained),
-        Work(REPORT, spec.study, n_runs),
-        Work(MODELS, spec.study, 0.0 if spec.models == "none" else n_models),
+        Work(REPORT, spec.study, FIRST[REPORT] + n_runs),
+        Work(MODELS, spec.study, 0.0 if spec.models == "none" else FIRST[MODELS] + n_models),
     ]
     return [work for work in found if work.amount]

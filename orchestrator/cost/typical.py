@@ -13,7 +13,7 @@ from adloc.cost.phases import EXPLAIN, MODELS, RECORDS, REPORT, START, TABLES, T
 # By kind: 1e9 multiply-adds of `speed` that a unit of the kind's law takes. Measured on the quick start with one thread
 # of an AMD EPYC, whose speed is 17, in processor time. Kinds that are not here are unknown until they are measured.
 TYPICAL: dict[str, float] = {
-    "features": 4.1,
+    "features": 1.6,
     "patchcore.coreset": 4.6,
     "patchcore.search": 1.25,
     "patchcore.scores": 18.5,
@@ -28,12 +28,12 @@ TYPICAL: dict[str, float] = {
     "saturation": 3.9e-6,
     "diagnosis": 7.4e-6,
     START: 120.0,
-    RECORDS: 3.7,
+    RECORDS: 3.4,
     TRACKING: 1.7,
     TABLES: 0.3,
     EXPLAIN: 1.5,
-    REPORT: 7.7,
-    MODELS: 54.0,
+    REPORT: 3.6,
+    MODELS: 41.0,
 }
 
 _SIDE = 640  # of the matrices: some 15 ms a product on one core

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from adloc.stages import Stage
 
 _FLOAT = 4  # bytes
-_READING = 0.4  # 1e9 operations that decoding and resizing a million pixels takes, in terms of a network's
-_SHIFTING = 1.5  # the same of simulating a shift on them
+_READING = 1.0  # 1e9 operations that decoding and resizing a million pixels takes, in terms of a network's
+_SHIFTING = 3.8  # the same of simulating a shift on them
 _SAMPLED = 16  # images whose sizes stand for their part's
 _EVALUATED = 40  # bytes a pixel that sorting scores with their labels holds
 
