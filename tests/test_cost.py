@@ -49,18 +49,19 @@ explain: {{suspicious_images: 0, missed_defects: 0}}
 """
 
 
-def plan_of(*ratios: float, n_train: int = 20, **params: Any) -> Plan:
+def plan_of(*ratios: float, keep: str = "all") -> Plan:
     """PatchCore on a ResNet-18 at 224 px, one category of made-up images: 20 train, 24 test."""
-    names = [("train", "good", i) for i in range(n_train)]
+    names = [("train", "good", i) for i in range(20)]
     names += [("test", kind, i) for kind, n in (("good", 4), ("cut", 10), ("dent", 10)) for i in range(n)]
     samples = [Sample("a", f"{origin}/{kind}/{i}.png", origin, kind, Nowhere()) for origin, kind, i in names]
     prints = {s.identity: Fingerprint(f"sha-{s.identity}", f"mask-{s.identity}" * s.label, 100, 200) for s in samples}
     patchcore = {
         "method": "patchcore",
-        "params": {"backbone": "resnet18", "layers": ["layer2", "layer3"], "reweight": "none", **params},
+        "params": {"backbone": "resnet18", "layers": ["layer2", "layer3"], "reweight": "none"},
         "grid": {"coreset_ratio": list(ratios)},
     }
-    spec = StudySpec.model_validate({"study": "s", "dataset": {"kind": "textures"}, "methods": [patchcore]})
+    study = {"study": "s", "dataset": {"kind": "textures"}, "methods": [patchcore], "features": {"keep": keep}}
+    spec = StudySpec.model_validate(study)
     return make_plan(spec, Inventory(samples, prints, {("resnet18", "default", 42): "weights"}))
 
 
@@ -199,6 +200,20 @@ def test_features_are_counted_once_an_image(tmp_path: Path) -> None:
         line = estimate(plan, plan.runs, workspace, HERE).stages[0]
         assert (line.kind, line.n_there, line.n_todo) == ("features", n_there, 44 - n_there)
         assert line.disk_bytes == (44 - n_there) * 4 * (128 * 28 * 28 + 256 * 14 * 14)
+
+
+def test_features_that_are_not_kept_pass_for_every_step(tmp_path: Path) -> None:
+    """A coreset reads the training images twice, a search its part once; nothing of them is left on the disk."""
+    plans = {keep: plan_of(0.1, keep=keep) for keep in ("all", "none")}
+    lines = {
+        keep: {line.kind: line for line in estimate(plan, plan.runs, Workspace(tmp_path), HERE).stages}
+        for keep, plan in plans.items()
+    }
+    image_s = (lines["all"]["features"].seconds or 0.0) / 44
+    assert "features" not in lines["none"]
+    for kind, n_passes in (("patchcore.coreset", 2 * 20), ("patchcore.search", 24), ("patchcore.scores", 0)):
+        more = (lines["none"][kind].seconds or 0.0) - (lines["all"][kind].seconds or 0.0)
+        assert more == pytest.approx(n_passes * image_s), kind
 
 
 def test_trials_cost_what_those_before_them_did(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from adloc.cost.laws import READS
 from adloc.cost.phases import RECORDS, TRIALS, phases, trials
 from adloc.cost.rates import Rates
-from adloc.cost.work import work_of
+from adloc.cost.work import passed_by, work_of
+from adloc.keeping import is_kept
 from adloc.plan import inputs
 from adloc.stages import FeatureStage, ImageStage
 
@@ -131,6 +133,8 @@ def estimate(
     lines: dict[str, Line] = {kind: Line(kind) for kind in plan.count()} if todo else {}
     by_stage: dict[str, float] = {}
     for stage in stock.wanted(todo):
+        if isinstance(stage, FeatureStage) and not is_kept(stage, plan.spec.features.keep):
+            continue  # its time is that of the steps that read it
         line = lines.setdefault(stage.kind, Line(stage.kind))
         if isinstance(stage, FeatureStage):
             images = stock.claim(stage)
@@ -141,7 +145,9 @@ def estimate(
             line.n_there += 1 - n_todo
         if n_todo:
             work = work_of(stage, plan).share(share)
-            cost = rates.expect(work, place)
+            cost, passed = rates.expect(work, place), passed_by(stage, plan)
+            if passed is not None and cost.basis != "measured":
+                cost = cost.after(rates.expect(work_of(passed, plan), place), READS.get(stage.kind, 1))
             line.add(cost, work, n_todo)
             by_stage[stage.key] = cost.seconds or 0.0
     if n_trials:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 COUNTED = {"coreset_ratio", "n_features", "epochs"}  # parameters that the laws count: cost grows with them as they say
 _FLOAT = 4  # bytes
 _PADIM_BATCH = 8  # images that are scored at a time
+# How often a step reads its features, where that is not once.
+READS = {"patchcore.coreset": 2, "softpatch.coreset": 2, "patchcore.scores": 0, "softpatch.scores": 0, "knn.scores": 0}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from adloc.cost.typical import TYPICAL, speed
@@ -63,6 +63,12 @@ class Cost:
     basis: Basis
     kept_bytes: float | None = None
     peak_bytes: float | None = None
+
+    def after(self, other: Cost, times: int) -> Cost:
+        """The same, when other work is done so many times for it."""
+        if not times or self.seconds is None or other.seconds is None:
+            return replace(self, seconds=None) if times else self
+        return replace(self, seconds=self.seconds + times * other.seconds)
 
 
 class Rates:

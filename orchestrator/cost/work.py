@@ -89,6 +89,13 @@ def work_of(stage: Stage, plan: Plan) -> Work:  # noqa: PLR0911  one a kind
             return _measuring(stage.kind, stage.evaluation.scores.method.name, stage.evaluation.truth)
 
 
+def passed_by(stage: Stage, plan: Plan) -> FeatureStage | None:
+    """The features that pass the backbone whenever a step reads them, since the study does not keep them; else None."""
+    source = stage.source if isinstance(stage, StepStage) else None
+    kept = not isinstance(source, FeatureStage) or is_kept(source, plan.spec.features.keep)
+    return source if isinstance(source, FeatureStage) and not kept else None
+
+
 def pixels_of(truth: TruthStage) -> float:
     """Pixels of an image at the evaluation size."""
     return _read_pixels(truth.part) if truth.size == "native" else float(truth.size[0] * truth.size[1])
@@ -121,7 +128,8 @@ def _features(stage: FeatureStage, plan: Plan) -> Work:
 def _step(stage: StepStage, plan: Plan) -> Work:
     values = stage.params.model_dump(mode="json")
     settings = content_key([{name: values.get(name) for name in stage.step.params if name not in COUNTED}])[:8]
-    label = f"{values.get('backbone', '')} {stage.source.image.input_size} {settings}"
+    passing = " passing" if passed_by(stage, plan) is not None else ""
+    label = f"{values.get('backbone', '')} {stage.source.image.input_size} {settings}{passing}"
     taken = taken_by(stage, plan)
     return Work(stage.kind, label, taken.amount / 1e9, taken.kept_bytes, taken.held_bytes)
 
