@@ -166,7 +166,7 @@ class Progress:
     def _begin(self, total: int, n_known: int) -> None:
         """A study or a search begins."""
         self._outlook = None
-        self._board.total, self._board.done, self._board.n_failed = total, n_known, 0
+        self._board.total, self._board.done, self._board.n_failed, self._board.now = total, n_known, 0, ""
         self._here, self._started = 0, time.monotonic()
 
     def _count(self) -> None:
