@@ -25,6 +25,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # At the repository root our folder `datasets/` would shadow the package of the same name.
 sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != ROOT]
 
+# A server that this shell tracks to is none of the tests'.
+for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+    os.environ.pop(name, None)
+
 # No timed tests: a machine that is busy with something else proves nothing wrong.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

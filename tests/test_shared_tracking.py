@@ -42,9 +42,7 @@ heatmaps: 0
 
 @pytest.fixture(autouse=True)
 def own_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No server of the machine's, and no setting left behind for other tests."""
-    for name in ("TRACKING_URI", "EXPERIMENT_NAME"):
-        monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
+    """No setting is left behind for other tests."""
     for name in ("MAX_RETRIES", "BACKOFF_FACTOR", "TIMEOUT"):
         monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", {"TIMEOUT": "10"}.get(name, "1"))
 
