@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,13 +62,7 @@ def workspace(finished: Path, tmp_path: Path) -> Path:
 def tracked() -> Iterator[None]:
     """Leave MLflow's own idea of where its database is as it was."""
     yield
-    forget_database()
-
-
-def forget_database() -> None:
-    """Undo `mlflow.set_tracking_uri`, the variable that it sets for child processes too."""
     mlflow.set_tracking_uri(None)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def run(file: Path, workspace: Path, models: str = "best") -> str:
@@ -243,7 +236,7 @@ def test_champion_gives_the_scores_of_the_record(
 
     moved = tmp_path / "elsewhere"
     workspace.rename(moved)
-    forget_database()
+    mlflow.set_tracking_uri(None)  # it has set the variable for child processes too
     run(study_file, moved)
     mlflow.set_tracking_uri(f"sqlite:///{moved / 'mlflow.db'}")
     assert ids(moved) == {m.model_id for m in models_of(moved)}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Shown = TypeVar("Shown")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5, 300  # before a server that was away is asked again; doubled each time
+SHARE = 20  # times as long as it was waited for: one that takes requests and answers none costs a study 5 %
 LONGEST_REASON = 300  # characters
 
 
@@ -57,11 +58,12 @@ class Tracker:
             return action(self.tracking)
         if self.tracking is None and not now and time.monotonic() < self._next:
             return None
+        begun = time.monotonic()
         try:
             self.tracking = self.tracking or self._connect()
             return action(self.tracking)
         except Exception as error:  # noqa: BLE001  # the boundary of a server: whatever it, or what it keeps files in, raises
-            self._lose(error)
+            self._lose(error, time.monotonic() - begun)
             return None
 
     def progress(self, step: int, figures: Mapping[str, float]) -> None:
@@ -73,9 +75,9 @@ class Tracker:
         if self.tracking is not None:
             self._path.unlink(missing_ok=True)
 
-    def _lose(self, error: Exception) -> None:
+    def _lose(self, error: Exception, waited_s: float) -> None:
         self.tracking = None
-        self._next = time.monotonic() + self._pause_s
+        self._next = time.monotonic() + max(self._pause_s, SHARE * waited_s)
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         place = self._place
         with suppress(OSError):  # of a full disk, say
