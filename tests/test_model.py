@@ -67,6 +67,13 @@ OTHERS = f"""\
   - method: uniad
     params: {{{NETWORK}, layers: [layer2, layer3], epochs: 1, width: 8, mask_size: 3, pool_size: 4}}
 """
+INDEXED = f"""\
+  - method: patchcore
+    params: {{{NETWORK}, layers: [layer2], coreset_ratio: 0.5, neighbours: 3}}
+    grid: {{search: [{{index: ivf, recall: 0.9}}, {{index: ivfpq, recall: 0.8}}, {{index: hnsw}}]}}
+  - method: softpatch
+    params: {{{NETWORK}, layers: [layer2], bank_dtype: float16, search: {{index: ivf, recall: 0.9}}}}
+"""
 Rows = list[dict[str, str]]
 
 
@@ -148,6 +155,17 @@ def test_every_other_method_scores_alone_as_its_record_says(mvtec_tree: Path, tm
     """kNN, SoftPatch, SPADE, Mahalanobis, PaDiM and UniAD."""
     _, workspace = run_study(tmp_path, OTHERS, mvtec_tree)
     assert scores_as_recorded(workspace, mvtec_tree, tmp_path) == 6
+
+
+@pytest.mark.slow
+def test_a_memory_bank_behind_an_index_scores_alone_as_its_record_says(mvtec_tree: Path, tmp_path: Path) -> None:
+    """Every index, one of them of a bank in float16; the record says what it finds of validation patches."""
+    _, workspace = run_study(tmp_path, INDEXED, mvtec_tree)
+    assert scores_as_recorded(workspace, mvtec_tree, tmp_path) == 4
+    asked = {"ivf, recall 0.9": 0.9, "ivfpq, recall 0.8": 0.8, "hnsw, recall 0.99": 0.99}
+    for record in records(workspace).values():
+        params, facts = record["params"], record["facts"]
+        assert min(facts["index_recall"], facts["index_recall_k"]) >= asked[params["search"]]  # type: ignore[index]
 
 
 def test_a_run_on_shifted_validation_images_is_exported_with_its_own_threshold(
