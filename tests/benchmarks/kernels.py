@@ -158,4 +158,36 @@ def padim(*, quick: bool) -> dict[str, Any]:
     return {"rows": rows, "goal": "at most 6 GiB each"}
 
 
-KERNELS = {"a": partial(coreset), "d": partial(pro), "g": partial(growth), "p": partial(padim)}
+def large_maps(*, quick: bool) -> dict[str, Any]:
+    """Item k: Memory of the pixel metrics of 20 maps beyond their inputs, each size in a process of its own."""
+    sizes = [(256, 256), (512, 512)] if quick else [(512, 512), (1024, 1024), (2048, 2048), (2000, 2500)]
+    found: dict[str, Any] = {}
+    for mode in ("exact", "streaming"):
+        rows = [_apart("grow_maps.py", mode, *size) for size in sizes]
+        square = np.log([[row["height"], row["beyond_inputs_mb"]] for row in rows if row["height"] == row["width"]])
+        found[mode] = {"rows": rows, "exponent_over_the_side": round(float(np.polyfit(*square.T, 1)[0]), 2)}
+    return found
+
+
+def large_banks(*, quick: bool) -> dict[str, Any]:
+    """Item l: A memory bank of 1536 values an entry behind each index, each in a process of its own."""
+    n_entries = 5_000 if quick else 270_000
+    searches = [("flat", "float32"), ("flat", "float16"), ("ivf", "float32"), ("ivfpq", "float32"), ("hnsw", "float32")]
+    return {"rows": [_apart("grow_bank.py", index, n_entries, dtype) for index, dtype in searches]}
+
+
+def _apart(script: str, *given: object) -> dict[str, Any]:
+    """What a script of this folder writes in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, given)]
+    found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return found
+
+
+KERNELS = {
+    "a": partial(coreset),
+    "d": partial(pro),
+    "g": partial(growth),
+    "k": partial(large_maps),
+    "l": partial(large_banks),
+    "p": partial(padim),
+}
