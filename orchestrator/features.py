@@ -250,7 +250,7 @@ class FeatureExtraction:
         chunks = [indices[start : start + n_together] for start in range(0, len(indices), n_together)]
         workers = share_out(stage.engine.name, stage.network.backbone, network.device, len(chunks))
 
-        def extract(chunk: list[int]) -> int:
+        def extract(chunk: Sequence[int]) -> int:
             start = time.perf_counter()
             images, simulating = _read(stage, chunk)
             n_passed = n_together if network.device.type == "cpu" else len(chunk)
