@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,7 @@ class Study:
     inventory: Inventory
     searches: tuple[SearchState, ...] = ()
 
-    @property
+    @cached_property
     def records(self) -> Records:
         """The study's records in the workspace."""
         name = self.spec.study

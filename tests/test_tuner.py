@@ -452,3 +452,17 @@ def test_differences_name_every_key() -> None:
         "space.patch_size: nothing -> {'choices': [1, 3]}",
     ]
     assert differences(old, old) == []
+
+
+def test_each_trial_is_shown_to_the_sampler_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a suggestion costs does not grow with the trials before it, beyond what the sampler itself takes."""
+    shown: list[int] = []
+    kept = Suggestions._frozen
+
+    def frozen(self: Suggestions, record: TrialRecord) -> Any:
+        shown.append(record.number)
+        return kept(self, record)
+
+    monkeypatch.setattr(Suggestions, "_frozen", frozen)
+    run(search_of(trials=12), "a")
+    assert sorted(shown) == [*range(11)]  # the last one is before no other

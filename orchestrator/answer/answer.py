@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ from adloc.answer.comparisons import HEADLINE, identical_shortcut, regime_drops,
 from adloc.answer.gains import masked, searched, tuning_gains
 from adloc.answer.results import MACRO, current, table, varying, write
 from adloc.conditions import described
-from adloc.record.records import write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,10 +105,11 @@ def write_answer(answer: Answer, folder: Path) -> None:
     """Write every table as CSV under `tables/`, and the results beside it as results.csv and results.json."""
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
-    for name, rows in answer.tables().items():
-        _write_text(tables / f"{name}.csv", write(rows, "csv"))
-    _write_text(folder / "results.csv", write(answer.rows, "csv"))
-    write_json(folder / "results.json", json.loads(write(answer.rows, "json")))
+    texts = {name: write(rows, "csv") for name, rows in answer.tables().items()}
+    for name, text in texts.items():
+        _write_text(tables / f"{name}.csv", text)
+    _write_text(folder / "results.csv", texts.get("results", ""))
+    _write_text(folder / "results.json", write(answer.rows, "json"))
 
 
 def _write_text(path: Path, text: str) -> None:

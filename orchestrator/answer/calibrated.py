@@ -34,8 +34,8 @@ class Calibrated:
 
 
 def find_thresholds(material: Material) -> Iterator[Calibrated]:
-    """Each threshold of each repeat, those of the leads first; runs without one are left out."""
-    others = [s for s in material.settings if s not in material.leads]
+    """Each threshold of each repeat of the settings shown, the leads' first; runs without one are left out."""
+    others = [s for s in material.shown if s not in material.leads]
     for setting, regime in material.lines([*material.leads, *others]):
         for category in material.categories:
             for repeat in range(material.plan.spec.repeats):

@@ -92,7 +92,7 @@ def rank_leads(material: Material, regime: str, metric: str) -> tuple[list[Setti
 
 
 def _pairs(material: Material, regime: str) -> Iterator[tuple[Setting, Setting]]:
-    there = [s for s in material.settings if any(material.get(s, regime, c) for c in material.categories)]
+    there = [s for s in material.shown if any(material.get(s, regime, c) for c in material.categories)]
     leads = [s for s in material.leads if s in there]
     pairs = list(itertools.combinations(leads, 2))
     for setting in there:

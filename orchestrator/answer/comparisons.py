@@ -7,6 +7,7 @@ Pure: rows in, rows out. A drop is how much worse a run is than its partner, whi
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
@@ -138,7 +139,12 @@ def _metric_drops(base: Row, row: Row) -> Iterator[tuple[str, float]]:
 
 def identity(row: Row, *ignored: str) -> tuple[Cell, ...]:
     """What a row or a drop is of, but for some of it."""
-    return tuple(v for k, v in row.items() if _identifies(k) and k not in (*ignored, *SIZES))
+    return tuple(row[name] for name in _identifying(tuple(row), ignored))
+
+
+@lru_cache(maxsize=256)  # the rows of a table have the same columns
+def _identifying(columns: tuple[str, ...], ignored: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in columns if _identifies(name) and name not in (*ignored, *SIZES))
 
 
 def _identifies(column: str) -> bool:

@@ -68,6 +68,11 @@ class Setting:
     threshold_scope: str
     index: int
 
+    def alike(self, params: Mapping[str, object]) -> str:
+        """Identity of the setting of the same method, scope and kind of threshold that has these parameters."""
+        numbers = {k: float(v) if isinstance(v, int) and not isinstance(v, bool) else v for k, v in params.items()}
+        return json.dumps([self.method, self.scope, self.threshold_scope, numbers], sort_keys=True)
+
 
 @dataclass(frozen=True, eq=False)
 class Finding:

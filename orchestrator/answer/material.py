@@ -46,6 +46,9 @@ REGIME_TITLES = {
 }
 MANY_RUNS = 200  # above this, fewer resamples of pixels: 1,000 runs must not take minutes
 MOST_LEADS = 6
+MOST_SHOWN = (
+    600  # rows, of a setting in a regime and category: intervals of thousands take minutes, and nobody reads them
+)
 CHOSEN_BY = "val_image_auroc"  # of the first regime
 
 
@@ -203,6 +206,32 @@ class Material:
         return tuple(self.choose(settings) for settings in kinds.values())[:MOST_LEADS]
 
     @cached_property
+    def shown(self) -> tuple[Setting, ...]:
+        """The settings that are shown and compared one by one, in the order of the study file.
+
+        All, as long as their runs are no more than MOST_SHOWN; else the leads, and the best on the validation part.
+        """
+        per_setting = max(1, len(self.regimes) * (len(self.plan.parts) + 1))
+        n_shown = max(len(self.leads), MOST_SHOWN // per_setting)
+        if len(self.settings) <= n_shown:
+            return self.settings
+
+        def rank(setting: Setting) -> tuple[bool, float]:
+            figure = self.validated(setting)
+            return setting not in self.leads, math.inf if math.isnan(figure) else -figure
+
+        best = set(sorted(self.settings, key=rank)[:n_shown])
+        return tuple(s for s in self.settings if s in best)
+
+    @cached_property
+    def by_params(self) -> dict[str, Setting]:
+        """By `Setting.alike` of its parameters: each setting; the first in the study file of those that are alike."""
+        found: dict[str, Setting] = {}
+        for setting in self.settings:
+            found.setdefault(setting.alike(setting.params), setting)
+        return found
+
+    @cached_property
     def chosen(self) -> Setting | None:
         """The lead with the best validation figure; None where nothing was validated, or there is nothing."""
         validated = [s for s in self.leads if not math.isnan(self.validated(s))]
@@ -224,7 +253,13 @@ class Material:
 
     def validated(self, setting: Setting) -> float:
         """What a setting is chosen by: its macro validation image AUROC in the first regime that it has."""
-        return self.macro(setting, self.first_regime(setting), CHOSEN_BY)
+        if setting not in self._validated:
+            self._validated[setting] = self.macro(setting, self.first_regime(setting), CHOSEN_BY)
+        return self._validated[setting]
+
+    @cached_property
+    def _validated(self) -> dict[Setting, float]:
+        return {}
 
     def first_regime(self, setting: Setting) -> str:
         """The first regime in which every category has a finding; "" without one."""

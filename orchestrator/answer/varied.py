@@ -58,11 +58,7 @@ def varied(material: Material, method: str) -> list[Varied]:
 
 def setting_with(material: Material, lead: Setting, changed: dict[str, object]) -> Setting | None:
     """The setting that differs from the lead in these parameters alone."""
-    wanted = {**lead.params, **changed}
-    who = (lead.method, lead.scope, lead.threshold_scope)
-    return next(
-        (s for s in material.settings if (s.method, s.scope, s.threshold_scope) == who and s.params == wanted), None
-    )
+    return material.by_params.get(lead.alike({**lead.params, **changed}))
 
 
 @dataclass(frozen=True, slots=True)

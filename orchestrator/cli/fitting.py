@@ -43,6 +43,22 @@ def print_fitting(
         console.print(f"not shown at this width: {', '.join(heads[n:])}")
 
 
+def plain_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """All of a table whatever its width, for a file or a pipe: thousands of rows take no time."""
+    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    left = [head in WORDS for head in heads]
+    return "".join(
+        (" " * GAP)
+        .join(
+            cell.ljust(width) if words else cell.rjust(width)
+            for cell, width, words in zip(line, widths, left, strict=True)
+        )
+        .rstrip()
+        + "\n"
+        for line in (heads, *lines)
+    )
+
+
 def _widths(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> list[int]:
     """Of the columns, heads broken at their spaces."""
     return [max(map(len, [*head.split(), *(line[i] for line in lines)])) for i, head in enumerate(heads)]

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from adloc.answer.comparisons import HEADLINE
+from adloc.answer.foremost import foremost, setting_of
 from adloc.answer.material import gather
 from adloc.answer.promises import promise_lines
 from adloc.answer.results import MACRO, WARNINGS, brief, cell, current, varying
-from adloc.cli.fitting import print_fitting
+from adloc.cli.fitting import plain_table, print_fitting
 from adloc.cost.words import accounted, duration, expectation, size
 from adloc.datasets.split import counts
 from adloc.plan import each_stage
@@ -39,16 +40,23 @@ if TYPE_CHECKING:
     from adloc.tracking.place import Place
 
 LEAST_SHOWN_BYTES = 5e5
+MOST_LINES = 100  # of results on a terminal
 SHORTCUT = ("images_of", "threshold_of", "flagged", "n_images")
 
 
 def print_results(rows: Sequence[Row]) -> None:
-    """The results, macro rows under a rule."""
+    """The results, macro rows under a rule; on a terminal no more than can be read."""
     if not rows:
         click.echo("no results yet: run the study first")
         return
-    heads, cells = brief(rows)
-    print_fitting(_console(), heads, cells, sum(row["category"] != MACRO for row in rows))
+    shown = _readable(rows, rows)
+    heads, cells = brief(shown)
+    _print_table(heads, cells, sum(row["category"] != MACRO for row in shown))
+    if len(shown) < len(rows):
+        click.echo(
+            f"{len(rows) - len(shown):,} of {len(rows):,} rows are not shown: these are the settings with the best"
+            " validation image AUROC; all: `adloc study results FILE --format csv`, or into a pipe (`| less -S`)"
+        )
     if any("-" in line for line in cells):
         click.echo("-: not defined there, or not computed; a threshold has no average")
     if WARNINGS in heads:
@@ -60,10 +68,10 @@ def print_results(rows: Sequence[Row]) -> None:
 def print_answer(answer: Answer) -> None:
     """The results, and under them what they say together."""
     print_results(answer.rows)
-    macro = [row for row in answer.regime_drops if row["category"] == MACRO]
+    macro = _readable([row for row in answer.regime_drops if row["category"] == MACRO], answer.rows)
     if macro:
         _print_drops("What a shift costs: macro drop from clean, and errors at the threshold", macro, "regime")
-    macro = [row for row in answer.scope_drops if row["category"] == MACRO]
+    macro = _readable([row for row in answer.scope_drops if row["category"] == MACRO], answer.rows)
     if macro:
         _print_drops("What one model for all costs: macro drop from separate models", macro, "threshold_scope")
     if answer.identical_shortcut:
@@ -74,6 +82,20 @@ def print_answer(answer: Answer) -> None:
         # of what was found for some categories alone there is no average
         macro = [row for row in answer.tuning_gains if row["category"] == MACRO]
         _print_gains(macro or answer.tuning_gains)
+
+
+def _print_table(heads: Sequence[str], lines: Sequence[Sequence[str]], n_plain: int | None = None) -> None:
+    console = _console()
+    if console.is_terminal:
+        print_fitting(console, heads, lines, n_plain)
+    else:
+        click.echo(plain_table(heads, lines), nl=False)
+
+
+def _readable(rows: Sequence[Row], results: Sequence[Row]) -> Sequence[Row]:
+    """On a terminal those of the foremost settings, where the results have too many rows."""
+    among = foremost(results, MOST_LINES) if _console().is_terminal else None
+    return rows if among is None else [row for row in rows if setting_of(row) in among]
 
 
 def print_claims(claims: Sequence[Claim]) -> None:
@@ -104,7 +126,7 @@ def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:
     lines = [
         [*(cell(n, row[n]) for n in ("method", *apart, axis)), *(_signed(row[n], n) for n in names)] for row in rows
     ]
-    print_fitting(_console(), heads, lines)
+    _print_table(heads, lines)
 
 
 def _print_shortcut(rows: Sequence[Row]) -> None:

@@ -145,6 +145,7 @@ class Records:
         self._changed = changed
         self._root = study_path / "records"
         self._superseded = study_path / "superseded"
+        self._read: dict[str, tuple[tuple[int, int], RunRecord]] = {}  # with the file's time and inode
 
     def path(self, run_id: str) -> Path:
         """Folder of a run's record."""
@@ -186,11 +187,17 @@ class Records:
         return list(self._superseded.glob(f"{escape(run_id)}.*"))
 
     def get(self, run_id: str) -> RunRecord | None:
-        """The record, or None if there is none that can be read."""
+        """The record, or None if there is none that can be read; read again only where it has changed."""
+        path = self.path(run_id) / "record.json"
         try:
-            return RunRecord.model_validate_json((self.path(run_id) / "record.json").read_bytes())
+            state = path.stat()
+            stamp = state.st_mtime_ns, state.st_ino
+            known = self._read.get(run_id)
+            if known is None or known[0] != stamp:
+                known = self._read[run_id] = stamp, RunRecord.model_validate_json(path.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
+        return known[1]
 
     def count_figures(self) -> int:
         """How many good records the study has had, of whatever version of its file."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adloc.study import Study
 
 ERROR_NAME = "report_error.txt"  # in the study's folder: why the last report could not be written
-VERSION = 4  # raised when the report looks different for the same records
+VERSION = 5  # raised when the report looks different for the same records
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ stopped goes on with the suggestions that it would have made.
 from __future__ import annotations
 
 import json
+import operator
 import warnings
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,8 @@ class Suggestions:
             self._study = self._open(storage, name, known=name in known)
         except optuna.exceptions.DuplicatedStudyError:  # another workspace's driver was faster
             self._study = self._open(storage, f"{name}.{ticket}", known=True)
+        self._memory: optuna.Study | None = None
+        self._known: list[TrialRecord] = []  # of which it has the trials
         if TICKET not in self._study.user_attrs:
             self._study.set_user_attr(FINGERPRINT, json.loads(json.dumps(fingerprint)))
             with warnings.catch_warnings():
@@ -159,11 +162,10 @@ class Suggestions:
         """From a study in memory: what the storage holds besides, or has lost, changes no suggestion.
 
         A setting that was suggested before is asked for again, as often as is reasonable in a space that may have
-        no other left.
+        no other left. What was asked is ended as failed, which no sampler looks at: the study is as it was.
         """
-        study = optuna.create_study(directions=self._directions, sampler=_sampler(self._search, number))
-        for record in before:
-            study.add_trial(self._frozen(record))
+        study = self._remembered(before)
+        study.sampler = _sampler(self._search, number)
         for values in beside:
             study.add_trial(_trial(TrialState.RUNNING, self._encoded(values), self._distributions))
         known = [dict(record.params) for record in before] + [dict(values) for values in beside]
@@ -176,7 +178,18 @@ class Suggestions:
             if found not in known:
                 break
             study.tell(trial, state=TrialState.FAIL)
+        for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            study.tell(left.number, state=TrialState.FAIL)
         return found
+
+    def _remembered(self, before: Sequence[TrialRecord]) -> optuna.Study:
+        """The study in memory with these trials; made anew where those it has are no longer the first of them."""
+        if self._memory is None or not all(map(operator.is_, self._known, before)) or len(self._known) > len(before):
+            self._memory, self._known = optuna.create_study(directions=self._directions), []
+        for record in before[len(self._known) :]:
+            self._memory.add_trial(self._frozen(record))
+            self._known.append(record)
+        return self._memory
 
     def _frozen(self, record: TrialRecord) -> FrozenTrial:
         """A record as Optuna keeps it."""

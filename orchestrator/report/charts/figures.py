@@ -10,6 +10,7 @@ from adloc.answer.compared import rank_leads
 from adloc.answer.comparisons import identity
 from adloc.answer.material import REGIME_TITLES, number, title_of
 from adloc.answer.results import WHOLE
+from adloc.answer.varied import setting_with
 from adloc.metrics.registry import METRICS
 from adloc.report.charts.choices import choice_charts, kind_of, pivot_charts, suffix_of
 from adloc.report.charts.figure import Figure
@@ -36,12 +37,13 @@ if TYPE_CHECKING:
 
 MOST_CATEGORIES = 15  # with charts of their own
 MOST_ESTIMATES = 14
+MOST_BANDS = 12  # points of a curve with an interval at each
 
 
 def overview(material: Material) -> Iterator[Figure]:
     """Macro figures with their intervals in the first regime, one chart a metric."""
     for regime in material.regimes[:1]:
-        settings = [s for s in material.settings if material.row(s, regime)][:MOST_ESTIMATES]
+        settings = [s for s in material.shown if material.row(s, regime)][:MOST_ESTIMATES]
         for metric in ("image_auroc", "pixel_aupro"):
             estimates = []
             for setting in settings:
@@ -146,7 +148,7 @@ def trade_offs(material: Material) -> Iterator[Figure]:
             for cost in ("model_mb", "score_ms_per_image"):
                 marks = [
                     Mark(s.label, x, y, methods.index(s.method), material.validated(s))
-                    for s in material.settings
+                    for s in material.shown
                     for x, y in [(material.macro(s, regime, cost), material.macro(s, regime, metric))]
                     if x > 0 and math.isfinite(y)
                 ]
@@ -220,7 +222,7 @@ def _scores(finding: Finding, part: str, label: str, second: tuple[str, float] |
 
 
 def _sweep(material: Material, lead: Setting, name: str, values: list[float]) -> Iterator[Figure]:
-    along = {v: s for v in values if (s := _with(material, lead, {name: v})) is not None}
+    along = {v: s for v in values if (s := setting_with(material, lead, {name: v})) is not None}
     if len(along) < 2:  # noqa: PLR2004  one point is no curve
         return
     log = min(along) > 0 and max(along) / min(along) > 5  # noqa: PLR2004
@@ -230,7 +232,8 @@ def _sweep(material: Material, lead: Setting, name: str, values: list[float]) ->
         for regime in material.regimes:
             points = [(v, material.macro(s, regime, metric), s) for v, s in along.items()]
             points = [(v, y, s) for v, y, s in points if math.isfinite(y)]
-            between = [material.interval(s, regime, metric) for _, _, s in points]
+            few = points if len(points) <= MOST_BANDS else []
+            between = [material.interval(s, regime, metric) for _, _, s in few]
             known = bool(between) and all(math.isfinite(b.low) for b in between)
             index = material.regimes.index(regime)
             lines.append(
@@ -268,19 +271,6 @@ def _sweep(material: Material, lead: Setting, name: str, values: list[float]) ->
         axis = Axis("covering radius, projected units")
         chart = line_chart(title, Axis(name, log=log, ticks=ticks), axis, radius[:8])
         yield Figure(_safe(f"ablation_{lead.method}_{name}_covering_radius"), chart)
-
-
-def _with(material: Material, lead: Setting, changed: dict[str, float]) -> Setting | None:
-    """The setting that differs from the lead in these parameters alone."""
-    for setting in material.settings:
-        same = (setting.method, setting.scope, setting.threshold_scope) == (
-            lead.method, lead.scope, lead.threshold_scope
-        )  # fmt: skip
-        if same and all(
-            (number(v) == changed[k]) if k in changed else v == lead.params.get(k) for k, v in setting.params.items()
-        ):
-            return setting
-    return None
 
 
 def _repeats_test(finding: Finding, findings: list[Finding]) -> bool:

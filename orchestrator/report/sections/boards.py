@@ -32,7 +32,9 @@ def leaderboard(material: Material) -> Section | None:
     labels = {f.record.run_id: f.setting.label for f in material.findings}
     by_group = {who(r)[1:]: labels[str(r["run_id"])] for r in rows_of if str(r["run_id"]) in labels}
     settings = {f.record.run_id: f for f in material.findings}
-    of_macro = {(s.label, r): s for s in material.settings for r in material.regimes if material.row(s, r)}
+    labels_of_all = {s.label for s in material.settings}
+    of_macro = {(s.label, r): s for s in material.shown for r in material.regimes if material.row(s, r)}
+    shown = {s.label for s in material.shown}
     repeated = {(identity(r, "repeat"), str(r["metric"])): r for r in material.answer.repeats}
     rows: list[tuple[Cell, ...]] = []
     several = material.plan.spec.repeats > 1
@@ -42,6 +44,8 @@ def leaderboard(material: Material) -> Section | None:
         if (several and row["repeat"] != 0) or (alone and row["category"] == MACRO):
             continue
         label = by_group.get(who(row)[1:], str(row["method"]))
+        if label in labels_of_all and label not in shown:
+            continue
         regime = str(row["regime"])
 
         def cell(name: str, row: Row = row, label: str = label, regime: str = regime) -> Cell:
@@ -63,7 +67,8 @@ def leaderboard(material: Material) -> Section | None:
              *(f"{title_of(n)}, {METRICS[n].unit}" for n in COSTS), "threshold")  # fmt: skip
     bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
     first = "" if alone else ", the macro average first"
-    caption = f"Every setting in every regime{first}; bold: chosen on the validation part"
+    which = "Every setting" if len(material.shown) == len(material.settings) else "The best settings"
+    caption = f"{which} in every regime{first}; bold: chosen on the validation part"
     table = Table("leaderboard", caption, heads, tuple(rows), ("category", "regime", "setting"), bold=bold)
     macros = tuple(row[1:-1] for row in rows if row[0].text == MACRO)
     short = Table("leaderboard_macro", "Averages over the categories, with 95 % intervals", heads[1:-1], macros)
@@ -73,7 +78,19 @@ def leaderboard(material: Material) -> Section | None:
         "the backbone. In averages over categories, fit and model are what all categories take together: the sum of "
         "their own models, or the one unified model. Simulating the shift is in no time."
     )
-    return Section("leaderboard", "Leaderboard", (), (table, short) if macros else (table,), notes=(source, costs))
+    notes = (source, costs, *_left_out(material))
+    return Section("leaderboard", "Leaderboard", (), (table, short) if macros else (table,), notes=notes)
+
+
+def _left_out(material: Material) -> tuple[str, ...]:
+    """How many settings are not shown, and where they are."""
+    n_shown, n = len(material.shown), len(material.settings)
+    if n_shown == n:
+        return ()
+    return (
+        f"Of {n} settings the {n_shown} with the best validation figure are shown, compared with each other and drawn; "
+        "results.csv, beside this page, has all of them.",
+    )
 
 
 def hardest(material: Material) -> Section | None:

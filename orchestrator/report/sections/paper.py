@@ -140,8 +140,8 @@ def recovered(material: Material) -> Table | None:
 
 
 def costs(material: Material) -> Table | None:
-    """Seconds, milliseconds and megabytes of every setting."""
-    found = [c for s in material.settings if (c := find_costs(material, s)) is not None]
+    """Seconds, milliseconds and megabytes of every setting shown."""
+    found = [c for s in material.shown if (c := find_costs(material, s)) is not None]
     if not found:
         return None
     rows = tuple(

@@ -1,0 +1,93 @@
+"""Studies of more results than anybody reads: what is shown of them, chosen on the validation part, and how fast."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from adloc.answer import material as materials
+from adloc.answer.compared import compare_settings
+from adloc.answer.foremost import foremost, setting_of
+from adloc.answer.results import write
+from adloc.cli import tables
+from adloc.cli.fitting import plain_table
+from adloc.report.sections.boards import leaderboard
+from handmade import finding, images, material, setting
+
+if TYPE_CHECKING:
+    import pytest
+
+    from adloc.answer.finding import Finding
+
+PART = images([0.1, 0.2, 0.3, 0.7, 0.8, 0.9], [0, 0, 0, 1, 1, 1])
+CELL = st.none() | st.text() | st.integers() | st.floats(allow_nan=False) | st.booleans()
+
+
+def run(index: int, validated: float | None, tested: float = 0.5, category: str = "brick") -> Finding:
+    """One of the settings of a sweep, with its validation and its test figure."""
+    of = setting(f"k{index}", index, method="patchcore", params={"neighbours": index})
+    return finding(of, PART, category=category, metrics={"val_image_auroc": validated, "image_auroc": tested})
+
+
+def five() -> list[Finding]:
+    """The best on test images is the worst on validation images."""
+    return [run(i, v, t) for i, (v, t) in enumerate([(0.6, 0.99), (0.9, 0.5), (None, 0.9), (0.8, 0.6), (0.9, 0.4)])]
+
+
+def test_the_validation_part_says_which_settings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lead, then those that follow it on validation images, in the order of the study file; the rest is counted."""
+    of = material(five())
+    assert of.shown == of.settings
+    monkeypatch.setattr(materials, "MOST_SHOWN", 6)  # rows: a category and the average, so three settings
+    few = material(five())
+    assert [s.label for s in few.shown] == ["k1", "k3", "k4"]
+    board = leaderboard(few)
+    assert board is not None
+    assert [row[1].text for row in board.tables[0].rows] == ["k1", "k3", "k4"]
+    assert "Of 5 settings the 3 with the best validation figure are shown" in board.notes[-1]
+    assert {c.second.label for c in compare_settings(few)} == {"k3", "k4"}
+
+
+def test_a_terminal_shows_the_foremost_settings_whole() -> None:
+    """By validation figures in the first regime alone, as many as fit; one that was not validated comes last."""
+    rows = material(five()).answer.rows
+    assert foremost(rows, len(rows)) is None
+    among = foremost(rows, 5)
+    assert among is not None
+    shown = [row["params.neighbours"] for row in rows if setting_of(row) in among]
+    assert set(shown) == {1, 4}  # each with its average
+    assert len(shown) == 4
+
+
+def test_a_terminal_says_how_many_rows_it_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a pipe has all of them."""
+    rows = material(five()).answer.rows
+    monkeypatch.setattr(tables, "MOST_LINES", 4)
+    tables.print_results(rows)
+    assert len([line for line in capsys.readouterr().out.splitlines() if "patchcore" in line]) == len(rows) == 10
+    monkeypatch.setattr(tables, "_console", lambda: Console(force_terminal=True, width=120))
+    tables.print_results(rows)
+    out = capsys.readouterr().out
+    assert len([line for line in out.splitlines() if "patchcore" in line]) == 4
+    assert "6 of 10 rows are not shown" in out
+
+
+def test_a_plain_table_has_every_column_at_any_width() -> None:
+    """Words to the left, numbers to the right, two blanks between."""
+    heads, lines = ["method", *(f"figure_{i}" for i in range(40))], [["padim", *("0.5",) * 40]]
+    first, second = plain_table(heads, lines).splitlines()
+    assert len(first) > 400
+    assert second.split() == lines[0]
+    assert plain_table(["method", "n"], [["a", "10"]]) == "method   n\na       10\n"
+
+
+@given(st.lists(st.dictionaries(st.text(), CELL, min_size=1), max_size=4))
+def test_results_as_json_are_what_the_library_writes(rows: list[dict[str, Any]]) -> None:
+    """To the byte."""
+    assert write(rows, "json") == json.dumps(rows, indent=1)
