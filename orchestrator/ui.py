@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"  # never more: the dashboard checks no Host header and neither asks for a password
 MLFLOW_PORT, OPTUNA_PORT = 5000, 8080
-LONGEST_START_S, LONGEST_END_S = 90, 10
+LONGEST_START_S, LONGEST_END_S = 180, 10
 MOST_STUDIES = 5  # whose tables are linked
 
 
