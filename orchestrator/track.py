@@ -131,7 +131,8 @@ def track_study(spec: StudySpec, place: Place, file: Path) -> int:
     Raises:
         UserError: nothing was recorded, another process runs the study, or the server is away.
     """
-    folder = place.workspace.study_path(spec.study)
+    workspace, folder = place.workspace, place.workspace.study_path(spec.study)
+    workspace.pull(spec.study)
     if not (folder / "plan.json").exists():
         raise UserError(
             Complaint(
@@ -140,12 +141,13 @@ def track_study(spec: StudySpec, place: Place, file: Path) -> int:
                 f"run it first: adloc study run {file}, or name its --workspace",
             )
         )
-    with place.workspace.lock(spec.study):
+    with workspace.lock(spec.study):
         shown = kept(spec, folder)
         names = param_names(spec, [record.condition for record in shown.records])
         tracker = Tracker(place, spec.study, lambda: connect(place, spec, names, file.name))
         tracker.show(lambda tracking: finish(shown, tracking), now=True)
         tracker.end()
+        workspace.push(spec.study)
     if tracker.tracking is None:
         raise UserError(
             Complaint(

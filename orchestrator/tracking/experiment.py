@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +18,6 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_GIT_COMMIT,
@@ -193,10 +191,9 @@ class Tracking:
         return run_id
 
     def progress(self, step: int, figures: Mapping[str, float]) -> None:
-        """Show on the parent run how far the study is: figures by MLflow name at a step that grows. Never raises."""
+        """Show on the parent run how far the study is: figures by MLflow name at a step that grows."""
         now = int(time.time() * 1000)
-        with suppress(MlflowException, OSError):
-            self._client.log_batch(self.parent_id, metrics=[Metric(k, v, now, step) for k, v in figures.items()])
+        self._client.log_batch(self.parent_id, metrics=[Metric(k, v, now, step) for k, v in figures.items()])
 
     def log_files(self, folder: Path, name: str) -> None:
         """Put a folder's files on the parent run, in place of those that it has under this name.

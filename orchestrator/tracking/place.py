@@ -91,9 +91,14 @@ class Place:
         return bool(self.server) or (self.workspace.tracking_path.exists() and self.workspace.artifacts_path.exists())
 
     def owner(self) -> str:
-        """The workspace's id, made here at first, which moves with it; "" for its own database, where it is alone."""
+        """The workspace's id, made here at first, which moves with it; "" for its own database, where it is alone.
+
+        One behind a URL has the same on all machines.
+        """
         if not self.server:
             return ""
+        if self.workspace.shared is not None:
+            return content_key([self.workspace.location])[:12]
         path = self.workspace.root / ".id"
         with self.workspace.turn("mlflow"):
             if not path.exists():

@@ -67,8 +67,9 @@ class Tracker:
             return None
 
     def progress(self, step: int, figures: Mapping[str, float]) -> None:
-        """Show how far the study is; see `Tracking.progress`."""
-        self.show(lambda tracking: tracking.progress(step, figures))
+        """Show how far the study is; see `Tracking.progress`. Never raises: it is soon told again."""
+        with suppress(Exception):
+            self.show(lambda tracking: tracking.progress(step, figures))
 
     def end(self) -> None:
         """Forget the kept failure if the server was there for the last that was shown."""
