@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 
@@ -17,8 +18,8 @@ class MachineWatch:
             run_id: of the MLflow run, which goes on where it has such metrics.
             uri: of the tracking.
         """
-        self._monitor = None
-        if not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():
+        self._monitor: Any = None  # of a module without types
+        if not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():  # type: ignore[no-untyped-call]
             return
         try:
             from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -30,7 +31,7 @@ class MachineWatch:
                 missing.name,
             )
             return
-        self._monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
+        self._monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)  # type: ignore[no-untyped-call]
         self._monitor.start()
 
     def end(self) -> None:

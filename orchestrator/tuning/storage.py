@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-Given, Found = ParamSpec("Given"), TypeVar("Found")
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 # A writer holds the lock for milliseconds; one that is older was left by a process that was killed.
 STALE_LOCK_S = 4
 PAUSES_S = (0.5, 1, 2, 4, 8)  # before a database that was lost is asked again: a restart of PostgreSQL takes seconds
