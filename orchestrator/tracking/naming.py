@@ -32,7 +32,7 @@ def run_name(
     values = [short(params[k]) for k in varied if k in params]
     scope = f"unified {tags['adloc.threshold_scope']} threshold" if tags["adloc.scope"] == "unified" else ""
     repeat = f"repeat {tags['adloc.repeat']}" if tags["adloc.repeat"] != "0" else ""
-    words = (*values, category, tags["adloc.regime"], *described(condition), tags.get("adloc.setting"), scope, repeat)
+    words = (*values, tags.get("adloc.setting"), category, tags["adloc.regime"], *described(condition), scope, repeat)
     return " ".join(word for word in (*words, tags["adloc.method"]) if word)
 
 
