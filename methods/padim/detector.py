@@ -114,9 +114,8 @@ class Padim:
         fitted = context.results["gaussian"].arrays
         shape = read_shape(features, params.layers)
         _check_blur(params.smoothing_sigma, features.image_size)
-        check_score_memory(
-            shape, params, int(context.results["gaussian"].facts["n_images"]), features.image_size, device
-        )
+        n_fitted = fitted["factors"].shape[1] if "factors" in fitted else len(fitted["idx"])
+        check_score_memory(shape, params, n_fitted, features.image_size, device)
 
         idx = torch.from_numpy(np.array(fitted["idx"]))
         embed = once(context, "embedding", lambda: _Embedding(shape.channels, params.layers, idx, device))

@@ -89,7 +89,7 @@ def check_score_memory(
     Args:
         shape: of the scored part.
         params: of the run.
-        n_fitted: images that the model was fitted to.
+        n_fitted: vectors of the model at each position: images, or n_features.
         size: (height, width) of the maps.
         device: where distances are computed.
     """
