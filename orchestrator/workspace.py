@@ -139,7 +139,7 @@ class Workspace:
         """When the first of the studies that are running now began, seconds since 1970; None where none is."""
         locks = self.root.glob("studies/*/lock")
         names = [path.parent.name for path in locks if path.parent.name != besides]
-        begun = [(self.study_path(name) / "lock").read_text() for name in names if self.is_locked(name)]
+        begun = [(self.study_path(name) / "lock").read_text() for name in names if self._is_locked_here(name)]
         return min((float(text or 0) for text in begun), default=None)
 
     @contextmanager

@@ -18,6 +18,7 @@ from uuid import uuid4
 from adloc.datasets.objects import Objects, cache_path
 from adloc.errors import Complaint, UserError
 from adloc.record.records import Records, write_json
+from adloc.remote import keeping
 from adloc.remote.files import Files
 from adloc.remote.lease import Lease
 from adloc.remote.results import SharedStore
@@ -28,6 +29,8 @@ from adloc.remote.versions import Versions
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from adloc.remote.keeping import Kept
 
 _IDENTITY = "workspace.json"
 _FORMAT = 1
@@ -51,7 +54,10 @@ class Shared:
         self._objects = Objects(url)
         self.url = self._objects.url
         plain = re.sub(r"[^A-Za-z0-9]+", "-", self.url)  # for whoever looks; databases read % and : as their own
-        self.root = cache_path() / f"{plain}.{_identity(self._objects)}"
+        identity = _identity(self._objects)
+        self.root = cache_path() / f"{plain}.{identity}"
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / ".id").write_text(identity, encoding="utf-8")  # by which a tracking server knows it, from anywhere
         self._files = Files(self._objects)
         self._states: dict[str, StudyFiles] = {}
         self._leases: dict[str, Lease] = {}
@@ -105,6 +111,32 @@ class Shared:
     def is_held(self, study: str) -> bool:
         """Whether a driver on any machine runs the study."""
         return self._lease(study).is_held()
+
+    def results(self) -> Iterator[Kept]:
+        """Every result of a stage, those that were written longest ago first."""
+        return keeping.results(self._objects)
+
+    def collect(self, cap_bytes: float) -> tuple[int, int]:
+        """Delete results down to a cap, and files that nothing names; how many objects, of how many bytes.
+
+        Raises:
+            UserError: a study runs on some machine, and may read any of them.
+        """
+        running = [study for study in self.studies() if self.is_held(study)]
+        if running:
+            raise UserError(
+                Complaint(
+                    f"{self.url}: {', '.join(running)} {'is' if len(running) == 1 else 'are'} being run",
+                    "nothing is deleted there while a study runs, which may read it",
+                    "wait for it: `adloc study status FILE`",
+                )
+            )
+        gone = keeping.collect(self._objects, cap_bytes)
+        return len(gone), sum(each.n_bytes for each in gone)
+
+    def verify(self) -> list[str]:
+        """Read every object against its hash; the names of the damaged ones. See `adloc.remote.keeping.verify`."""
+        return keeping.verify(self._objects)
 
     @contextmanager
     def appending(self, path: Path) -> Iterator[None]:
