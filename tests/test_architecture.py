@@ -77,6 +77,7 @@ def test_imports_flow_one_way() -> None:
                 "orchestrator/doctor.py",
             },
         ),
+        ("fsspec", {"datasets/objects.py"}),
         ("anomalib", {"methods/anomalib/library.py"}),
         ("lightning", {"methods/anomalib/training.py", "methods/anomalib/library.py"}),
         (

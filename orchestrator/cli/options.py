@@ -41,7 +41,7 @@ def user_errors(verb: Callable[..., None]) -> Callable[..., None]:
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
 WORKSPACE = click.option(
-    "--workspace", metavar="DIR", help="Where everything is kept: $ADLOC_WORKSPACE, else ./mlruns."
+    "--workspace", metavar="DIR", help="Where everything is kept, a folder or a URL: $ADLOC_WORKSPACE, else ./mlruns."
 )
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a dotted key, the value in YAML."
