@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COUNTED = {"coreset_ratio", "n_features", "epochs"}  # parameters that the laws count: cost grows with them as they say
 _FLOAT = 4  # bytes
+_CLUSTERED = 10 * 64 * 4  # distances an entry that k-means of an index takes: rounds, entries a cell, cells squared
+_SAMPLED = 1024  # patches by which an index is judged
 _PADIM_BATCH = 8  # images that are scored at a time
 # How often a step reads its features, where that is not once.
 READS = {"patchcore.coreset": 2, "softpatch.coreset": 2, "patchcore.scores": 0, "softpatch.scores": 0, "knn.scores": 0}
@@ -81,6 +83,17 @@ def _coreset(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
     )
 
 
+def _index(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
+    """K-means of 64 entries a cell, 2 sqrt(m) cells, ten rounds; m entries placed, and compared with a sample."""
+    del plan
+    patches = len(stage.before[0].source.part) * _patches(stage, shape)
+    entries = float(getattr(stage.params, "coreset_ratio", 1.0)) * patches
+    cells = 2 * math.sqrt(entries)
+    values = entries * shape.channels
+    kept = entries * _FLOAT + cells * shape.channels * _FLOAT
+    return Taken(values * (_CLUSTERED + cells + _SAMPLED), kept, 2 * values * _FLOAT)
+
+
 def _search(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
     """Every patch is compared with every entry that the next smaller bank of the study does not have."""
     patches = len(stage.source.part) * _patches(stage, shape)
@@ -121,9 +134,11 @@ def _distances(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
 
 _LAWS: dict[str, Callable[[StepStage, Shape, Plan], Taken]] = {
     "patchcore.coreset": _coreset,
+    "patchcore.index": _index,
     "patchcore.search": _search,
     "patchcore.scores": _reweighting,
     "softpatch.coreset": _coreset,
+    "softpatch.index": _index,
     "softpatch.search": _search,
     "softpatch.scores": _reweighting,
     "padim.gaussian": _gaussian,

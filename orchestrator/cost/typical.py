@@ -15,9 +15,11 @@ from adloc.cost.phases import EXPLAIN, MODELS, RECORDS, REPORT, START, TABLES, T
 TYPICAL: dict[str, float] = {
     "features": 1.6,
     "patchcore.coreset": 4.6,
+    "patchcore.index": 0.8,  # of ivf, with 20,000 entries of 1536 values
     "patchcore.search": 1.25,
     "patchcore.scores": 18.5,
     "softpatch.coreset": 4.6,
+    "softpatch.index": 0.8,
     "softpatch.search": 1.25,
     "padim.gaussian": 8.6,
     "padim.scores": 19.0,
