@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adloc.methods.errors import MethodError
-from adloc.methods.patchcore import coreset
-from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix, to_grid
+from adloc.methods.patchcore import coreset, cover
+from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix
+from adloc.methods.patchcore.grid import Grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def pick_plainly(points: Tensor, n_picks: int, first: int | None = None) -> NDArray[np.int64]:
     """Greedy k-centre by its definition, every distance of every pick, in integers."""
-    integers = to_grid(points)[0].numpy().astype(np.int64)
+    integers = Grid.of(points).rows(slice(None)).numpy().astype(np.int64)
     mean = np.rint(integers.sum(0) / len(integers)).astype(np.int64)
     order = [int(((integers - mean) ** 2).sum(1).argmax()) if first is None else first]
     nearest = np.full(len(points), np.iinfo(np.int64).max)
@@ -74,22 +75,29 @@ def test_the_first_centre_can_be_named(kind: str, first: int) -> None:
     assert np.isfinite(picked.radius).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     n_points=st.integers(1, 90),
     dimension=st.integers(1, 5),
     seed=st.integers(0, 1000),
     fewest=st.integers(1, 8),
+    group=st.integers(1, 20),
+    pruned=st.booleans(),
 )
 def test_picks_to_the_last_point_equal_the_definition(
-    kind: str, n_points: int, dimension: int, seed: int, fewest: int
+    kind: str, n_points: int, dimension: int, seed: int, fewest: int, group: int, *, pruned: bool
 ) -> None:
-    """However few the candidates are, and to the last point, the order is that of the definition."""
+    """However few candidates, and however small the groups that are left out or not, the order is the definition's."""
     points = draw_points(kind, n_points, dimension, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coreset, "_FEWEST", fewest)
         patch.setattr(coreset, "_MOST", 2 * fewest)
+        patch.setattr(coreset, "_ASKED", fewest)
+        patch.setattr(cover, "_FEWEST", group)
+        patch.setattr(cover, "_MOST", 2 * group)
+        patch.setattr(cover, "_GROUP_BYTES", 64)
+        patch.setattr(cover, "_WORTH", 2 if pruned else 0)
         order = pick_greedily(points, n_points).order
     np.testing.assert_array_equal(order, pick_plainly(points, n_points))
 
@@ -125,9 +133,33 @@ def test_picks_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes of blocks and candidate sets are a matter of speed alone."""
     points = draw_points("noise", 5000, 128)
     expected = pick_greedily(points, 300).order
-    monkeypatch.setattr(coreset, "_BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(cover, "_BLOCK_BYTES", 10_000)
     monkeypatch.setattr(coreset, "_FEWEST", 70)
     np.testing.assert_array_equal(pick_greedily(points, 300).order, expected)
+
+
+def test_pruned_distances_have_the_bits_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In clusters most groups are out of a new centre's reach; what is computed of the others is what all pairs give."""
+    points = draw_points("clusters", 4000, 16)
+    grid, order = Grid.of(points), torch.from_numpy(pick_greedily(points, 300).order)
+    monkeypatch.setattr(cover, "_FEWEST", 64)
+    monkeypatch.setattr(cover, "_WORTH", 2)
+    pruned, full = cover.PrunedCover(grid, int(order[0])), cover.Cover(grid, int(order[0]))
+    computed: list[int] = []
+    update = cover.PrunedCover._update  # noqa: SLF001
+
+    def counted(*arguments: Any) -> None:
+        groups, group = arguments[1:3]
+        n_points = groups.starts[group.number + 1] - groups.starts[group.number]
+        computed.append(n_points * len(group.centres))
+        update(*arguments)
+
+    monkeypatch.setattr(cover.PrunedCover, "_update", counted)
+    for picks in (order[1:40], order[40:150], order[150:]):
+        pruned.add(picks)
+        full.add(picks)
+        assert torch.equal(pruned.nearest, full.nearest)
+    assert 0 < sum(computed) < 0.5 * 260 * len(points)
 
 
 @pytest.mark.parametrize("dimension", [1, 128, 1536, 4096])
@@ -135,7 +167,8 @@ def test_picks_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_grid_has_no_rounding_error(dimension: int, scale: float) -> None:
     """On the grid, products and sums are the exact integers, and the grid is as fine as is said."""
     points = draw_points("noise", 40, dimension) * scale
-    integers, unit = to_grid(points)
+    grid = Grid.of(points)
+    integers, unit = grid.rows(slice(None)), grid.unit
     exact = [[int(value) for value in row] for row in integers.tolist()]
     squared = torch.addmm(integers.double().square().sum(1), integers.double(), integers.double().T, alpha=-2)
     squared += integers.double().square().sum(1, keepdim=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from adloc.methods.errors import MethodError
+from adloc.methods.patchcore.cover import PICKED, Cover, PrunedCover
+from adloc.methods.patchcore.grid import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-_PICKED = -1.0  # distance of a point that is a centre already; all others have 0 or more
-_BLOCK_BYTES = 8 << 20  # of the distances that one matrix product of the update makes
+_ASKED, _ASKED_OF_GPU = 4, 64  # picks among candidates between two looks at what they are
 _FEWEST, _MOST = 2048, 16384  # candidates
 
 
@@ -61,35 +61,6 @@ def projection_matrix(dimension: int, target: int | None, seed: int) -> Tensor |
     return torch.randn(dimension, target, generator=generator) / math.sqrt(target)
 
 
-def to_grid(points: Tensor) -> tuple[Tensor, float]:
-    """Round points to a grid of integers on which squared distances have no rounding error at all.
-
-    With integers of at most b bits, no sum on the way to a squared distance exceeds 4 d 2^2b. b is chosen so
-    that this stays within the 2^53 of float64 (b = 22 for d = 128, 20 for d = 1536). Any order of summation
-    then gives the same bits, whatever the block sizes, the library or the device; equal distances are equal,
-    and |x|^2 + |c|^2 - 2 x c loses nothing to cancellation.
-
-    Args:
-        points: float32 (n, d).
-
-    Returns:
-        The integers as float32 (n, d), and the length of the grid's unit in the units of the points.
-
-    Raises:
-        MethodError: a value is not finite.
-    """
-    largest = float(points.abs().max())
-    if not math.isfinite(largest):
-        raise MethodError(
-            "the embeddings of the training patches hold NaN or infinity",
-            "features must be finite",
-            "check the backbone's weights, and the images",
-        )
-    bits = min(23, (51 - math.ceil(math.log2(points.shape[1]))) // 2)
-    unit = math.ldexp(1.0, math.frexp(largest)[1] - bits) if largest > 0 else 1.0
-    return (points / unit).round_(), unit
-
-
 def pick_greedily(points: Tensor, n_picks: int, first: int | None = None) -> Coreset:
     """The exact greedy k-centre of the points, furthest first (Gonzalez 1985; Roth et al. 2022, algorithm 1).
 
@@ -114,13 +85,13 @@ def pick_greedily(points: Tensor, n_picks: int, first: int | None = None) -> Cor
         MethodError: a point is not finite.
     """
     start = time.perf_counter()
-    integers, unit = to_grid(points)
+    grid = Grid.of(points)
     order = np.empty(n_picks, np.int64)
     elapsed_s = np.empty(n_picks, np.float32)
     # The distance of a pick to the centres before it is the covering radius before it is picked.
     radius = np.zeros(n_picks + 1, np.float32)
-    for number, (index, squared) in enumerate(_furthest_first(integers, first)):
-        radius[number] = unit * math.sqrt(squared)
+    for number, (index, squared) in enumerate(_furthest_first(grid, first)):
+        radius[number] = grid.unit * math.sqrt(squared)
         if number == n_picks:
             break
         order[number] = index
@@ -128,48 +99,60 @@ def pick_greedily(points: Tensor, n_picks: int, first: int | None = None) -> Cor
     return Coreset(order, radius[1:], elapsed_s)
 
 
-def _furthest_first(points: Tensor, first: int | None) -> Iterator[tuple[int, float]]:
-    """All points of the integer grid in the order of picking, with the squared distance to those before."""
-    norms = _squared_norms(points)
+def _furthest_first(grid: Grid, first: int | None) -> Iterator[tuple[int, float]]:
+    """All points of the grid in the order of picking, with the squared distance to those before."""
     if first is None:
-        first = int(_distances_to_mean(points, norms).argmax())  # the lowest index of several, here and below
+        first = _furthest_from_mean(grid)
     yield first, math.inf  # no centre before it
-    nearest = torch.full_like(norms, torch.inf)  # squared distance to the nearest centre
-    _apply(points, norms, nearest, torch.tensor([first], device=points.device))
-    n_left = len(points) - 1
+    cover = PrunedCover(grid, first) if grid.points.device.type == "cpu" else Cover(grid, first)
+    n_left = len(grid) - 1
     n_candidates = _FEWEST
     while n_left:
-        pool = _choose_candidates(nearest, min(n_candidates, n_left))
-        indices: list[int] = pool.indices.tolist()
-        vectors, own_norms = points[pool.indices].double(), norms[pool.indices]
-        # All pairs at once while they are few: a pick then reads a row of this table and needs no product.
-        few = len(indices) <= _FEWEST
-        pairs = _squared_distances(vectors, own_norms) if few else None
-        distances = nearest[pool.indices]
-        picks: list[int] = []
-        while True:
-            furthest, place = (each.item() for each in distances.max(0))
-            place = int(place)
-            if furthest == _PICKED or not pool.holds_the_furthest(furthest, indices[place]):
-                break
-            yield indices[place], furthest
-            picks.append(indices[place])
-            to_pick = (
-                torch.addmv(own_norms + own_norms[place], vectors, vectors[place], alpha=-2)
-                if pairs is None
-                else pairs[place]
-            )
-            torch.minimum(distances, to_pick, out=distances)
-            distances[place] = _PICKED
-        _apply(points, norms, nearest, torch.tensor(picks, device=points.device))
+        pool = _choose_candidates(cover.nearest, min(n_candidates, n_left))
+        picks = []
+        for index, squared in _picked_of(pool, grid, cover.nearest):
+            yield index, squared
+            picks.append(index)
+        cover.add(torch.tensor(picks, device=grid.points.device))
         n_left -= len(picks)
         # A round costs about as much as 3 candidate distances for every point (choosing, converting), and a
         # candidate distance for every candidate and pick; half and half is best.
-        share = len(picks) * len(indices) / (3 * len(points))
+        share = len(picks) * len(pool.indices) / (3 * len(grid))
         if share < 1:
             n_candidates = min(2 * n_candidates, _MOST)
         elif share > 2:  # noqa: PLR2004
             n_candidates = max(n_candidates // 2, _FEWEST)
+
+
+def _picked_of(pool: _Candidates, grid: Grid, nearest: Tensor) -> Iterator[tuple[int, float]]:
+    """The picks among some candidates, as long as no other point is further, with their squared distances.
+
+    The device is asked for some picks at a time, and those that come after a point outside of the pool are forgotten.
+    """
+    vectors = grid.rows(pool.indices).double()
+    norms = vectors.square().sum(1)
+    # All pairs at once while they are few: a pick then reads a row of this table and needs no product.
+    pairs = _squared_distances(vectors, norms) if len(vectors) <= _FEWEST else None
+    distances = nearest[pool.indices]
+    n_left, n_asked = len(vectors), _ASKED if vectors.device.type == "cpu" else _ASKED_OF_GPU
+    while n_left:
+        count = min(n_asked, n_left)
+        furthest, places = distances.new_empty(count), pool.indices.new_empty(count)
+        for number in range(count):
+            place = places[number : number + 1]
+            torch.max(distances, 0, keepdim=True, out=(furthest[number : number + 1], place))
+            to_pick = (
+                torch.addmv(norms + norms[place], vectors, vectors[place][0], alpha=-2)
+                if pairs is None
+                else pairs[place][0]
+            )
+            torch.minimum(distances, to_pick, out=distances)
+            distances.index_fill_(0, place, PICKED)
+        for index, squared in zip(pool.indices[places].tolist(), furthest.tolist(), strict=True):
+            if not pool.holds_the_furthest(squared, index):
+                return
+            yield index, squared
+        n_left -= count
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,25 +182,8 @@ def _choose_candidates(nearest: Tensor, count: int) -> _Candidates:
     indices = torch.cat([above, equal[:taken]]).sort().values
     if taken < len(equal):
         return _Candidates(indices, float(least), int(equal[taken]))
-    bound, bound_index = nearest.where(nearest < least, _PICKED).max(0)
+    bound, bound_index = nearest.where(nearest < least, PICKED).max(0)
     return _Candidates(indices, float(bound), int(bound_index))
-
-
-def _apply(points: Tensor, norms: Tensor, nearest: Tensor, picks: Tensor) -> None:
-    """Let all points know of the picks, in blocks of bounded memory; `nearest` is changed in place."""
-    # The centres' norms are one more coordinate, which is 1 in every point: the product is |c|^2 - 2 x c, of whole
-    # numbers still, and what it is written to need not be filled with the norms first (a sixth of the time).
-    centres = torch.cat([points[picks].double().mul_(-2), norms[picks, None]], dim=1).T.contiguous()
-    n_rows = min(len(points), max(1, _BLOCK_BYTES // (8 * max(centres.shape))))
-    with_one = centres.new_ones(n_rows, len(centres))
-    products = centres.new_empty(n_rows, len(picks))
-    for start in range(0, len(points), n_rows):
-        rows = slice(start, min(start + n_rows, len(points)))
-        count = rows.stop - start
-        with_one[:count, :-1] = points[rows]
-        torch.mm(with_one[:count], centres, out=products[:count])
-        nearest[rows] = nearest[rows].minimum(products[:count].amin(1).add_(norms[rows]))
-    nearest[picks] = _PICKED
 
 
 def _squared_distances(vectors: Tensor, norms: Tensor) -> Tensor:
@@ -225,17 +191,7 @@ def _squared_distances(vectors: Tensor, norms: Tensor) -> Tensor:
     return torch.addmm(norms, vectors, vectors.T, alpha=-2).add_(norms[:, None])
 
 
-def _distances_to_mean(points: Tensor, norms: Tensor) -> Tensor:
-    """Squared, float64 (n,), to the point of the grid nearest to the mean."""
-    mean = torch.stack([block.sum(0) for block in _blocks(points)]).sum(0).div(len(points)).round()
-    return torch.cat([block @ mean for block in _blocks(points)]).mul(-2).add_(norms).add_(mean @ mean)
-
-
-def _squared_norms(points: Tensor) -> Tensor:
-    """float64 (n,)."""
-    return torch.cat([block.square().sum(1) for block in _blocks(points)])
-
-
-def _blocks(points: Tensor) -> Iterator[Tensor]:
-    """The points in float64, some thousand at a time."""
-    return (points[start : start + 8192].double() for start in range(0, len(points), 8192))
+def _furthest_from_mean(grid: Grid) -> int:
+    """The point furthest from the grid's point nearest to the mean, the lowest index of several."""
+    mean = torch.stack([block.sum(0) for block in grid.blocks()]).sum(0).div(len(grid)).round()
+    return int(torch.cat([(block - mean).square_().sum(1) for block in grid.blocks()]).argmax())
