@@ -139,14 +139,14 @@ def test_picks_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pruned_distances_have_the_bits_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In clusters most groups are out of a new centre's reach; what is computed of the others is what all pairs give."""
+    """In clusters most groups are out of a new centre's reach; the others are given what all pairs give."""
     points = draw_points("clusters", 4000, 16)
     grid, order = Grid.of(points), torch.from_numpy(pick_greedily(points, 300).order)
     monkeypatch.setattr(cover, "_FEWEST", 64)
     monkeypatch.setattr(cover, "_WORTH", 2)
     pruned, full = cover.PrunedCover(grid, int(order[0])), cover.Cover(grid, int(order[0]))
     computed: list[int] = []
-    update = cover.PrunedCover._update  # noqa: SLF001
+    update = cover.PrunedCover._update
 
     def counted(*arguments: Any) -> None:
         groups, group = arguments[1:3]

@@ -88,7 +88,17 @@ def project_patches(context: StepContext, params: MemoryBankParams) -> tuple[Ten
     def project(features: dict[str, Tensor]) -> Tensor:
         return embed(features, params) if matrix is None else embed_projected(features, params, matrix)
 
-    return torch.cat(list(spread(project, _batches(context, params)))), dimension
+    projected: Tensor | None = None
+    n_made = 0
+    for made in spread(project, _batches(context, params)):
+        if projected is None:  # all of it at once: parts that are put together at the end would be held twice
+            projected = made.new_empty(context.features.n_images, *made.shape[1:])
+        projected[n_made : n_made + len(made)] = made
+        n_made += len(made)
+    if projected is None:
+        message = "there is no image to project"
+        raise ValueError(message)
+    return projected, dimension
 
 
 def embed_parts(context: StepContext, params: MemoryBankParams) -> Iterator[NDArray[np.float32]]:

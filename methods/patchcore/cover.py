@@ -27,7 +27,7 @@ _FEWEST = 512  # points of a group, on the average
 _MOST = 2048  # points of a group
 _TOGETHER = 32  # groups that a thread takes at a time
 _SAMPLE = 2048  # points that tell whether grouping pays
-_WORTH = 0.25  # share of the pairs below which it does: what is left costs some three times as much a pair
+_WORTH = 0.1  # share of the pairs below which it does: what is left costs some three times as much a pair
 _SAFE = 1 + 1e-12  # factor on a sum of two square roots, far above their rounding
 
 
