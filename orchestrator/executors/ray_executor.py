@@ -13,6 +13,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from adloc.store import Store
 
 MOST_IMAGES = 64  # of one task: a lost worker costs no more
-AHEAD = 8  # orders for each that can be carried out at a time
+AHEAD = 8  # orders that could start, for each that can be carried out at a time
 _POLL_S = 0.05
 _PATIENCE_S = 60.0  # a network disk may show a file this late
 
@@ -127,6 +128,46 @@ class _Extracted:
     seconds: float = 0.0
 
 
+class _Waiting:
+    """Runs whose tasks were sent out; each is ready when the last of its own has ended, found without a search.
+
+    Attributes:
+        ready: numbers of the runs that are, the plan's first one on top of the heap.
+    """
+
+    def __init__(self) -> None:
+        self.ready: list[int] = []
+        self._runs: dict[int, Run] = {}
+        self._n_refs: dict[int, int] = {}  # still under way, by number of the run
+        self._of: dict[Ref, list[int]] = {}  # runs that wait for a task
+
+    @property
+    def n_left(self) -> int:
+        """Runs that were added and not given out."""
+        return len(self._runs)
+
+    def add(self, number: int, run: Run, refs: Sequence[Ref]) -> None:
+        """A run and what of it is under way, each once."""
+        self._runs[number], self._n_refs[number] = run, len(refs)
+        for ref in refs:
+            self._of.setdefault(ref, []).append(number)
+        if not refs:
+            heappush(self.ready, number)
+
+    def end(self, ref: Ref) -> None:
+        """A task has ended, whatever became of it."""
+        for number in self._of.pop(ref, ()):
+            self._n_refs[number] -= 1
+            if not self._n_refs[number]:
+                heappush(self.ready, number)
+
+    def first(self) -> Run:
+        """The first run that is ready, which then waits no longer."""
+        number = heappop(self.ready)
+        del self._n_refs[number]
+        return self._runs.pop(number)
+
+
 class Ledger:
     """What has been sent to the cluster and what has become of it. See `adloc.compute.Helper`.
 
@@ -148,6 +189,9 @@ class Ledger:
         self._stages: dict[tuple[object, ...], frozenset[Ref]] = {}  # by mark: the tasks that compute it
         self._images: dict[tuple[object, ...], Ref] = {}  # by key and layers of an image: the task that computes it
         self._extracted: dict[str, _Extracted] = {}
+        self._ended: deque[Ref] = deque()  # since `ready` last looked
+        self._n_awaited: dict[Ref, int] = {}  # of a task that cannot start yet: how many others it waits for
+        self._waiters: dict[Ref, list[Ref]] = {}  # tasks that wait for one
 
     def begin(self, store: Store, machines: Sequence[Machine], listener: Listener) -> None:
         """Send out for this store, and tell this listener; what was there before may be gone by now."""
@@ -179,21 +223,29 @@ class Ledger:
             time.sleep(_POLL_S)
 
     def ready(self, runs: Sequence[Run], bench: Workbench) -> Iterator[Run]:
-        """See `Executor.ready`. No more orders are under way than keep the cluster busy."""
-        todo, waiting = deque(runs), dict[str, tuple["Run", frozenset["Ref"]]]()
+        """See `Executor.ready`. No more orders that could start are under way than keep the cluster busy.
+
+        Those that wait for others do not count: a category's would fill any number, while its one coreset is picked.
+        """
+        todo, waiting = deque(enumerate(runs)), _Waiting()
         most = AHEAD * self._cluster.shape.n_tasks
-        while todo or waiting:
-            while todo and len(self._running) < most:
-                run = todo.popleft()
-                with self._lock:
-                    waiting[run.run_id] = (run, self._submit_all(needed(run), bench))
+        looked = 0.0
+        self._ended.clear()
+        while todo or waiting.n_left:
             with self._lock:
-                self._collect()
-            done = next((name for name, (_, refs) in waiting.items() if refs.isdisjoint(self._running)), None)
-            if done is None:
-                self._pause()
+                while todo and len(self._running) - len(self._n_awaited) < most:
+                    number, run = todo.popleft()
+                    refs = self._submit_all(needed(run), bench)
+                    waiting.add(number, run, [ref for ref in refs if ref in self._running])
+                if not waiting.ready or time.monotonic() - looked > _POLL_S:
+                    self._collect()
+                    looked = time.monotonic()
+                while self._ended:
+                    waiting.end(self._ended.popleft())
+            if waiting.ready:
+                yield waiting.first()  # to be recorded, which takes its time: then more is sent out first
             else:
-                yield waiting.pop(done)[0]  # to be recorded, which takes its time: then more is sent out first
+                self._pause()
 
     def _submit_all(self, stages: Iterable[Stage], bench: Workbench) -> frozenset[Ref]:
         """The tasks that compute these stages, those of before included; none for what the store has."""
@@ -237,6 +289,10 @@ class Ledger:
         awaited = [ref for ref in before if ref in self._running or self._outcomes[ref].error]
         ref = self._cluster.submit(order, awaited)
         self._running[ref] = _Task(stage, len(images))
+        if under_way := [each for each in awaited if each in self._running]:
+            self._n_awaited[ref] = len(under_way)
+            for each in under_way:
+                self._waiters.setdefault(each, []).append(ref)
         if self._listener:
             self._listener.stage_started(stage)
         return ref
@@ -258,12 +314,21 @@ class Ledger:
         """Take in what is done, and tell the listener."""
         for ref in self._cluster.wait(list(self._running), 0):
             outcome = self._outcomes[ref] = self._cluster.outcome(ref)
+            self._ended.append(ref)
+            self._let_start(ref)
             task = self._running.pop(ref)
             self.peak_bytes = max(self.peak_bytes, outcome.peak_bytes)
             if outcome.is_bug:
                 raise StageMismatchError(outcome.error)
             if self._listener and not outcome.error:
                 self._tell(self._listener, task, outcome)
+
+    def _let_start(self, ended: Ref) -> None:
+        """Tasks that waited for this one alone wait no longer."""
+        for ref in self._waiters.pop(ended, ()):
+            self._n_awaited[ref] -= 1
+            if not self._n_awaited[ref]:
+                del self._n_awaited[ref]
 
     def _tell(self, listener: Listener, task: _Task, outcome: Outcome) -> None:
         listener.worker_done(outcome.worker, task.stage, outcome.seconds, outcome.n_images)

@@ -1,0 +1,62 @@
+"""The ledger of a thousand workers, on a cluster that only waits: every order once, and after what it needs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adloc.stages import FeatureStage, ImageStage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The simulation of the benchmarks, whose driver takes no time."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "benchmarks"))
+    import simulated
+
+    monkeypatch.setattr(simulated.Virtual, "read", lambda clock: clock.now)
+    yield simulated
+    del sys.modules["simulated"]
+
+
+def test_every_stage_is_sent_once_and_every_run_is_ready_once(simulated: Any) -> None:
+    """In as many orders as there are stages, those of features in blocks of 64 images."""
+    plan = simulated.large_plan(2, 3)
+    found = simulated.simulate(plan, 16)
+    n_blocks = sum(-(-len(s.part) // 8) for s in plan.stages.values() if isinstance(s, FeatureStage))
+    others = [s for s in plan.stages.values() if not isinstance(s, FeatureStage | ImageStage)]
+    assert found["orders"] == n_blocks + len(others)
+    assert found["runs"] == len(plan.runs) == 24
+    assert found["wall_s"] >= found["work_s"] / 16
+
+
+def test_records_of_one_driver_bound_what_workers_gain(simulated: Any) -> None:
+    """With many workers a study takes as long as its records, which are written one after the other."""
+    plan = simulated.large_plan(2, 40)
+    slow = simulated.simulate(plan, 1000, record_s=60.0)
+    assert slow["recording_s"] == 60 * len(plan.runs)
+    assert slow["recording_s"] <= slow["wall_s"] < 1.2 * slow["recording_s"]
+
+
+def test_a_run_is_ready_when_the_last_of_its_tasks_has_ended() -> None:
+    """The plan's first one before others; one that waits for nothing at once."""
+    from adloc.executors.ray_executor import _Waiting
+
+    waiting, runs = _Waiting(), [SimpleNamespace(run_id=str(i)) for i in range(4)]
+    tasks: list[Any] = ["a", "b"]
+    waiting.add(0, runs[0], tasks)
+    waiting.add(1, runs[1], tasks[1:])
+    waiting.add(2, runs[2], [])
+    assert waiting.first() is runs[2]
+    waiting.end(tasks[0])
+    assert not waiting.ready
+    waiting.end(tasks[1])
+    assert [waiting.first(), waiting.first()] == runs[:2]
+    assert waiting.n_left == 0
