@@ -182,7 +182,9 @@ def _model(lead: Setting) -> str:
 def _differs_in(setting: Setting, lead: Setting, name: str) -> bool:
     same = (setting.method, setting.scope, setting.threshold_scope) == (lead.method, lead.scope, lead.threshold_scope)
     others = all(v == lead.params.get(k) for k, v in setting.params.items() if k != name)
-    return same and others and (setting is lead or setting.params.get(name) != lead.params.get(name))
+    # A parameter that is not written at its default is compared only where every setting has it.
+    told = name in setting.params and setting.params[name] != lead.params.get(name)
+    return same and others and (setting is lead or told)
 
 
 def _ends(along: list[Setting], name: str) -> list[Setting]:
