@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"  # never more: the dashboard checks no Host header and neither asks for a password
 MLFLOW_PORT, OPTUNA_PORT = 5000, 8080
 LONGEST_START_S, LONGEST_END_S = 180, 10
+DASHBOARD_STORAGE = "ADLOC_DASHBOARD_STORAGE"  # tells the dashboard's process where its trials are
 MOST_STUDIES = 5  # whose tables are linked
 
 
@@ -128,9 +129,14 @@ def _servers(workspace: Workspace, storage: str | None, study: str | None, port:
         port = free_port(OPTUNA_PORT, taken)
         taken.add(port)
         # A program of our own: `python -m optuna_dashboard` does not exist, and its script may not be on the PATH.
-        start = "import sys; from optuna_dashboard._cli import main; sys.argv[0] = 'optuna-dashboard'; main()"
-        dashboard = (where, "--host", HOST, "--port", str(port), "--server", "wsgiref", "--quiet")
-        servers.append(Server(title, port, (sys.executable, "-c", start, *dashboard), lean))
+        # A URL may hold a password, which everybody on the machine would read in a command.
+        start = (
+            "import os, sys; from optuna_dashboard._cli import main;"
+            f" sys.argv = ['optuna-dashboard', os.environ['{DASHBOARD_STORAGE}'], *sys.argv[1:]]; main()"
+        )
+        dashboard = ("--host", HOST, "--port", str(port), "--server", "wsgiref", "--quiet")
+        own = lean | {DASHBOARD_STORAGE: where}
+        servers.append(Server(title, port, (sys.executable, "-c", start, *dashboard), own))
     return servers
 
 
