@@ -188,7 +188,8 @@ class PrunedCover(Cover):
         squared = group.squared[group.centres]
         reached = (_reach(from_pivot, nearest) > squared.min()).nonzero()[:, 0]
         n_rows = max(1, _GROUP_BYTES // (4 * len(centres)))
-        for some in reached.split(n_rows):
+        for low in range(0, len(reached), n_rows):
+            some = reached[low : low + n_rows]
             points = self.grid.rows(indices[some]).sub_(pivot.float())
             products = torch.addmm(squared.float(), points, offsets)  # |x - c|^2 - |x - a|^2
             error = _largest_error(len(pivot), float(from_pivot[some[-1]]), float(squared.max()))
