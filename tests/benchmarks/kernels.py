@@ -189,5 +189,5 @@ KERNELS = {
     "g": partial(growth),
     "k": partial(large_maps),
     "l": partial(large_banks),
-    "p": partial(padim),
+    "n": partial(padim),
 }

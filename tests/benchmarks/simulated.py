@@ -36,12 +36,11 @@ if TYPE_CHECKING:
     from adloc.stages import Stage
 
 BLOCK = 8
-# Seconds of two cores, for 1,275 training images and 200 test images of 784 patches each, a million patches to fit on:
-# ResNet-50 at 15 images a second, a coreset of 5 % extrapolated from 400,000 patches by its square, a search by the
-# machine's rate, 12 PRO curves a second. See "What it costs" in the README.
+# Assumed seconds of a worker of two cores, for 1,280 training images of 784 patches: ResNet-50 at 15 images a second, a
+# coreset of 5 % extrapolated from 400,000 patches by its square; see docs/scale.md.
 SECONDS = {"features": 1 / 15, "patchcore.coreset": 110.0, "patchcore.search": 60.0, "patchcore.scores": 1.0,
            "truth": 1.0, "evaluation": 3.0, "diagnosis": 3.0, "segmentation": 1.0, "threshold": 0.05}  # fmt: skip
-RECORD_S = 0.03  # to write a run's record with eight heatmaps and tell MLflow: item e of the benchmarks
+RECORD_S = 0.03  # assumed: to write a run's record with its heatmaps, and to tell MLflow
 
 
 @dataclass
@@ -81,7 +80,6 @@ class SimulatedCluster:
 
     def submit(self, order: Order, before: Iterable[int]) -> int:
         """As the cluster's; it takes as long as its kind of stage."""
-        self._advance(self._clock.read())
         ref = next(self._refs)
         self.n_orders += 1
         n_images = len(order.images) * BLOCK
