@@ -108,7 +108,11 @@ class OneProcess:
                 self._done[number] = Outcome(error="its worker died")
                 return
             failed = next((self._done[b] for b in before if self._done[b].error), None)
-            self._done[number] = failed or compute(pickle.loads(order))  # noqa: S301  # our own
+            self._done[number] = failed or self.carry_out(pickle.loads(order))  # noqa: S301  # our own
+
+    def carry_out(self, order: Order) -> Outcome:
+        """As a worker does."""
+        return compute(order)
 
     def outcome(self, ref: int) -> Any:
         """Of an order that is done."""

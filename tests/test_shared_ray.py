@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from adloc.executors.worker import compute
+from adloc.stages import StepStage
 from commandline import adloc
 from object_server import BUCKET, CREDENTIALS, ObjectServer, object_server
-from test_ray import STUDY, recorded
+from test_ray import N_IMAGES, N_RUNS, STUDY, OneProcess, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    from adloc.executors.executor import Computing
+    from adloc.executors.worker import Order, Outcome
 
-N_RUNS = 8
+pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 
 @pytest.fixture
@@ -49,13 +53,74 @@ def kept(root: Path) -> set[str]:
     return {path.name for path in root.glob("*/store/*/*/*.safetensors")}
 
 
+class ThreeMachines(OneProcess):
+    """Stands in for a cluster of machines that share no disk: each order is carried out before another cache.
+
+    The first machine that has computed a step dies in its next order: its cache is lost, the order goes elsewhere.
+    """
+
+    caches: tuple[Path, ...] = ()
+    computed: ClassVar[list[tuple[str, Order]]] = []
+
+    def __init__(self, computing: Computing) -> None:
+        super().__init__(computing)
+        self._alive = list(self.caches)
+        self._dying: Path | None = None
+
+    def carry_out(self, order: Order) -> Outcome:
+        """On a machine that is drawn."""
+        from adloc.executors import worker
+
+        cache = self._random.choice(self._alive)
+        if cache == self._dying:
+            shutil.rmtree(cache)
+            self._alive.remove(cache)
+            cache = self._alive[0]
+        if len(self._alive) == len(self.caches) and self._dying is None and isinstance(order.stage, StepStage):
+            self._dying = cache
+        self.computed.append((cache.name, order))
+        worker._benches.clear()  # another process
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("ADLOC_CACHE", str(cache))
+            return compute(order)
+
+
+@pytest.mark.slow
+def test_figures_are_those_of_one_disk_whatever_machine_computes(
+    mvtec_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, though a machine is lost with all that it kept; each image and each stage is computed once."""
+    from adloc import environment
+    from adloc.executors import ray_executor, worker
+
+    study_file = tmp_path / "spread.yaml"
+    study_file.write_text(STUDY.format(root=mvtec_tree))
+    adloc("study", "run", study_file, "--workspace", tmp_path / "local")
+    monkeypatch.setattr(worker, "_benches", {})
+    monkeypatch.setattr(environment, "limit_threads", lambda _: None)  # of this process, which has other tests to run
+    monkeypatch.setattr(ray_executor, "Cluster", ThreeMachines)
+    monkeypatch.setattr(ThreeMachines, "caches", tuple(tmp_path / name for name in ("one", "two", "three")))
+    monkeypatch.setattr(ThreeMachines, "computed", [])
+    monkeypatch.setenv("ADLOC_CACHE", str(tmp_path / "driver"))
+    adloc("study", "run", study_file, "--workspace", f"file://{tmp_path}/bucket", "--executor", "ray")
+    (copy,) = (tmp_path / "driver").iterdir()
+    assert recorded(copy) == recorded(tmp_path / "local")
+    assert len(recorded(copy)) == N_RUNS
+    assert {name for name, _ in ThreeMachines.computed} == {"one", "two", "three"}
+    assert sum(cache.exists() for cache in ThreeMachines.caches) == 2
+    images = [order.stage.image_keys[i] for _, order in ThreeMachines.computed for i in order.images]  # type: ignore[union-attr]
+    keys = [order.stage.key for _, order in ThreeMachines.computed if not order.images]
+    assert len(images) == len(set(images)) == N_IMAGES
+    assert len(keys) == len(set(keys))
+
+
 @pytest.mark.slow
 def test_three_machines_without_a_shared_disk(
     server: ObjectServer, mvtec_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One dies in the middle: the records of one process on one disk, and of a cluster that shares one, to the bit.
 
-    The machines' caches are apart, the driver's holds no features, and what was done before is not done again.
+    The machines' caches are apart, and what was kept before is not computed again.
     """
     from ray.cluster_utils import Cluster
 
@@ -89,5 +154,4 @@ def test_three_machines_without_a_shared_disk(
     assert recorded(copy) == recorded(disk) == recorded(tmp_path / "local")
     assert len(recorded(copy)) == N_RUNS
     assert all(kept(cache) for cache in caches)  # each worked
-    assert not list(copy.glob("store/features"))
     assert before
