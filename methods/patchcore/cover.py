@@ -47,8 +47,7 @@ class Cover:
             first: index of the centre.
         """
         self.grid = grid
-        centre = grid.rows(slice(first, first + 1)).double()
-        self.nearest = torch.cat([(block - centre).square_().sum(1) for block in grid.blocks()])
+        self.nearest = grid.squared_to(grid.rows(slice(first, first + 1)).double())
         self.nearest[first] = PICKED
 
     def add(self, picks: Tensor) -> None:
@@ -146,8 +145,10 @@ class PrunedCover(Cover):
                 return
             n_rows = max(1, _BLOCK_BYTES // (8 * len(centres)))
             starts = range(0, len(self.grid), n_rows)
-            blocks = (self.grid.rows(slice(start, start + n_rows)).double() for start in starts)
-            self._nearest_centre = torch.cat([_squared_distances(block, centres).argmin(1) for block in blocks])
+            self._nearest_centre = torch.empty(len(self.grid), dtype=torch.int64)
+            for start in starts:
+                block = self.grid.rows(slice(start, start + n_rows)).double()
+                self._nearest_centre[start : start + n_rows] = _squared_distances(block, centres).argmin(1)
             self._nearest_centre[self._centres] = torch.arange(len(centres))
         self._groups = self._group(centres)
 

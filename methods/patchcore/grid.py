@@ -73,3 +73,19 @@ class Grid:
         """All points in their order as integers, float64, some thousand at a time."""
         for start in range(0, len(self.points), _ROWS):
             yield self.rows(slice(start, start + _ROWS)).double()
+
+    def squared_to(self, point: Tensor) -> Tensor:
+        """Squared distances of all points to one, float64 (n,).
+
+        Written to one array: small results between large blocks that come and go leave glibc's heap in pieces,
+        1 KB a point of 128 dimensions.
+
+        Args:
+            point: float64 (d,), integers.
+        """
+        found = torch.empty(len(self), dtype=torch.float64, device=self.points.device)
+        start = 0
+        for block in self.blocks():
+            found[start : start + len(block)] = block.sub_(point).square_().sum(1)
+            start += len(block)
+        return found
