@@ -22,7 +22,8 @@ from synthetic import grid_study, recorded_study, small_records
 from adloc.study import prepare
 from adloc.study_file.spec import StudySpec
 from adloc.tuning.search import searches
-from adloc.tuning.suggestions import Suggestions, open_storage
+from adloc.tuning.storage import open_storage
+from adloc.tuning.suggestions import Suggestions
 from adloc.tuning.trial_records import TrialRecord
 from adloc.workspace import Workspace
 
