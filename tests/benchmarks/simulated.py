@@ -15,7 +15,6 @@ import sys
 import time
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +166,7 @@ def simulate(plan: Plan, n_workers: int, record_s: float = RECORD_S) -> dict[str
     clock = Virtual()
     cluster = SimulatedCluster(n_workers, clock)
     ledger: Any = Ledger(cluster, None)  # type: ignore[arg-type]
-    ledger.begin(SimpleNamespace(root=Path("nowhere")), [], None)
+    ledger.begin(SimpleNamespace(address="nowhere"), [], None)
     n_runs = 0
     for _ in ledger.ready(plan.runs, _Bench(plan)):
         clock.read()
