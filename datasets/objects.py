@@ -239,7 +239,9 @@ class Objects:
         elif _code(error) == "RequestTimeTooSkewed":
             remedy = "set this machine's clock: it is more than some minutes off the server's"
         elif _code(error) in ("AccessDenied", "403"):
-            remedy = "have whoever owns the bucket allow these credentials to list, read, write and delete there"
+            remedy = (
+                "have whoever owns the bucket allow these credentials to list, read, write and remove objects there"
+            )
         elif _code(error) == "ExpiredToken":
             remedy = "log in again: the session of these credentials has ended"
         return UnreachableError(

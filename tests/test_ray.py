@@ -332,18 +332,18 @@ def test_worker_sees_what_is_not_there(study_file: Path, tmp_path: Path, monkeyp
 
     from adloc.executors.worker import look_around
     from adloc.plan import sources
+    from adloc.store import Store
     from adloc.study import prepare
     from adloc.workspace import Workspace
 
     study = prepare(study_file, [], Workspace(tmp_path), download=False)
     (source, *_) = sources(study.plan.stages.values())
-    probe = tmp_path / "probe"
-    probe.touch()
-    assert look_around(probe, [source], on_gpu=False).problems == ()
+    with Store(tmp_path / "store").probe() as probe:
+        assert look_around(probe, [source], on_gpu=False).problems == ()
     other = replace(source, network=replace(source.network, sha256="0" * 64))
     monkeypatch.setattr(type(source.part), "read", lambda *_: (_ for _ in ()).throw(FileNotFoundError("000.png")))
-    problems = "\n".join(look_around(tmp_path / "elsewhere" / "probe", [other], on_gpu=False).problems)
-    assert "is not the folder that the driver writes to" in problems
+    problems = "\n".join(look_around(probe, [other], on_gpu=False).problems)  # the mark is gone
+    assert "is not where the driver writes to" in problems
     assert "FileNotFoundError: 000.png" in problems
     assert "are not the driver's" in problems
 

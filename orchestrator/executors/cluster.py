@@ -136,7 +136,9 @@ def _connect(address: str | None) -> None:
     try:
         _knock(address)
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:
+        if type(error) is not Exception and not isinstance(error, OSError | RuntimeError | ValueError):
+            raise  # Ray says by a plain Exception that a node did not start in time
         raise UserError(
             Complaint(
                 f"--executor ray: {address or 'a cluster of this machine'}: {str(error).strip().splitlines()[0]}",

@@ -1,4 +1,4 @@
-"""One size of item p: seconds and the peak memory of a process that fits PaDiM and keeps the model, as JSON."""
+"""One size of item n: seconds and the peak memory of a process that fits PaDiM and keeps the model, as JSON."""
 
 from __future__ import annotations
 
