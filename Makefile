@@ -14,10 +14,12 @@ demo: env
 # Two processes of one thread each: files of tests are shared out, so that what a file prepares is prepared once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The tests of Ray start clusters of their own, and have the cores to themselves.
+# These start clusters and servers of their own, and have the cores to themselves: Ray ends where its start takes long.
+ALONE := tests/test_ray.py tests/test_shared_ray.py tests/test_deploy.py
+
 test: env
-	$(PYTEST) --ignore tests/test_ray.py
-	$(BIN)/python -m pytest tests/test_ray.py
+	$(PYTEST) $(ALONE:%=--ignore %)
+	$(BIN)/python -m pytest $(ALONE)
 
 test-fast: env
 	$(PYTEST) -m "not slow"
