@@ -10,11 +10,11 @@ import pytest
 
 from adloc.cost.account import Account
 from adloc.cost.estimate import Estimate, Line, estimate
+from adloc.cost.hardware import Hardware
 from adloc.cost.meter import Meter
 from adloc.cost.networks import NETWORKS, SIDE, shape_of
 from adloc.cost.outlook import Outlook
 from adloc.cost.phases import trials
-from adloc.cost.place import Place
 from adloc.cost.rates import Rates
 from adloc.cost.words import accounted
 from adloc.cost.work import Work, work_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from adloc.stages import Stage
 
-HERE, GPU = Place("a CPU", 1), Place("a GPU", 1, on_gpu=True)
+HERE, GPU = Hardware("a CPU", 1), Hardware("a GPU", 1, on_gpu=True)
 STUDY = """\
 study: priced
 dataset: {{kind: mvtec_ad, root: {root}, categories: [gear]}}
@@ -152,8 +152,10 @@ def test_rates_are_those_that_were_measured(tmp_path: Path) -> None:
     alike = known.expect(Work("a.step", "other settings", 10.0), HERE)
     assert (alike.basis, alike.seconds) == ("alike", pytest.approx(2.0))
     assert known.expect(Work("a.step", "other settings", 10.0, is_own=True), HERE).basis == "unknown"
-    assert known.expect(work, Place("another CPU", 1)).basis == "unknown"
-    bases = [known.expect(Work(kind, "", 1.0), place).basis for kind in ("features", "truth") for place in (HERE, GPU)]
+    assert known.expect(work, Hardware("another CPU", 1)).basis == "unknown"
+    bases = [
+        known.expect(Work(kind, "", 1.0), hardware).basis for kind in ("features", "truth") for hardware in (HERE, GPU)
+    ]
     assert bases == ["typical", "unknown", "typical", "typical"]  # nothing is typical of a GPU
 
 
@@ -227,12 +229,12 @@ def test_trials_cost_what_those_before_them_did(tmp_path: Path) -> None:
     assert estimate(plan, [], workspace, HERE, n_trials=3).seconds == pytest.approx(9.0)
 
 
-def expected(place: Place = HERE, **seconds: float) -> Outlook:
+def expected(hardware: Hardware = HERE, **seconds: float) -> Outlook:
     """An outlook on one stage of each kind, with a clock that stands at `now[0]`."""
     lines = tuple(Line(kind, n_todo=1, seconds=each) for kind, each in seconds.items() if kind != "report")
     phases = (Line("report", n_todo=1, seconds=seconds.get("report", 0.0)),)
     by_stage = {line.kind: line.seconds or 0.0 for line in lines}
-    return Outlook(Estimate(place, lines, phases, by_stage), clock=lambda: NOW[0])
+    return Outlook(Estimate(hardware, lines, phases, by_stage), clock=lambda: NOW[0])
 
 
 NOW = [0.0]
@@ -264,9 +266,9 @@ def test_what_is_left_counts_down_and_is_corrected() -> None:
 
 def test_stages_share_the_workers_of_a_cluster() -> None:
     """Four at a time take a quarter of the time, never less than the longest; the driver's work is its own."""
-    place = Place("a CPU", 1, n_tasks=4, executor="ray")
-    assert expected(place, a=8.0, b=8.0, c=8.0, d=8.0, report=5.0).estimate.seconds == 8.0 + 5.0
-    assert expected(place, a=20.0, b=4.0, report=5.0).estimate.seconds == 20.0 + 5.0
+    hardware = Hardware("a CPU", 1, n_tasks=4, executor="ray")
+    assert expected(hardware, a=8.0, b=8.0, c=8.0, d=8.0, report=5.0).estimate.seconds == 8.0 + 5.0
+    assert expected(hardware, a=20.0, b=4.0, report=5.0).estimate.seconds == 20.0 + 5.0
 
 
 def test_an_account_says_what_was_furthest_off(tmp_path: Path) -> None:

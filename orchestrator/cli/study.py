@@ -81,7 +81,7 @@ def plan(
     workspace; where nothing was yet, typical figures at the speed of this machine.
     """
     from adloc.cost.estimate import estimate
-    from adloc.cost.place import local_place
+    from adloc.cost.hardware import local_hardware
     from adloc.cost.words import estimate_json
     from adloc.executors.executor import Computing
     from adloc.study import pending, plan_json, search_json
@@ -89,8 +89,8 @@ def plan(
     prepared = prepared_study(file, overrides, workspace)
     todo = pending(prepared)
     n_trials = sum(max(0, state.search.config.trials - len(state.trials)) for state in prepared.searches)
-    place = local_place(Computing(device=device, jobs=jobs))
-    expected = estimate(prepared.plan, todo, prepared.workspace, place, n_trials=n_trials)
+    hardware = local_hardware(Computing(device=device, jobs=jobs))
+    expected = estimate(prepared.plan, todo, prepared.workspace, hardware, n_trials=n_trials)
     run_ids = [run.run_id for run in todo]
     if as_json:
         cost = {"cost": estimate_json(expected)}

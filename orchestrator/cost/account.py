@@ -60,7 +60,7 @@ class Account:
         planned = {line.kind: line.seconds for line in expected.lines if line.n_todo}
         kinds = dict.fromkeys([*planned, *taken])
         return cls(
-            expected.place.name,
+            expected.hardware.name,
             expected.seconds,
             seconds,
             expected.unknown,

@@ -16,7 +16,7 @@ from adloc.stages import FeatureStage, ImageStage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from adloc.cost.place import Place
+    from adloc.cost.hardware import Hardware
     from adloc.cost.rates import Basis, Cost
     from adloc.cost.work import Work
     from adloc.plan import Plan, Run
@@ -62,16 +62,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a study is expected to take at a place.
+    """What a study is expected to take.
 
     Attributes:
-        place: where it is computed.
+        hardware: on which it is computed.
         stages: a line a kind, in the order in which they run.
         phases: a line a phase of the driver.
         by_stage: expected seconds of every stage that is still to be computed, by key; 0 where unknown.
     """
 
-    place: Place
+    hardware: Hardware
     stages: tuple[Line, ...]
     phases: tuple[Line, ...]
     by_stage: Mapping[str, float] = field(default_factory=dict)
@@ -86,9 +86,9 @@ class Estimate:
         """Wall time, without what is unknown. Records are written while other processes compute, the rest is not."""
         by_kind = {line.kind: line.seconds or 0.0 for line in self.lines}
         stages = sum(by_kind[line.kind] for line in self.stages)
-        if self.place.executor == "local":
+        if self.hardware.executor == "local":
             return sum(by_kind.values())
-        computing = max(stages / self.place.n_tasks, *self.by_stage.values(), by_kind.get(RECORDS, 0.0), 0.0)
+        computing = max(stages / self.hardware.n_tasks, *self.by_stage.values(), by_kind.get(RECORDS, 0.0), 0.0)
         return computing + sum(by_kind[line.kind] for line in self.phases if line.kind != RECORDS)
 
     @property
@@ -111,7 +111,7 @@ def estimate(
     plan: Plan,
     todo: Sequence[Run],
     workspace: Workspace,
-    place: Place,
+    hardware: Hardware,
     rates: Rates | None = None,
     n_trials: int = 0,
 ) -> Estimate:
@@ -124,7 +124,7 @@ def estimate(
         plan: of the study.
         todo: its runs without a current record.
         workspace: whose store and rates are looked at.
-        place: where stages are computed.
+        hardware: on which stages are computed.
         rates: of the workspace, where they have been read already.
         n_trials: of its searches, still to be made.
     """
@@ -145,22 +145,22 @@ def estimate(
             line.n_there += 1 - n_todo
         if n_todo:
             work = work_of(stage, plan).share(share)
-            cost, passed = rates.expect(work, place), passed_by(stage, plan)
+            cost, passed = rates.expect(work, hardware), passed_by(stage, plan)
             if passed is not None and cost.basis != "measured":
-                cost = cost.after(rates.expect(work_of(passed, plan), place), READS.get(stage.kind, 1))
+                cost = cost.after(rates.expect(work_of(passed, plan), hardware), READS.get(stage.kind, 1))
             line.add(cost, work, n_todo)
             by_stage[stage.key] = cost.seconds or 0.0
     if n_trials:
         lines[TRIALS] = Line(TRIALS)
         work = trials(plan.spec.study, n_trials)
-        lines[TRIALS].add(rates.expect(work, place), work, n_trials)
+        lines[TRIALS].add(rates.expect(work, hardware), work, n_trials)
     driver = []
     for work in phases(plan, len(todo)):
         line = Line(work.kind)
-        line.add(rates.expect(work, place), work, 1)
+        line.add(rates.expect(work, hardware), work, 1)
         driver.append(line)
     shown = tuple(line for line in lines.values() if line.n_todo or line.n_there)
-    return Estimate(place, shown, tuple(driver), by_stage)
+    return Estimate(hardware, shown, tuple(driver), by_stage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,8 @@ class Meter:
         self._shown.study_started(plan, todo)
         if not todo:
             return
-        self._plan, self._n_todo, place = plan, len(todo), self._computes.executor.place
-        expected = estimate(plan, todo, self._workspace, place, self._rates)
+        self._plan, self._n_todo, hardware = plan, len(todo), self._computes.executor.hardware
+        expected = estimate(plan, todo, self._workspace, hardware, self._rates)
         self._works = {work.kind: work for work in phases(plan, len(todo))}
         self._outlook = Outlook(expected)
         self._outlook.phase_done(START, 1.0, self._taken[START])
@@ -117,7 +117,7 @@ class Meter:
 
     def trial_done(self, search: Search, record: TrialRecord, best: Sequence[TrialRecord]) -> None:
         """Measure it."""
-        self._rates.learn(trials(search.study, 1), self._computes.executor.place, record.seconds)
+        self._rates.learn(trials(search.study, 1), self._computes.executor.hardware, record.seconds)
         self._shown.trial_done(search, record, best)
 
     def run_started(self, run: Run) -> None:
@@ -177,7 +177,7 @@ class Meter:
         expected = self._outlook.estimate
         if all(phase in self._taken for phase in self._works):
             for phase, work in self._works.items():
-                self._rates.learn(work, expected.place, self._taken[phase], peak_bytes=self._peaks.get(phase, 0.0))
+                self._rates.learn(work, expected.hardware, self._taken[phase], peak_bytes=self._peaks.get(phase, 0.0))
             self.account = Account.of(
                 expected, dict(self._taken), time.perf_counter() - self._began, self._kept_bytes, self._memory()
             )
@@ -207,7 +207,7 @@ class Meter:
         n_bytes = sum(path.stat().st_size for path in paths if path.exists())
         kept = n_bytes * (n_images / max(1, len(keys)) if isinstance(stage, FeatureStage) else 1.0)
         self._kept_bytes += kept
-        self._rates.learn(work, self._computes.executor.place, seconds, kept, self._new_peak())
+        self._rates.learn(work, self._computes.executor.hardware, seconds, kept, self._new_peak())
 
     def _new_peak(self) -> float:
         """The memory of the largest process, if that has grown since it was asked for last; 0 if not."""

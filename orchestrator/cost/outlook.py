@@ -78,4 +78,4 @@ class Outlook:
         }
         driver = sum(seconds for kind, seconds in by_kind.items() if kind in self._phases)
         stages = sum(by_kind.values()) - driver
-        self._told, self._told_at = stages / self.estimate.place.n_tasks + driver, self._clock()
+        self._told, self._told_at = stages / self.estimate.hardware.n_tasks + driver, self._clock()

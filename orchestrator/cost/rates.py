@@ -13,7 +13,7 @@ from adloc.record.records import write_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adloc.cost.place import Place
+    from adloc.cost.hardware import Hardware
     from adloc.cost.work import Work
     from adloc.workspace import Workspace
 
@@ -72,10 +72,10 @@ class Cost:
 
 
 class Rates:
-    """Rates by place, kind and label; read from a workspace's rates.json, and learned."""
+    """Rates by hardware, kind and label; read from a workspace's rates.json, and learned."""
 
     def __init__(self, known: Mapping[str, Mapping[str, Mapping[str, Rate]]]) -> None:
-        """Begin with what is known, by place, kind and label."""
+        """Begin with what is known, by hardware, kind and label."""
         self._known = known
         self._new: dict[str, dict[str, dict[str, Rate]]] = defaultdict(lambda: defaultdict(dict))
 
@@ -84,9 +84,9 @@ class Rates:
         """The rates of a workspace; a file that cannot be read is as good as none."""
         return cls(_read(workspace))
 
-    def expect(self, work: Work, place: Place) -> Cost:
-        """What work is expected to cost at a place."""
-        rates = self._known.get(place.name, {}).get(work.kind, {})
+    def expect(self, work: Work, hardware: Hardware) -> Cost:
+        """What work is expected to cost there."""
+        rates = self._known.get(hardware.name, {}).get(work.kind, {})
         rate = rates.get(work.label)
         if rate is not None and rate.amount:
             share = work.amount / rate.amount
@@ -98,14 +98,16 @@ class Rates:
             share = work.amount / alike.amount
             return Cost(share * alike.seconds, "alike", work.kept_bytes)
         typical = TYPICAL.get(work.kind)
-        if typical is None or work.is_own or (place.on_gpu and _on_gpu(work.kind)):
+        if typical is None or work.is_own or (hardware.on_gpu and _on_gpu(work.kind)):
             return Cost(None, "unknown", work.kept_bytes)
         return Cost(work.amount * typical / speed(), "typical", work.kept_bytes)
 
-    def learn(self, work: Work, place: Place, seconds: float, kept_bytes: float = 0.0, peak_bytes: float = 0.0) -> None:
+    def learn(
+        self, work: Work, hardware: Hardware, seconds: float, kept_bytes: float = 0.0, peak_bytes: float = 0.0
+    ) -> None:
         """Take in what work has cost."""
         if work.amount > 0:
-            rate = self._new[place.name][work.kind].setdefault(work.label, Rate())
+            rate = self._new[hardware.name][work.kind].setdefault(work.label, Rate())
             rate.add(Rate(work.amount, seconds, kept_bytes, peak_bytes))
 
     def save(self, workspace: Workspace) -> None:
@@ -114,15 +116,15 @@ class Rates:
             return
         with workspace.turn("rates"):
             found = _read(workspace)
-            for place, kinds in self._new.items():
+            for name, kinds in self._new.items():
                 for kind, labels in kinds.items():
                     for label, rate in labels.items():
-                        found.setdefault(place, {}).setdefault(kind, {}).setdefault(label, Rate()).add(rate, _FADING)
-            places = {
-                place: {kind: {label: asdict(rate) for label, rate in labels.items()} for kind, labels in kinds.items()}
-                for place, kinds in found.items()
+                        found.setdefault(name, {}).setdefault(kind, {}).setdefault(label, Rate()).add(rate, _FADING)
+            rates = {
+                name: {kind: {label: asdict(rate) for label, rate in labels.items()} for kind, labels in kinds.items()}
+                for name, kinds in found.items()
             }
-            write_json(workspace.root / NAME, {"format": FORMAT, "rates": places})
+            write_json(workspace.root / NAME, {"format": FORMAT, "rates": rates})
         self._new.clear()
 
 
@@ -137,8 +139,8 @@ def _read(workspace: Workspace) -> dict[str, dict[str, dict[str, Rate]]]:
         if found["format"] != FORMAT:
             return {}
         return {
-            place: {kind: {label: Rate(**rate) for label, rate in labels.items()} for kind, labels in kinds.items()}
-            for place, kinds in found["rates"].items()
+            name: {kind: {label: Rate(**rate) for label, rate in labels.items()} for kind, labels in kinds.items()}
+            for name, kinds in found["rates"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -27,20 +27,20 @@ def size(n_bytes: float) -> str:
 def expectation(estimate: Estimate) -> str:
     """One sentence on what is to come."""
     memory = "" if estimate.memory_bytes is None else f", {size(estimate.memory_bytes)} of memory"
-    each = " in the largest process" if memory and estimate.place.executor != "local" else ""
+    each = " in the largest process" if memory and estimate.hardware.executor != "local" else ""
     rough = any(line.basis == "typical" for line in estimate.lines)
     basis = ", by typical figures: what is computed now makes the next estimate good" if rough else ""
     unknown = f"; without {', '.join(estimate.unknown)}, not known before they have run" if estimate.unknown else ""
     room = size(estimate.disk_bytes)
-    where = f"expected on {estimate.place.name}"
+    where = f"expected on {estimate.hardware.name}"
     return f"about {duration(estimate.seconds)}, {room} of disk{memory}{each} {where}{basis}{unknown}"
 
 
 def estimate_json(estimate: Estimate) -> dict[str, Any]:
     """An estimate as plain values; null where nothing is known."""
     return {
-        "place": estimate.place.name,
-        "n_tasks": estimate.place.n_tasks,
+        "place": estimate.hardware.name,
+        "n_tasks": estimate.hardware.n_tasks,
         "seconds": round(estimate.seconds, 1),
         "disk_bytes": round(estimate.disk_bytes),
         "memory_bytes": None if estimate.memory_bytes is None else round(estimate.memory_bytes),

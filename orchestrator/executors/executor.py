@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from adloc.compute import Helper, Listener, Workbench
-    from adloc.cost.place import Place
+    from adloc.cost.hardware import Hardware
     from adloc.plan import Run
     from adloc.stages import Source
     from adloc.store import Store
@@ -59,7 +59,7 @@ class Executor(Protocol):
         ...
 
     @property
-    def place(self) -> Place:
+    def hardware(self) -> Hardware:
         """What computes, as far as costs depend on it; of a cluster once it was begun."""
         ...
 

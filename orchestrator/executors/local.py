@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from adloc.cost.place import Place, local_place
+from adloc.cost.hardware import Hardware, local_hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,9 +41,9 @@ class LocalExecutor:
         return pick_device(self._computing.device)
 
     @property
-    def place(self) -> Place:
+    def hardware(self) -> Hardware:
         """This process."""
-        return local_place(self._computing)
+        return local_hardware(self._computing)
 
     def begin(self, store: Store, sources: Sequence[Source], listener: Listener) -> None:
         """Use as many threads as were asked for; images and weights were looked at when the study was prepared."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from adloc.cost.place import Place, cpu_name
+from adloc.cost.hardware import Hardware, cpu_name
 from adloc.environment import environment
 from adloc.errors import Complaint, StageFailedError, StageMismatchError, UserError
 from adloc.executors.cluster import Cluster
@@ -62,11 +62,11 @@ class RayExecutor:
         return Cluster(self._computing)
 
     @property
-    def place(self) -> Place:
+    def hardware(self) -> Hardware:
         """The workers of the cluster."""
         shape = self._cluster.shape
         device = self.helper.device_name if shape.on_gpu and self.helper else ""
-        return Place(device or cpu_name(), shape.n_threads, shape.n_tasks, "ray", shape.on_gpu)
+        return Hardware(device or cpu_name(), shape.n_threads, shape.n_tasks, "ray", shape.on_gpu)
 
     @property
     def helper(self) -> Helper | None:

@@ -16,7 +16,7 @@ _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Hardware:
     """What computes, and how much at a time.
 
     Attributes:
@@ -45,7 +45,7 @@ def cpu_name() -> str:
     return environment()["cpu"] or "CPU"
 
 
-def local_place(computing: Computing) -> Place:
+def local_hardware(computing: Computing) -> Hardware:
     """This process, computing as it is told to.
 
     Raises:
@@ -58,7 +58,7 @@ def local_place(computing: Computing) -> Place:
         found = pick_device(computing.device)
         on_gpu = found.type == "cuda"
         device = describe(found) if on_gpu else device
-    return Place(device, computing.jobs or _threads(), on_gpu=on_gpu)
+    return Hardware(device, computing.jobs or _threads(), on_gpu=on_gpu)
 
 
 def _threads() -> int:
