@@ -212,9 +212,9 @@ def test_from_seal_to_report(
     seen: list[int] = []
     begun = driver.param_names  # the driver asks for them before a run is begun
 
-    def noted(study: Any) -> set[str]:
+    def noted(*given: Any) -> set[str]:
         seen.append(len(read_looks(ledger_path(workspace))))
-        return begun(study)
+        return begun(*given)
 
     monkeypatch.setattr(driver, "param_names", noted)
     shown = adloc("study", "run", path, *where)

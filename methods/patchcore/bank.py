@@ -14,6 +14,7 @@ import torch
 from adloc.methods.detector import Result
 from adloc.methods.embedding import embed, embed_projected, embed_some
 from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix
+from adloc.methods.patchcore.partitioned import pick_in_parts
 from adloc.methods.workers import spread
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def make_bank(context: StepContext, params: MemoryBankParams, keep: NDArray[np.b
         (m,), the covering radius after each pick, in projected units; `elapsed_s` float32 (m,), seconds from the
         start of picking; `bank` (m, D) in `bank_dtype`. The first entries are those of any smaller ratio. Facts:
         n_images, grid_height, grid_width, n_patches (those that could be picked), dimension (D), projected_dimension,
-        embed_s and gather_s of the two passes.
+        embed_s and gather_s of the two passes; of a partitioned coreset `reach` (see `Coreset`).
 
     Raises:
         MethodError: a feature is not finite.
@@ -59,7 +60,8 @@ def make_bank(context: StepContext, params: MemoryBankParams, keep: NDArray[np.b
     if keep is not None:
         points = points[torch.from_numpy(keep).to(points.device)]
     embedded = time.perf_counter()
-    picked = pick_greedily(points, count_picks(params.coreset_ratio, len(points)))
+    pick = pick_in_parts if params.coreset == "partitioned" else pick_greedily
+    picked = pick(points, count_picks(params.coreset_ratio, len(points)))
     order = picked.order if keep is None else np.flatnonzero(keep)[picked.order]
     gathering = time.perf_counter()
     bank = _gather(context, params, order, (height * width, dimension))
@@ -74,6 +76,7 @@ def make_bank(context: StepContext, params: MemoryBankParams, keep: NDArray[np.b
             "projected_dimension": points.shape[1],
             "embed_s": embedded - start,
             "gather_s": time.perf_counter() - gathering,
+            **({"reach": picked.reach} if params.coreset == "partitioned" else {}),
         },
     )
 

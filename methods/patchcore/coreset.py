@@ -35,11 +35,13 @@ class Coreset:
         radius: float32 (m,), the covering radius after each pick: the distance from the point that is worst
             covered to its nearest centre, in the units of the points.
         elapsed_s: float32 (m,), seconds from the start to each pick.
+        reach: how far a point can be from the nearest of those that could be picked; 0 where all could.
     """
 
     order: NDArray[np.int64]
     radius: NDArray[np.float32]
     elapsed_s: NDArray[np.float32]
+    reach: float = 0.0
 
 
 def count_picks(ratio: float, n_points: int) -> int:

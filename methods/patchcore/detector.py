@@ -193,10 +193,16 @@ class PatchCore:
         return {"coreset": coreset} | ({"index": results["index"]} if "index" in results else {})
 
     def fit_facts(self, results: Mapping[str, Result], params: BaseModel) -> Mapping[str, float]:
-        """Entries of the bank; how far the furthest training patch is from it, in projected units; of an index, all."""
+        """Entries of the bank; how far the furthest training patch is from it, in projected units; of an index, all.
+
+        Of a partitioned coreset, `coreset_factor`: by how many times that is, at most, above the least possible.
+        """
         n_entries = len(_bank(results, narrow(params, PatchCoreParams)))
         radius = np.asarray(results["coreset"].arrays["radius"])
         facts = {"n_entries": float(n_entries), "covering_radius": float(radius[n_entries - 1])}
+        among_candidates = facts["covering_radius"] - float(results["coreset"].facts.get("reach", 0.0))
+        if "reach" in results["coreset"].facts and among_candidates > 0:
+            facts["coreset_factor"] = 2 * facts["covering_radius"] / among_candidates
         return facts | (index_facts(results["index"]) if "index" in results else {})
 
 

@@ -69,7 +69,7 @@ SOFTPATCH = Method(
                 "lof_neighbours",
             ),
         ),
-        Step(name="coreset", part="fit", params=("removed", "bank_dtype"), grows_with="coreset_ratio"),
+        Step(name="coreset", part="fit", params=("removed", "coreset", "bank_dtype"), grows_with="coreset_ratio"),
         Step(name="index", part="calibrate", params=("coreset_ratio", "search"), unless=("search", FLAT)),
         Step(name="search", part="score", params=("coreset_ratio",), builds_on="coreset_ratio", version=2),
         Step(name="scores", part="score", params=("soft_weights", "image_score")),

@@ -23,7 +23,7 @@ class Account:
     """Expected beside actual.
 
     Attributes:
-        place: where it was computed.
+        hardware: on which it was computed.
         planned_s: wall time that was expected, without what was unknown.
         taken_s: wall time, from the first import to the last model.
         unknown: kinds of which no time was known before.
@@ -34,7 +34,7 @@ class Account:
         seconds: (planned, taken) by kind of stage and phase of the driver; planned is None where it was unknown.
     """
 
-    place: str
+    hardware: str
     planned_s: float
     taken_s: float
     unknown: tuple[str, ...]

@@ -39,7 +39,7 @@ def expectation(estimate: Estimate) -> str:
 def estimate_json(estimate: Estimate) -> dict[str, Any]:
     """An estimate as plain values; null where nothing is known."""
     return {
-        "place": estimate.hardware.name,
+        "hardware": estimate.hardware.name,
         "n_tasks": estimate.hardware.n_tasks,
         "seconds": round(estimate.seconds, 1),
         "disk_bytes": round(estimate.disk_bytes),
@@ -63,7 +63,7 @@ def estimate_json(estimate: Estimate) -> dict[str, Any]:
 def account_json(account: Account) -> dict[str, Any]:
     """Planned beside actual as plain values."""
     return {
-        "place": account.place,
+        "hardware": account.hardware,
         "seconds": {"planned": round(account.planned_s, 1), "actual": round(account.taken_s, 1)},
         "disk_bytes": {"planned": round(account.planned_disk_bytes), "actual": round(account.disk_bytes)},
         "memory_bytes": {
