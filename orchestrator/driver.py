@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -132,9 +132,13 @@ def _run(
         reporter.phase_started(MODELS)
         if tracker.tracking is not None:
             try_log_models(study, answer, on_demand, tracker.tracking, reporter)
-    finally:
-        tracker.show(partial(finish, shown), now=True)
-        tracker.end()
+    except BaseException:
+        with suppress(Exception):  # what was being shown when it stopped may be half there; the next start mends it
+            tracker.show(partial(finish, shown), now=True)
+            tracker.end()
+        raise  # and nothing else: Ctrl-C is an exit code of its own
+    tracker.show(partial(finish, shown), now=True)
+    tracker.end()
     since = study.workspace.in_use_since(besides=study.spec.study)
     store.collect(cap_bytes(), unused_since_s=3600, in_use_since_s=since)
     n_done = len(study.plan.runs) - n_failed

@@ -5,6 +5,7 @@ Suggestions and records are written here; what is tried is tried by `adloc.tunin
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -119,7 +120,8 @@ def _tune(
             # The study's run, which comes next, shows the pictures in MLflow.
             draw_search(state.search, trials, suggestions.importances(), folder / "tuning" / state.search.name)
     except BaseException:
-        tracker.show(lambda tracking: tracking.end("KILLED", folder / "tables", {}), now=True)
+        with suppress(Exception):  # the next start mends it
+            tracker.show(lambda tracking: tracking.end("KILLED", folder / "tables", {}), now=True)
         raise
     return with_winners(study)
 

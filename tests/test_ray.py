@@ -489,8 +489,8 @@ def test_stopped_driver_goes_on_where_it_was(study_file: Path, local: Path, tmp_
     records = tmp_path / "studies" / "spread" / "records"
     wait_for(process, records, "[!.]*/record.json")
     process.send_signal(getattr(signal, name))
-    process.communicate(timeout=60)
-    assert process.returncode == (-signal.SIGKILL if name == "SIGKILL" else 130)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if name == "SIGKILL" else 130), errors
     n_recorded = len(list(records.glob("[!.]*/record.json")))
     assert 1 <= n_recorded < N_RUNS
     again = adloc("study", "run", study_file, "--workspace", tmp_path, "--json")  # by the other executor
