@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from commandline import adloc
+from servers import postgresql_programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,8 +72,7 @@ def free_ports(n: int) -> list[int]:
 @pytest.fixture(scope="module")
 def services() -> Iterator[dict[str, str]]:
     """All services, in an environment that points at them."""
-    if not (shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))):
-        pytest.skip("PostgreSQL is not installed")
+    postgresql_programs()
     folder = Path(tempfile.mkdtemp(prefix="adloc-deploy-"))
     folder.chmod(0o755)  # PostgreSQL runs as another user where this is root
     names = ("POSTGRES_PORT", "OBJECTS_PORT", "MLFLOW_PORT", "RAY_PORT")

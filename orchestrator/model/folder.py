@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save, save_file
 
 from adloc.errors import Complaint, UserError
+from adloc.keys import hash_file
 from adloc.methods.detector import Result
 from adloc.model.spec import ModelSpec
 
@@ -142,8 +143,7 @@ def check_file(path: Path, sha256: str) -> None:
         UserError: it is missing or differs.
     """
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = hash_file(path)
     except OSError as error:
         raise _damaged(path, f"cannot be read ({error.strerror})") from None
     if found != sha256:
@@ -196,12 +196,6 @@ def let_others_read(path: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

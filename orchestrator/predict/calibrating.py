@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.errors import Complaint, UserError
+from adloc.keys import hash_file
 from adloc.model.calibrate import Kept, calibrated, choose_rank, sentences
 from adloc.model.folder import read_model
 from adloc.predict.images import find_images
@@ -154,7 +154,6 @@ def _refuse_twice(images: Sequence[Asked], digests: Sequence[str]) -> None:
 def _digest(path: Path) -> str:
     """As in `Model.fitted_on`; of a file that cannot be read nothing, which is said when it is scored."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hash_file(path)[:16]
     except OSError:
         return ""

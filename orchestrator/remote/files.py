@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from adloc.datasets.errors import Problem
 from adloc.datasets.objects import UnreachableError
+from adloc.keys import hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ class Files:
         aside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
         try:
             for _ in range(_DOWNLOADS):
-                if self._objects.fetch(name_of(sha256), aside) and sha256_of(aside) == sha256:
+                if self._objects.fetch(name_of(sha256), aside) and hash_file(aside) == sha256:
                     aside.replace(path)
                     return
         finally:
@@ -76,9 +76,3 @@ class Files:
 def name_of(sha256: str) -> str:
     """The object's."""
     return f"{FOLDER}/{sha256[:2]}/{sha256}"
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's content, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from adloc.keys import hash_file
 from adloc.remote.files import FOLDER as FILES
-from adloc.remote.files import sha256_of
 from adloc.remote.results import FOLDER as RESULTS
 from adloc.remote.versions import number_of
 
@@ -83,7 +83,7 @@ def _is_sound(objects: Objects, name: str, aside: Path) -> bool:
     sha256 = {RESULTS: lambda: parts[-1].split(".")[-2], FILES: lambda: parts[-1]}.get(parts[0], lambda: parts[1])()
     path = aside / uuid4().hex
     try:
-        return not objects.fetch(name, path) or sha256_of(path) == sha256  # what is gone meanwhile is not damaged
+        return not objects.fetch(name, path) or hash_file(path) == sha256  # what is gone meanwhile is not damaged
     finally:
         path.unlink(missing_ok=True)
 

@@ -9,7 +9,6 @@ several machines may write one key at a time, and nothing of theirs is lost.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
+from adloc.keys import hash_file
 from adloc.methods.backbone import WeightsFile
 from adloc.methods.errors import MethodError
 from adloc.store import SUFFIX, DamagedError, Probe, Store, cap_bytes, read_result
@@ -156,7 +156,7 @@ class SharedStore(Store):
 
     def _send(self, kind: str, key: str, result: Result, what: str) -> None:
         with self._written(kind, key, result) as path:
-            name = f"{what}.{_sha256(path)}{SUFFIX}"
+            name = f"{what}.{hash_file(path)}{SUFFIX}"
             self._objects.send(f"{_folder(kind, key)}/{name}", path)
         self._joined.setdefault((kind, key), set()).add(name)
         listing = self._listings.get(_shard(kind, key))
@@ -212,7 +212,7 @@ class SharedStore(Store):
             for _ in range(_DOWNLOADS):
                 if not self._objects.fetch(name, aside):
                     return False
-                if _sha256(aside) == sha256:
+                if hash_file(aside) == sha256:
                     aside.replace(to)
                     return True
         finally:
@@ -260,8 +260,3 @@ def _arrays(name: str) -> set[str]:
 
 def _extent(result: Result) -> float:
     return float(result.facts.get("extent", 0.0))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

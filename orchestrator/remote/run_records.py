@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from adloc.keys import hash_file
 from adloc.record.records import empty_draft, sync_files, write_json
-from adloc.remote.files import sha256_of
 from adloc.remote.versions import Versions, number_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class RunRecords:
         folder, known = self._records.path(run_id), self._known()
         versions = Versions(self._objects, f"{self._folder}/{run_id}")
         files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        hashes = {name: sha256_of(path) for name, path in sorted(files.items())}
+        hashes = {name: hash_file(path) for name, path in sorted(files.items())}
         self._files.send({hashes[name]: path for name, path in files.items()})
         number = known.get(run_id, (0, ""))[0]
         for _ in range(_ATTEMPTS):
@@ -115,7 +115,7 @@ class RunRecords:
     def _content(self, run_id: str) -> str:
         """Tells one record of a run from another; "" for none."""
         path = self._records.path(run_id) / "record.json"
-        return sha256_of(path) if path.is_file() else ""
+        return hash_file(path) if path.is_file() else ""
 
     def _known(self) -> dict[str, tuple[int, str]]:
         try:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from adloc.keys import hash_file
 from adloc.record.records import write_json
-from adloc.remote.files import sha256_of
 from adloc.remote.versions import NONE, Version, Versions
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class StudyFiles:
             name, stat = inside.as_posix(), path.stat()
             state = (stat.st_size, stat.st_mtime_ns)
             if self._hashed.get(name, (None, ""))[0] != state:
-                self._hashed[name] = (state, sha256_of(path))
+                self._hashed[name] = (state, hash_file(path))
             found[name] = self._hashed[name][1]
         return found
 
