@@ -290,6 +290,22 @@ class Deaf:
         return lambda *_: None
 
 
+def test_rates_that_cannot_be_kept_end_no_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C stays Ctrl-C, and a full disk is nobody's failure; a bug in a study that came to its end is one."""
+
+    def broken(error: Exception) -> Meter:
+        meter = Meter(cast("Any", Deaf()), Workspace(tmp_path), cast("Any", None))
+        monkeypatch.setattr(meter, "finish", lambda: (_ for _ in ()).throw(error))
+        return meter
+
+    with pytest.raises(KeyboardInterrupt), broken(RuntimeError("no cluster")):
+        raise KeyboardInterrupt
+    with broken(OSError("no space left")):
+        pass
+    with pytest.raises(RuntimeError, match="a bug"), broken(RuntimeError("a bug")):
+        pass
+
+
 def test_progress_is_published_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty stages of 3 s give a figure every 10 s and more, numbered from 1; a new phase gives one at once."""
     clock, published = [1000.0], []

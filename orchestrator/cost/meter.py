@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from adloc.cost.account import Account
@@ -71,9 +72,10 @@ class Meter:
         """Nothing is measured yet."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Keep what was measured, of an interrupted study too."""
-        self.finish()
+    def __exit__(self, raised: type[BaseException] | None, *_: object) -> None:
+        """Keep what was measured, of an interrupted study too; what ended it is told, not that this could not be."""
+        with suppress(OSError if raised is None else Exception):
+            self.finish()
 
     @property
     def n_stages(self) -> int:
