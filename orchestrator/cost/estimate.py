@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from adloc.cost.laws import READS
 from adloc.cost.phases import RECORDS, TRIALS, phases, trials
 from adloc.cost.rates import Rates
-from adloc.cost.work import passed_by, work_of
+from adloc.cost.start import start
+from adloc.cost.work import likeness, passed_by, work_of
 from adloc.keeping import is_kept
 from adloc.plan import inputs
 from adloc.stages import FeatureStage, ImageStage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from adloc.cost.hardware import Hardware
     from adloc.cost.rates import Basis, Cost
@@ -50,11 +51,12 @@ class Line:
     memory_bytes: float | None = None
     basis: Basis = "measured"
 
-    def add(self, cost: Cost, work: Work, n: int) -> None:
-        """Count in what is to be done."""
+    def add(self, cost: Cost, work: Work, n: int, times: int = 1) -> None:
+        """Count in what is to be done: `n` stages or images in all, by the same work so many times."""
         self.n_todo += n
-        self.seconds = None if self.seconds is None or cost.seconds is None else self.seconds + cost.seconds
-        self.disk_bytes += cost.kept_bytes or 0.0
+        known = self.seconds is not None and cost.seconds is not None
+        self.seconds = (self.seconds or 0.0) + times * (cost.seconds or 0.0) if known else None
+        self.disk_bytes += times * (cost.kept_bytes or 0.0)
         held = cost.peak_bytes or (None if work.held_bytes is None else PROCESS_BYTES + work.held_bytes)
         self.memory_bytes = max(filter(None, (self.memory_bytes, held)), default=None)
         self.basis = max(self.basis, cost.basis, key=_WORST.index)
@@ -114,6 +116,7 @@ def estimate(
     hardware: Hardware,
     rates: Rates | None = None,
     n_trials: int = 0,
+    begin: Work | None = None,
 ) -> Estimate:
     """What the runs that are still to do are expected to take.
 
@@ -127,40 +130,53 @@ def estimate(
         hardware: on which stages are computed.
         rates: of the workspace, where they have been read already.
         n_trials: of its searches, still to be made.
+        begin: the start, of a study that has begun; None where it would begin now.
     """
     rates = rates or Rates.read(workspace)
     stock = _Stock(workspace.store(), plan)
     lines: dict[str, Line] = {kind: Line(kind) for kind in plan.count()} if todo else {}
     by_stage: dict[str, float] = {}
-    for stage in stock.wanted(todo):
-        if isinstance(stage, FeatureStage) and not is_kept(stage, plan.spec.features.keep):
-            continue  # its time is that of the steps that read it
+    alike: dict[Hashable, list[Stage]] = {}
+    for stage, is_there in stock.wanted(todo).items():
         line = lines.setdefault(stage.kind, Line(stage.kind))
         if isinstance(stage, FeatureStage):
+            if not is_kept(stage, plan.spec.features.keep):
+                continue  # its time is that of the steps that read it
             images = stock.claim(stage)
-            n_todo, share = images.n_missing, images.n_missing / max(1, len(stage.part))
             line.n_there += images.n_there
+            if images.n_missing:
+                work = work_of(stage, plan).share(images.n_missing / len(stage.part))
+                cost = rates.expect(work, hardware)
+                line.add(cost, work, images.n_missing)
+                by_stage[stage.key] = cost.seconds or 0.0
+        elif is_there:
+            line.n_there += 1
         else:
-            n_todo, share = (0, 0.0) if stock.has(stage) else (1, 1.0)
-            line.n_there += 1 - n_todo
-        if n_todo:
-            work = work_of(stage, plan).share(share)
-            cost, passed = rates.expect(work, hardware), passed_by(stage, plan)
-            if passed is not None and cost.basis != "measured":
-                cost = cost.after(rates.expect(work_of(passed, plan), hardware), READS.get(stage.kind, 1))
-            line.add(cost, work, n_todo)
-            by_stage[stage.key] = cost.seconds or 0.0
+            alike.setdefault(likeness(stage), []).append(stage)
+    for stages in alike.values():
+        work = work_of(stages[0], plan)
+        cost = _cost(stages[0], work, plan, hardware, rates)
+        lines[work.kind].add(cost, work, len(stages), len(stages))
+        by_stage |= dict.fromkeys((stage.key for stage in stages), cost.seconds or 0.0)
     if n_trials:
         lines[TRIALS] = Line(TRIALS)
         work = trials(plan.spec.study, n_trials)
         lines[TRIALS].add(rates.expect(work, hardware), work, n_trials)
     driver = []
-    for work in phases(plan, len(todo)):
+    for work in phases(plan, len(todo), begin or start(workspace, hardware)):
         line = Line(work.kind)
         line.add(rates.expect(work, hardware), work, 1)
         driver.append(line)
     shown = tuple(line for line in lines.values() if line.n_todo or line.n_there)
     return Estimate(hardware, shown, tuple(driver), by_stage)
+
+
+def _cost(stage: Stage, work: Work, plan: Plan, hardware: Hardware, rates: Rates) -> Cost:
+    """What a stage is expected to cost, with the features that pass the backbone whenever it reads them."""
+    cost, passed = rates.expect(work, hardware), passed_by(stage, plan)
+    if passed is None or cost.basis == "measured":
+        return cost
+    return cost.after(rates.expect(work_of(passed, plan), hardware), READS.get(stage.kind, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,24 +196,37 @@ class _Stock:
         self._keys: dict[str, set[str]] = {}
         self._claimed: set[str] = set()
 
-    def wanted(self, runs: Iterable[Run]) -> Iterator[Stage]:
-        """Every stage that runs are recorded from, and what those lack that are not there; each once, inputs first."""
+    def wanted(self, runs: Iterable[Run]) -> dict[Stage, bool]:
+        """Every stage that runs are recorded from, and what those lack that are not there; each once, inputs first.
+
+        With whether it is there; of features nobody has looked.
+        """
         from adloc.record.recorder import needed
 
-        seen: set[str] = set()
+        found: dict[Stage, bool] = {}
+        seen: set[Stage] = set()  # by identity: most stages of a run are those of the run before
+        known: set[str] = set()
+        bases = self._plan.bases
+
+        def look(stage: Stage) -> None:
+            seen.add(stage)
+            if stage.key in known or isinstance(stage, ImageStage):
+                return
+            known.add(stage.key)
+            is_there = not isinstance(stage, FeatureStage) and self.has(stage)
+            if not is_there:
+                for before in inputs(stage):
+                    if before not in seen:
+                        look(before)
+                if stage.key in bases:
+                    look(bases[stage.key])
+            found[stage] = is_there
+
         for run in runs:
             for stage in needed(run):
-                yield from self._lacking(stage, seen)
-
-    def _lacking(self, stage: Stage, seen: set[str]) -> Iterator[Stage]:
-        if stage.key in seen or isinstance(stage, ImageStage):
-            return
-        seen.add(stage.key)
-        base = self._plan.bases.get(stage.key)
-        if isinstance(stage, FeatureStage) or not self.has(stage):
-            for before in (*inputs(stage), *(() if base is None else (base,))):
-                yield from self._lacking(before, seen)
-        yield stage
+                if stage not in seen:
+                    look(stage)
+        return found
 
     def has(self, stage: Stage) -> bool:
         """Whether the store has a stage as far as the plan needs it."""

@@ -12,6 +12,7 @@ from adloc.cost.estimate import estimate
 from adloc.cost.outlook import Outlook
 from adloc.cost.phases import RECORDS, START, TRACKING, WAITING, phases, trials
 from adloc.cost.rates import Rates
+from adloc.cost.start import start
 from adloc.cost.work import work_of
 from adloc.stages import FeatureStage
 from adloc.store import Store
@@ -62,6 +63,7 @@ class Meter:
         self._kept_bytes = 0.0
         self._peak_bytes = 0
         self._phase: Phase | None = None
+        self._start: Work | None = None
         self._began = self._since = time.perf_counter()
         self._in_stages = 0.0
         self._sink: Sink | None = None
@@ -90,6 +92,7 @@ class Meter:
         """The driver turns to this; what it did before is over."""
         if phase == START:
             self._began = self._since = time.perf_counter()
+            self._start = start(self._workspace, self._computes.hardware)
         self._turn_to(phase)
         self._shown.phase_started(phase)
         if phase not in (TRACKING, WAITING):  # once after every run
@@ -103,8 +106,9 @@ class Meter:
         if not todo:
             return
         self._plan, self._n_todo, hardware = plan, len(todo), self._computes.executor.hardware
-        expected = estimate(plan, todo, self._workspace, hardware, self._rates)
-        self._works = {work.kind: work for work in phases(plan, len(todo))}
+        begun = self._start or start(self._workspace, hardware)
+        expected = estimate(plan, todo, self._workspace, hardware, self._rates, begin=begun)
+        self._works = {work.kind: work for work in phases(plan, len(todo), begun)}
         self._outlook = Outlook(expected)
         self._outlook.phase_done(START, 1.0, self._taken[START])
         self.expect(self._outlook)

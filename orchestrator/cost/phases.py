@@ -29,8 +29,8 @@ def trials(study: str, n: int) -> Work:
     return Work(TRIALS, study, float(n), is_own=True)
 
 
-def phases(plan: Plan, n_todo: int) -> list[Work]:
-    """The driver's work for a study of which `n_todo` runs are still to do; none where nothing is."""
+def phases(plan: Plan, n_todo: int, start: Work) -> list[Work]:
+    """The driver's work for a study of which `n_todo` runs are still to do, after its start; none where nothing is."""
     if not n_todo:
         return []
     spec, n_runs, n_methods = plan.spec, len(plan.runs), len({run.variant.method.name for run in plan.runs})
@@ -38,7 +38,7 @@ def phases(plan: Plan, n_todo: int) -> list[Work]:
     n_trained = n_methods * sum(len(parts.train) for parts in plan.parts.values())
     heatmaps = f"{spec.heatmaps} heatmaps"
     found = [
-        Work(START, "", 1.0),
+        start,
         Work(RECORDS, heatmaps, FIRST[RECORDS] + n_todo * (1.0 + spec.heatmaps)),
         Work(TRACKING, heatmaps, n_todo),
         Work(TABLES, spec.study, n_runs),

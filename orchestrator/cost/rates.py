@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from adloc.cost.typical import TYPICAL, speed
+from adloc.cost.typical import typical_s
 from adloc.record.records import write_json
 
 if TYPE_CHECKING:
@@ -97,10 +97,8 @@ class Rates:
         if alike.amount and not work.is_own:
             share = work.amount / alike.amount
             return Cost(share * alike.seconds, "alike", work.kept_bytes)
-        typical = TYPICAL.get(work.kind)
-        if typical is None or work.is_own or (hardware.on_gpu and _on_gpu(work.kind)):
-            return Cost(None, "unknown", work.kept_bytes)
-        return Cost(work.amount * typical / speed(), "typical", work.kept_bytes)
+        seconds = typical_s(work, hardware)
+        return Cost(seconds, "unknown" if seconds is None else "typical", work.kept_bytes)
 
     def learn(
         self, work: Work, hardware: Hardware, seconds: float, kept_bytes: float = 0.0, peak_bytes: float = 0.0
@@ -126,11 +124,6 @@ class Rates:
             }
             write_json(workspace.root / NAME, {"format": FORMAT, "rates": rates})
         self._new.clear()
-
-
-def _on_gpu(kind: str) -> bool:
-    """Whether a kind of stage is computed on a GPU where there is one: features, and the steps of methods."""
-    return kind in ("features", "diagnosis") or "." in kind
 
 
 def _read(workspace: Workspace) -> dict[str, dict[str, dict[str, Rate]]]:

@@ -5,51 +5,75 @@ They are for the first plan in a workspace alone: every stage that is computed r
 
 from __future__ import annotations
 
-import time
-from functools import cache
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adloc.cost.phases import EXPLAIN, MODELS, RECORDS, REPORT, START, TABLES, TRACKING
+from adloc.cost.speed import products, rounds
 
-# By kind: 1e9 multiply-adds of `speed` that a unit of the kind's law takes. Measured on the quick start with one thread
-# of an AMD EPYC, whose speed is 17, in processor time. Kinds that are not here are unknown until they are measured.
-TYPICAL: dict[str, float] = {
-    "features": 1.6,
-    "patchcore.coreset": 4.6,
-    "patchcore.index": 0.8,  # of ivf, with 20,000 entries of 1536 values
-    "patchcore.search": 1.25,
-    "patchcore.scores": 18.5,
-    "softpatch.coreset": 4.6,
-    "softpatch.index": 0.8,
-    "softpatch.search": 1.25,
-    "padim.gaussian": 8.6,
-    "padim.scores": 19.0,
-    "threshold": 3e-4,
-    "truth": 2.9e-6,
-    "evaluation": 5.5e-6,
-    "segmentation": 3.9e-6,
-    "saturation": 3.9e-6,
-    "diagnosis": 7.4e-6,
-    START: 120.0,
-    RECORDS: 3.4,
-    TRACKING: 1.7,
-    TABLES: 0.3,
-    EXPLAIN: 1.5,
-    REPORT: 3.6,
-    MODELS: 41.0,
+if TYPE_CHECKING:
+    from adloc.cost.hardware import Hardware
+    from adloc.cost.work import Work
+
+_TOGETHER = 0.85  # a second thread adds so much of what the first does
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """What a unit of a kind's law takes.
+
+    Attributes:
+        gmacs: 1e9 multiply-adds of `products`, which all threads share.
+        rounds: of `rounds`, on one thread whatever the machine has.
+    """
+
+    gmacs: float = 0.0
+    rounds: float = 0.0
+
+
+# Measured on the quick start on one thread of an AMD EPYC that was in use by others, in processor time, as were the
+# speeds: 28e9 multiply-adds and 300 rounds a second. Kinds that are not here are unknown until they are measured.
+TYPICAL: dict[str, Typical] = {
+    "features": Typical(gmacs=1.85),
+    "patchcore.coreset": Typical(gmacs=4.0),
+    "patchcore.index": Typical(gmacs=0.8),  # of ivf, with 20,000 entries of 1536 values
+    "patchcore.search": Typical(gmacs=1.4),
+    "patchcore.scores": Typical(gmacs=18.5),
+    "softpatch.coreset": Typical(gmacs=4.0),
+    "softpatch.index": Typical(gmacs=0.8),
+    "softpatch.search": Typical(gmacs=1.4),
+    "padim.gaussian": Typical(gmacs=15.0),
+    "padim.scores": Typical(gmacs=13.5),
+    "threshold": Typical(rounds=7e-3),
+    "truth": Typical(rounds=3.6e-5),
+    "evaluation": Typical(rounds=2.2e-5),
+    "segmentation": Typical(rounds=4.4e-6),
+    "saturation": Typical(rounds=2.2e-5),
+    "diagnosis": Typical(rounds=4.4e-5),
+    START: Typical(rounds=300.0),
+    RECORDS: Typical(rounds=29.0),
+    TRACKING: Typical(rounds=31.0),
+    TABLES: Typical(rounds=4.0),
+    EXPLAIN: Typical(gmacs=1.7),
+    REPORT: Typical(rounds=46.0),
+    MODELS: Typical(gmacs=28.0, rounds=300.0),
 }
 
-_SIDE = 640  # of the matrices: some 15 ms a product on one core
-_LONG_S = 1.0  # a moment's measurement is served by others' cores; this one has its share of a machine that is in use
+
+def typical_s(work: Work, hardware: Hardware) -> float | None:
+    """Seconds that work typically takes at the speed that this machine has now; None where nothing is typical of it.
+
+    Nothing is of a GPU.
+    """
+    typical = TYPICAL.get(work.kind)
+    if typical is None or work.is_own or (hardware.on_gpu and _on_gpu(work.kind)):
+        return None
+    seconds = typical.rounds / rounds() if typical.rounds else 0.0
+    if typical.gmacs:
+        seconds += typical.gmacs / (products() * (1 + _TOGETHER * (hardware.n_threads - 1)))
+    return work.amount * seconds
 
 
-@cache
-def speed() -> float:
-    """1e9 multiply-adds a second of float32 matrix products, with the threads that this process has now."""
-    import numpy as np
-
-    matrix = np.full((_SIDE, _SIDE), 0.5, np.float32)
-    n_products, start = 0, time.perf_counter()
-    while (seconds := time.perf_counter() - start) < _LONG_S:
-        matrix @ matrix
-        n_products += 1
-    return n_products * _SIDE**3 / 1e9 / seconds
+def _on_gpu(kind: str) -> bool:
+    """Whether a kind of stage is computed on a GPU where there is one: features, and the steps of methods."""
+    return kind in ("features", "diagnosis") or "." in kind

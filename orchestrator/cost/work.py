@@ -27,6 +27,8 @@ from adloc.stages import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from adloc.parts import Part
     from adloc.plan import Plan
     from adloc.stages import Stage
@@ -89,6 +91,21 @@ def work_of(stage: Stage, plan: Plan) -> Work:  # noqa: PLR0911  one a kind
             return _measuring(stage.kind, stage.evaluation.scores.method.name, stage.evaluation.truth)
 
 
+def likeness(stage: Stage) -> Hashable:
+    """What a stage's work depends on in its plan: equal for those that take the same, of which there may be 100,000."""
+    match stage:
+        case EvaluationStage():
+            return (stage.kind, stage.mode, stage.metrics, stage.truth.key)
+        case SegmentationStage() | SaturationStage():
+            return (stage.kind, stage.truth.key)
+        case DiagnosisStage():
+            return (stage.kind, stage.evaluation.scores.method.name, stage.evaluation.truth.key)
+        case ThresholdStage():
+            return (stage.kind, stage.config.objective, sum(len(part) for part in stage.parts))
+        case _:
+            return stage.key
+
+
 def passed_by(stage: Stage, plan: Plan) -> FeatureStage | None:
     """The features that pass the backbone whenever a step reads them, since the study does not keep them; else None."""
     source = stage.source if isinstance(stage, StepStage) else None
@@ -126,7 +143,7 @@ def _features(stage: FeatureStage, plan: Plan) -> Work:
 
 
 def _step(stage: StepStage, plan: Plan) -> Work:
-    values = stage.params.model_dump(mode="json")
+    values = stage.values
     settings = content_key([{name: values.get(name) for name in stage.step.params if name not in COUNTED}])[:8]
     passing = " passing" if passed_by(stage, plan) is not None else ""
     label = f"{values.get('backbone', '')} {stage.source.image.input_size} {settings}{passing}"
