@@ -85,6 +85,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         """Use `root`, made when first written to."""
         self.root = root
+        self.put_bytes = 0  # of all results that were put here through this object
         self._verified: set[Path] = set()
 
     @property
@@ -141,7 +142,9 @@ class Store:
     def _put(self, kind: str, key: str, result: Result) -> None:
         path = self.path(kind, key)
         with self._written(kind, key, result) as aside:
+            n_bytes = aside.stat().st_size
             aside.replace(path)
+        self.put_bytes += n_bytes
         self._verified.add(path)
 
     @contextmanager

@@ -163,7 +163,7 @@ def estimate(
         work = trials(plan.spec.study, n_trials)
         lines[TRIALS].add(rates.expect(work, hardware), work, n_trials)
     driver = []
-    for work in phases(plan, len(todo), begin or start(workspace, hardware)):
+    for work in phases(plan, len(todo), begin or start(workspace, hardware.executor)):
         line = Line(work.kind)
         line.add(rates.expect(work, hardware), work, 1)
         driver.append(line)

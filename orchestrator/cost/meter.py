@@ -92,7 +92,7 @@ class Meter:
         """The driver turns to this; what it did before is over."""
         if phase == START:
             self._began = self._since = time.perf_counter()
-            self._start = start(self._workspace, self._computes.hardware)
+            self._start = start(self._workspace, self._computes.name)
         self._turn_to(phase)
         self._shown.phase_started(phase)
         if phase not in (TRACKING, WAITING):  # once after every run
@@ -106,7 +106,7 @@ class Meter:
         if not todo:
             return
         self._plan, self._n_todo, hardware = plan, len(todo), self._computes.executor.hardware
-        begun = self._start or start(self._workspace, hardware)
+        begun = self._start or start(self._workspace, hardware.executor)
         expected = estimate(plan, todo, self._workspace, hardware, self._rates, begin=begun)
         self._works = {work.kind: work for work in phases(plan, len(todo), begun)}
         self._outlook = Outlook(expected)
@@ -205,15 +205,21 @@ class Meter:
 
     def _learn(self, stage: Stage, plan: Plan, seconds: float, n_images: int) -> None:
         work = work_of(stage, plan)
-        keys: tuple[str, ...] = (stage.key,)
         if isinstance(stage, FeatureStage):
             work = work.share(n_images / max(1, len(stage.part)))
-            keys = stage.image_keys
-        paths = (self._store.path(stage.kind, key) for key in keys)
-        n_bytes = sum(path.stat().st_size for path in paths if path.exists())
-        kept = n_bytes * (n_images / max(1, len(keys)) if isinstance(stage, FeatureStage) else 1.0)
+        kept = self._kept(stage, n_images)
         self._kept_bytes += kept
         self._rates.learn(work, self._computes.executor.hardware, seconds, kept, self._new_peak())
+
+    def _kept(self, stage: Stage, n_images: int) -> float:
+        """Bytes that the store took for a stage that was computed now; of features for those images."""
+        helper = self._computes.executor.helper
+        if helper is not None:
+            return float(helper.kept_bytes.get(stage.key, 0))
+        keys = stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,)
+        paths = (self._store.path(stage.kind, key) for key in keys)
+        n_bytes = sum(path.stat().st_size for path in paths if path.exists())
+        return n_bytes * (n_images / max(1, len(keys)) if isinstance(stage, FeatureStage) else 1.0)
 
     def _new_peak(self) -> float:
         """The memory of the largest process, if that has grown since it was asked for last; 0 if not."""

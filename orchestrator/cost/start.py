@@ -6,13 +6,12 @@ import sys
 from dataclasses import dataclass
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from adloc.cost.phases import START
 from adloc.cost.work import Work
 
 if TYPE_CHECKING:
-    from adloc.cost.hardware import Hardware
     from adloc.workspace import Workspace
 
 
@@ -39,12 +38,12 @@ NETWORKS = 0.8  # of loading one or two
 CLUSTER = 5.0  # of starting Ray's own processes
 
 
-def start(workspace: Workspace, hardware: Hardware) -> Work:
+def start(workspace: Workspace, executor: Literal["local", "ray"]) -> Work:
     """Of a study in this workspace, if it begins now: in seconds, so that what one took tells of another."""
     seconds = NETWORKS + sum(_here(library) for library in (*COMPUTING, TRACKED))
     if not workspace.tracking_path.exists():
         seconds += DATABASE
-    if hardware.executor == "ray":  # its first workers look around; those that compute begin anew
+    if executor == "ray":  # its first workers look around; those that compute begin anew
         seconds += CLUSTER + 2 * sum(_there(library) for library in COMPUTING)
     return Work(START, "", seconds)
 

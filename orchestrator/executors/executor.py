@@ -106,6 +106,11 @@ class OnDemand:
         if "executor" in self.__dict__:
             self.executor.close()
 
+    @property
+    def name(self) -> Literal["local", "ray"]:
+        """Which executor it is; it need not be made for that."""
+        return self._computing.executor
+
     @cached_property
     def executor(self) -> Executor:
         """The executor.

@@ -126,6 +126,7 @@ class _Extracted:
     total: int
     done: int = 0
     seconds: float = 0.0
+    kept_bytes: int = 0
 
 
 class _Waiting:
@@ -178,6 +179,7 @@ class Ledger:
         """Nothing is under way."""
         self.device_name = ""
         self.peak_bytes = 0
+        self.kept_bytes: dict[str, int] = {}
         self._cluster = cluster
         self._batch_size = batch_size
         self._store: Store | None = None
@@ -333,14 +335,17 @@ class Ledger:
     def _tell(self, listener: Listener, task: _Task, outcome: Outcome) -> None:
         listener.worker_done(outcome.worker, task.stage, outcome.seconds, outcome.n_images)
         if not task.n_images:
+            self.kept_bytes[task.stage.key] = outcome.kept_bytes
             listener.stage_done(task.stage, outcome.seconds, 0)
             return
         so_far = self._extracted[task.stage.key]
         so_far.n_tasks -= 1
         so_far.done += outcome.n_images
         so_far.seconds += outcome.seconds
+        so_far.kept_bytes += outcome.kept_bytes
         listener.stage_progress(task.stage, so_far.done, so_far.total)
         if not so_far.n_tasks:
+            self.kept_bytes[task.stage.key] = so_far.kept_bytes
             listener.stage_done(task.stage, so_far.seconds, so_far.done)
 
     def _raise_failure(self, refs: frozenset[Ref]) -> None:

@@ -74,6 +74,7 @@ class Outcome:
         peak_bytes: largest memory of the worker so far.
         is_refusal: whether the method refused its setting, which it will do again.
         worker: "host:pid" of the process.
+        kept_bytes: of the results that it put into the store.
     """
 
     seconds: float = 0.0
@@ -83,6 +84,7 @@ class Outcome:
     peak_bytes: int = 0
     is_refusal: bool = False
     worker: str = ""
+    kept_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,15 +111,17 @@ def compute(order: Order) -> Outcome:
     from adloc.methods.errors import MethodError
 
     start = time.perf_counter()
-    n_images, error, is_bug, is_refusal = 0, "", False, False
+    n_images, error, is_bug, is_refusal, kept_bytes = 0, "", False, False, 0
     try:
         store, bench = _bench(order)
+        before = store.put_bytes
         if isinstance(order.stage, FeatureStage):
             store.recall(order.stage.kind, [order.stage.image_keys[index] for index in order.images])
             n_images = bench.extract(order.stage, order.images)
         else:
             store.recall(order.stage.kind, [order.stage.key])
             bench.result(order.stage)
+        kept_bytes = store.put_bytes - before
     except StageMismatchError as refused:
         error, is_bug = str(refused), True
     except (UserError, DatasetError, MethodError) as refused:
@@ -125,7 +129,8 @@ def compute(order: Order) -> Outcome:
     except Exception:  # noqa: BLE001  # the boundary of this process: the driver records it, with its traceback
         error = f"on {socket.gethostname()}:\n{traceback.format_exc()}"
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    return Outcome(time.perf_counter() - start, n_images, error, is_bug, peak_bytes(), is_refusal, worker)
+    seconds = time.perf_counter() - start
+    return Outcome(seconds, n_images, error, is_bug, peak_bytes(), is_refusal, worker, kept_bytes)
 
 
 def look_around(probe: Probe, sources: Sequence[Source], *, on_gpu: bool) -> Machine:
