@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -246,10 +247,11 @@ def stage(kind: str) -> Stage:
 
 
 def test_what_is_left_counts_down_and_is_corrected() -> None:
-    """While nothing is done it falls by the clock, never below none; then the pace so far holds for the rest."""
+    """It falls by the clock, by no more than what is under way; then the pace so far holds for the rest."""
     NOW[0] = 100.0
     outlook = expected(fit=10.0, score=20.0, report=30.0)
     assert outlook.left_s == 60.0
+    outlook.stage_started(stage("fit"))
     NOW[0] += 4.0
     assert outlook.left_s == 56.0
     NOW[0] += 1.0
@@ -257,11 +259,37 @@ def test_what_is_left_counts_down_and_is_corrected() -> None:
     assert outlook.left_s == 55.0
     outlook.stage_done(stage("fit"), 20.0)  # it took twice as long as expected
     assert outlook.left_s == 2 * (20.0 + 30.0)
+    outlook.stage_started(stage("score"))
+    NOW[0] += 1000.0  # it is late: what comes after it is still to be done
+    assert outlook.left_s == 2 * 30.0
+    outlook.stage_done(stage("score"), 40.0)
+    outlook.phase_started("report", 1.0)
     NOW[0] += 1000.0
     assert outlook.left_s == 0.0
-    outlook.stage_done(stage("score"), 20.0)
     outlook.phase_done("report", 1.0, 30.0)
     assert outlook.left_s == 0.0
+
+
+@pytest.mark.parametrize("times", [0.5, 1.0, 3.0])
+def test_what_is_left_does_not_grow_while_it_runs(times: float) -> None:
+    """Of a study that is slower than expected it is corrected once, when that is first seen, and falls from then on."""
+    NOW[0] = 0.0
+    each = {f"stage{n}": 10.0 for n in range(20)}
+    lines = (Line("fit", n_todo=20, seconds=200.0),)
+    outlook = Outlook(Estimate(HERE, lines, (), each), clock=lambda: NOW[0])
+    left = [outlook.left_s]
+    for key in each:
+        under = cast("Stage", SimpleNamespace(kind="fit", key=key))
+        outlook.stage_started(under)
+        for _ in range(10):
+            NOW[0] += times
+            left.append(outlook.left_s)
+        outlook.stage_done(under, 10.0 * times)
+        left.append(outlook.left_s)
+        seen = left[12:]  # of the first stage nothing is known before it is done
+        assert all(after <= before + 1e-9 for before, after in pairwise(seen))
+    assert left[11] == pytest.approx(19 * 10.0 * times)
+    assert left[-1] == pytest.approx(0.0)
 
 
 def test_stages_share_the_workers_of_a_cluster() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from adloc.cost.account import Account
 from adloc.cost.estimate import estimate
 from adloc.cost.outlook import Outlook
-from adloc.cost.phases import RECORDS, START, TRACKING, WAITING, phases, trials
+from adloc.cost.phases import FIRST, RECORDS, START, TRACKING, WAITING, phases, trials
 from adloc.cost.rates import Rates
 from adloc.cost.start import start
 from adloc.cost.work import work_of
@@ -63,6 +63,7 @@ class Meter:
         self._kept_bytes = 0.0
         self._peak_bytes = 0
         self._phase: Phase | None = None
+        self._begun: set[Phase] = set()  # that the driver has turned to before
         self._start: Work | None = None
         self._began = self._since = time.perf_counter()
         self._in_stages = 0.0
@@ -143,7 +144,9 @@ class Meter:
         self._shown.model_started(run, number, total)
 
     def stage_started(self, stage: Stage) -> None:
-        """Hand it on."""
+        """Expect it to be under way."""
+        if self._outlook is not None:
+            self._outlook.stage_started(stage)
         self._shown.stage_started(stage)
         self._tell()
 
@@ -198,10 +201,18 @@ class Meter:
             if peak := self._new_peak():
                 self._peaks[self._phase] = peak
             if self._outlook is not None and self._phase in self._works:
-                # of what comes run by run one more, of what comes once all of it
-                n_parts = self._n_todo if self._phase in (RECORDS, TRACKING) else 1
-                self._outlook.phase_done(self._phase, 1 / n_parts, seconds)
+                self._outlook.phase_done(self._phase, self._share(self._phase), seconds)
+                self._begun.add(self._phase)
+        if self._outlook is not None and phase is not None and phase in self._works:
+            self._outlook.phase_started(phase, self._share(phase))
         self._phase, self._since, self._in_stages = phase, now, 0.0
+
+    def _share(self, phase: Phase) -> float:
+        """Of a phase what it now does: what comes run by run for one more, beside what it takes before its first."""
+        if phase not in (RECORDS, TRACKING):
+            return 1.0
+        amount, first = self._works[phase].amount, FIRST.get(phase, 0.0)
+        return ((amount - first) / self._n_todo + (0.0 if phase in self._begun else first)) / amount
 
     def _learn(self, stage: Stage, plan: Plan, seconds: float, n_images: int) -> None:
         work = work_of(stage, plan)
