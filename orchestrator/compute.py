@@ -76,12 +76,15 @@ class Helper(Protocol):
     Attributes:
         device_name: "cpu", or the names of the GPUs that it computes on.
         peak_bytes: the largest memory of a process that computed for it.
-        kept_bytes: that the store took for each stage that is done, by key: it may be on another disk than this one's.
     """
 
     device_name: str
     peak_bytes: int
-    kept_bytes: Mapping[str, int]
+
+    @property
+    def kept_bytes(self) -> Mapping[str, int]:
+        """That the store took for each stage that is done, by key: it may be on another disk than this process's."""
+        ...
 
     def compute(self, stage: Stage, bench: Workbench) -> None:
         """Return once the store has the stage.

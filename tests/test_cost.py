@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from adloc.calibration import calibrations
 from adloc.cost.account import Account
 from adloc.cost.estimate import Estimate, Line, estimate
 from adloc.cost.hardware import Hardware
 from adloc.cost.meter import Meter
 from adloc.cost.networks import NETWORKS, SIDE, shape_of
 from adloc.cost.outlook import Outlook
-from adloc.cost.phases import trials
+from adloc.cost.phases import START, trials
 from adloc.cost.rates import Rates
+from adloc.cost.searches import tried
+from adloc.cost.start import COMPUTING, DATABASE, LOADING, TRACKED, start
+from adloc.cost.typical import TYPICAL, typical_s
 from adloc.cost.words import accounted
 from adloc.cost.work import Work, work_of
 from adloc.datasets.sample import Fingerprint, Sample
 from adloc.datasets.transform import ImageConfig
 from adloc.plan import Inventory, Plan, make_plan
-from adloc.stages import FeatureStage
+from adloc.stage_maker import StageMaker
+from adloc.stages import FeatureStage, StepStage
 from adloc.store import Store
 from adloc.study_file.spec import StudySpec
+from adloc.tuning.state import search_states
 from adloc.workspace import Workspace
 from commandline import adloc
 from handmade import Nowhere
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adloc.stages import Stage
+    from adloc.tuning.state import SearchState
 
 HERE, GPU = Hardware("a CPU", 1), Hardware("a GPU", 1, on_gpu=True)
 STUDY = """\
@@ -50,12 +58,17 @@ explain: {{suspicious_images: 0, missed_defects: 0}}
 """
 
 
-def plan_of(*ratios: float, keep: str = "all") -> Plan:
-    """PatchCore on a ResNet-18 at 224 px, one category of made-up images: 16 train, 28 validation and test."""
+def inventory() -> Inventory:
+    """One category of made-up images: 16 train, 28 validation and test."""
     names = [("train", "good", i) for i in range(20)]
     names += [("test", kind, i) for kind, n in (("good", 4), ("cut", 10), ("dent", 10)) for i in range(n)]
     samples = [Sample("a", f"{origin}/{kind}/{i}.png", origin, kind, Nowhere()) for origin, kind, i in names]
     prints = {s.identity: Fingerprint(f"sha-{s.identity}", f"mask-{s.identity}" * s.label, 100, 200) for s in samples}
+    return Inventory(samples, prints, {("resnet18", "default", 42): "weights"})
+
+
+def plan_of(*ratios: float, keep: str = "all") -> Plan:
+    """PatchCore on a ResNet-18 at 224 px."""
     patchcore = {
         "method": "patchcore",
         "params": {"backbone": "resnet18", "layers": ["layer2", "layer3"], "reweight": "none"},
@@ -63,7 +76,7 @@ def plan_of(*ratios: float, keep: str = "all") -> Plan:
     }
     study = {"study": "s", "dataset": {"kind": "textures"}, "methods": [patchcore], "features": {"keep": keep}}
     spec = StudySpec.model_validate(study)
-    return make_plan(spec, Inventory(samples, prints, {("resnet18", "default", 42): "weights"}))
+    return make_plan(spec, inventory())
 
 
 def of_kind(plan: Plan, kind: str) -> list[Stage]:
@@ -219,15 +232,115 @@ def test_features_that_are_not_kept_pass_for_every_step(tmp_path: Path) -> None:
         assert more == pytest.approx(n_passes * image_s), kind
 
 
-def test_trials_cost_what_those_before_them_did(tmp_path: Path) -> None:
-    """Of a search that begins nothing is known, nor is another study's; three more take three times the mean of two."""
+@pytest.fixture
+def search(tmp_path: Path) -> SearchState:
+    """Three trials of a ratio from 1 to 4 %, 3 to 9 neighbours and two neighbourhoods of a patch; none was made."""
+    space = {
+        "coreset_ratio": {"low": 0.01, "high": 0.04, "log": True},
+        "neighbours": {"low": 3, "high": 9, "type": "int"},
+        "patch_size": {"choices": [1, 3]},
+    }
+    entry = {"method": "patchcore", "params": {"backbone": "resnet18", "reweight": "none"}, "tune": {"space": space}}
+    study = {"study": "s", "dataset": {"kind": "textures"}, "methods": [entry], "tuning": {"trials": 3}}
+    spec, known = StudySpec.model_validate(study), inventory()
+    maker = StageMaker(spec, known.weights)
+    (state,) = search_states(spec, ["a"], partial(calibrations, spec, known), maker, tmp_path)
+    return state
+
+
+def test_trials_compute_the_middle_of_their_space_as_often_as_it_varies(search: SearchState) -> None:
+    """Features once, a coreset for each neighbourhood to the largest ratio, a search a trial at the middle ratio."""
+    found = {stage.kind: (stage, times) for stage, times in tried(search, 3).items() if isinstance(stage, StepStage)}
+    coreset, n_coresets = found["patchcore.coreset"]
+    nearest, n_searches = found["patchcore.search"]
+    assert (n_coresets, coreset.extent) == (2.0, 0.04)
+    assert (n_searches, nearest.extent) == (3.0, 9.0)
+    assert getattr(nearest.params, "coreset_ratio", None) == pytest.approx(0.02)  # the root of .01 times .04
+    assert {times for stage, times in tried(search, 3).items() if isinstance(stage, FeatureStage)} == {1.0}
+
+
+def test_trials_cost_what_those_before_them_did(tmp_path: Path, search: SearchState) -> None:
+    """Of a search that begins the laws tell; then, whatever another study's took, three times the mean of two."""
     workspace, plan = Workspace(tmp_path), plan_of(0.1)
-    assert estimate(plan, [], workspace, HERE, n_trials=3).unknown == ("trials",)
+    (line,) = estimate(plan, [], workspace, HERE, searches=[search]).stages
+    assert (line.kind, line.n_todo, line.basis) == ("trials", 3, "typical")
+    assert line.seconds
     rates = Rates.read(workspace)
     for study, seconds in (("s", 2.0), ("s", 4.0), ("another", 100.0)):
         rates.learn(trials(study, 1), HERE, seconds)
     rates.save(workspace)
-    assert estimate(plan, [], workspace, HERE, n_trials=3).seconds == pytest.approx(9.0)
+    assert estimate(plan, [], workspace, HERE, searches=[search]).seconds == pytest.approx(9.0)
+
+
+def test_stages_that_are_alike_are_priced_as_each_alone(tmp_path: Path) -> None:
+    """What 40 runs take by kind is the sum over their stages, and every one of them is expected to take its share."""
+    workspace, plan = Workspace(tmp_path), plan_of(*(n / 100 for n in range(1, 41)))
+    rates = Rates.read(workspace)
+    found = estimate(plan, plan.runs, workspace, HERE, rates)
+    lines = {line.kind: line for line in found.stages}
+    for kind in ("evaluation", "segmentation", "threshold", "patchcore.search", "truth"):
+        seconds = {stage.key: rates.expect(work_of(stage, plan), HERE).seconds for stage in of_kind(plan, kind)}
+        assert lines[kind].n_todo == len(seconds)
+        assert lines[kind].seconds == pytest.approx(sum(each or 0.0 for each in seconds.values()))
+        assert {key: found.by_stage[key] for key in seconds} == pytest.approx(seconds)
+
+
+def test_more_threads_help_with_products_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads take 1 / 1.85 of the time of a search; figures, which one thread counts, take what they took."""
+    monkeypatch.setattr("adloc.cost.typical.products", lambda: 10.0)
+    monkeypatch.setattr("adloc.cost.typical.rounds", lambda: 100.0)
+    for kind, times in (("patchcore.search", 1.85), ("evaluation", 1.0), (START, 1.0)):
+        one, two = (typical_s(Work(kind, "", 7.0), Hardware("a CPU", n)) for n in (1, 2))
+        assert one
+        assert two
+        assert one / two == pytest.approx(times), kind
+    assert typical_s(Work(START, "", 7.0), HERE) == pytest.approx(7.0 * TYPICAL[START].rounds / 100.0)
+
+
+def test_a_start_takes_what_is_still_to_be_imported_and_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries once, more where they are not compiled yet; the database in a new workspace alone; Ray's workers."""
+    workspace, old = Workspace(tmp_path / "new"), Workspace(tmp_path)
+    old.tracking_path.touch()
+    compiled, first = (sum(getattr(each, which) for each in (*COMPUTING, TRACKED)) for which in ("compiled", "first"))
+    python = SimpleNamespace(modules={}, dont_write_bytecode=True)
+    monkeypatch.setattr("adloc.cost.start.sys", python)
+    amounts = []
+    for is_compiled in (True, False):
+        monkeypatch.setattr("adloc.cost.start._is_compiled", lambda _, known=is_compiled: known)
+        amounts.append(start(old, "local").amount)
+    assert amounts == pytest.approx([LOADING + compiled, LOADING + first])
+    assert start(workspace, "local").amount - start(old, "local").amount == pytest.approx(DATABASE)
+    assert start(old, "ray").amount > start(old, "local").amount + 2 * sum(each.first for each in COMPUTING)
+    python.modules |= {each.name: None for each in (*COMPUTING, TRACKED)}
+    assert start(old, "local").amount == pytest.approx(LOADING)
+
+
+def test_what_workers_keep_is_counted_wherever_their_disk_is(tmp_path: Path) -> None:
+    """The bytes of a step are those that its worker told of; this machine's store has none of them."""
+    plan = plan_of(0.1)
+    (coreset,) = of_kind(plan, "patchcore.coreset")
+    helper = SimpleNamespace(kept_bytes={coreset.key: 1234}, peak_bytes=5)
+    computes = SimpleNamespace(name="ray", executor=SimpleNamespace(helper=helper, hardware=HERE))
+    meter = Meter(cast("Any", Deaf()), Workspace(tmp_path), cast("Any", computes))
+    meter.study_started(plan, plan.runs)
+    meter.stage_done(coreset, 1.0, 0)
+    with meter:
+        pass
+    known = Rates.read(Workspace(tmp_path)).expect(work_of(coreset, plan), HERE)
+    assert (known.basis, known.kept_bytes) == ("measured", 1234.0)
+
+
+def test_a_store_counts_what_is_put_through_it(tmp_path: Path) -> None:
+    """The bytes of its files, of every one that was written."""
+    import numpy as np
+
+    from adloc.methods.detector import Result
+
+    store = Store(tmp_path)
+    for key, n in (("one", 10), ("two", 1000)):
+        store.put("kind", key, Result({"values": np.zeros(n)}))
+    assert store.put_bytes == sum(entry.n_bytes for entry in store.entries())
+    assert Store(tmp_path).put_bytes == 0
 
 
 def expected(hardware: Hardware = HERE, **seconds: float) -> Outlook:

@@ -88,9 +88,8 @@ def plan(
 
     prepared = prepared_study(file, overrides, workspace)
     todo = pending(prepared)
-    n_trials = sum(max(0, state.search.config.trials - len(state.trials)) for state in prepared.searches)
     hardware = local_hardware(Computing(device=device, jobs=jobs))
-    expected = estimate(prepared.plan, todo, prepared.workspace, hardware, n_trials=n_trials)
+    expected = estimate(prepared.plan, todo, prepared.workspace, hardware, searches=prepared.searches)
     run_ids = [run.run_id for run in todo]
     if as_json:
         cost = {"cost": estimate_json(expected)}

@@ -6,27 +6,27 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from adloc.cost.laws import READS
-from adloc.cost.phases import RECORDS, TRIALS, phases, trials
-from adloc.cost.rates import Rates
+from adloc.cost.phases import RECORDS, TRACKING, TRIALS, phases, trials
+from adloc.cost.rates import WORST, Cost, Rates
+from adloc.cost.searches import n_left, tried
 from adloc.cost.start import start
-from adloc.cost.work import likeness, passed_by, work_of
+from adloc.cost.work import Work, likeness, passed_by, work_of
 from adloc.keeping import is_kept
 from adloc.plan import inputs
 from adloc.stages import FeatureStage, ImageStage
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
     from adloc.cost.hardware import Hardware
-    from adloc.cost.rates import Basis, Cost
-    from adloc.cost.work import Work
+    from adloc.cost.rates import Basis
     from adloc.plan import Plan, Run
     from adloc.stages import Stage
     from adloc.store import Store
+    from adloc.tuning.state import SearchState
     from adloc.workspace import Workspace
 
 PROCESS_BYTES = 1.2e9  # of a process that has imported torch and MLflow and loaded a network, measured
-_WORST: tuple[Basis, ...] = ("measured", "alike", "typical", "unknown")
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Line:
         self.disk_bytes += times * (cost.kept_bytes or 0.0)
         held = cost.peak_bytes or (None if work.held_bytes is None else PROCESS_BYTES + work.held_bytes)
         self.memory_bytes = max(filter(None, (self.memory_bytes, held)), default=None)
-        self.basis = max(self.basis, cost.basis, key=_WORST.index)
+        self.basis = max(self.basis, cost.basis, key=WORST.index)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def estimate(
     workspace: Workspace,
     hardware: Hardware,
     rates: Rates | None = None,
-    n_trials: int = 0,
+    searches: Sequence[SearchState] = (),
     begin: Work | None = None,
 ) -> Estimate:
     """What the runs that are still to do are expected to take.
@@ -129,7 +129,7 @@ def estimate(
         workspace: whose store and rates are looked at.
         hardware: on which stages are computed.
         rates: of the workspace, where they have been read already.
-        n_trials: of its searches, still to be made.
+        searches: of the study: their trials that are still to be made; what those find is in no plan yet.
         begin: the start, of a study that has begun; None where it would begin now.
     """
     rates = rates or Rates.read(workspace)
@@ -158,10 +158,12 @@ def estimate(
         cost = _cost(stages[0], work, plan, hardware, rates)
         lines[work.kind].add(cost, work, len(stages), len(stages))
         by_stage |= dict.fromkeys((stage.key for stage in stages), cost.seconds or 0.0)
-    if n_trials:
-        lines[TRIALS] = Line(TRIALS)
-        work = trials(plan.spec.study, n_trials)
-        lines[TRIALS].add(rates.expect(work, hardware), work, n_trials)
+    if n_trials := sum(map(n_left, searches)):
+        lines[TRIALS], work = Line(TRIALS), trials(plan.spec.study, n_trials)
+        cost = rates.expect(work, hardware)
+        if cost.basis == "unknown":
+            cost = _trials_cost(searches, plan, hardware, rates, stock, by_stage)
+        lines[TRIALS].add(cost, work, n_trials)
     driver = []
     for work in phases(plan, len(todo), begin or start(workspace, hardware.executor)):
         line = Line(work.kind)
@@ -177,6 +179,32 @@ def _cost(stage: Stage, work: Work, plan: Plan, hardware: Hardware, rates: Rates
     if passed is None or cost.basis == "measured":
         return cost
     return cost.after(rates.expect(work_of(passed, plan), hardware), READS.get(stage.kind, 1))
+
+
+def _trials_cost(
+    searches: Sequence[SearchState],
+    plan: Plan,
+    hardware: Hardware,
+    rates: Rates,
+    stock: _Stock,
+    planned: Collection[str],
+) -> Cost:
+    """What trials of which none was made are expected to cost, beside what the plan's own runs take.
+
+    That is a row in MLflow for each, and the stages of the middle of every space, so often as the space asks for them.
+    """
+    n_trials = sum(map(n_left, searches))
+    found, seen = rates.expect(Work(TRACKING, "trials", n_trials), hardware), set(planned)
+    for state in searches:
+        for stage, times in tried(state, n_left(state)).items():
+            passes = isinstance(stage, FeatureStage) and not is_kept(stage, plan.spec.features.keep)
+            if isinstance(stage, ImageStage) or passes:
+                continue
+            is_known = stage.key in seen or (not isinstance(stage, FeatureStage) and stock.has(stage))
+            seen.add(stage.key)
+            cost = _cost(stage, work_of(stage, plan), plan, hardware, rates)
+            found = found.plus(cost, times - 1 if is_known else times)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

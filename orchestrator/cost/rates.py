@@ -21,6 +21,7 @@ NAME = "rates.json"
 FORMAT = 1
 _FADING = 0.5  # what was measured before counts for half of what is measured now
 Basis = Literal["measured", "alike", "typical", "unknown"]
+WORST: tuple[Basis, ...] = ("measured", "alike", "typical", "unknown")
 
 
 @dataclass(slots=True)
@@ -69,6 +70,16 @@ class Cost:
         if not times or self.seconds is None or other.seconds is None:
             return replace(self, seconds=None) if times else self
         return replace(self, seconds=self.seconds + times * other.seconds)
+
+    def plus(self, other: Cost, times: float) -> Cost:
+        """Both, the other so many times."""
+        known = self.seconds is not None and other.seconds is not None
+        return Cost(
+            (self.seconds or 0.0) + times * (other.seconds or 0.0) if known else None,
+            max(self.basis, other.basis, key=WORST.index),
+            (self.kept_bytes or 0.0) + times * (other.kept_bytes or 0.0),
+            max(filter(None, (self.peak_bytes, other.peak_bytes)), default=None),
+        )
 
 
 class Rates:

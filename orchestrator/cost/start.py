@@ -34,13 +34,13 @@ class Library:
 COMPUTING = (Library("torch", 3.0, 9.0), Library("torchvision", 2.5, 8.0), Library("timm", 0.5, 2.5))
 TRACKED = Library("mlflow", 2.5, 6.0)
 DATABASE = 3.4  # of making MLflow's
-NETWORKS = 0.8  # of loading one or two
+LOADING = 0.8  # of loading one or two
 CLUSTER = 5.0  # of starting Ray's own processes
 
 
 def start(workspace: Workspace, executor: Literal["local", "ray"]) -> Work:
     """Of a study in this workspace, if it begins now: in seconds, so that what one took tells of another."""
-    seconds = NETWORKS + sum(_here(library) for library in (*COMPUTING, TRACKED))
+    seconds = LOADING + sum(_here(library) for library in (*COMPUTING, TRACKED))
     if not workspace.tracking_path.exists():
         seconds += DATABASE
     if executor == "ray":  # its first workers look around; those that compute begin anew
