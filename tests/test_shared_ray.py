@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from adloc.cost.account import Account
 from adloc.executors.worker import compute
 from adloc.stages import StepStage
 from commandline import adloc
@@ -106,6 +107,10 @@ def test_figures_are_those_of_one_disk_whatever_machine_computes(
     (copy,) = (tmp_path / "driver").iterdir()
     assert recorded(copy) == recorded(tmp_path / "local")
     assert len(recorded(copy)) == N_RUNS
+    here, there = (Account.read(root / "studies" / "spread") for root in (tmp_path / "local", copy))
+    assert here
+    assert there
+    assert there.disk_bytes == pytest.approx(here.disk_bytes, rel=0.05) > 0  # whatever machine kept it
     assert {name for name, _ in ThreeMachines.computed} == {"one", "two", "three"}
     assert sum(cache.exists() for cache in ThreeMachines.caches) == 2
     images = [order.stage.image_keys[i] for _, order in ThreeMachines.computed for i in order.images]  # type: ignore[union-attr]

@@ -29,7 +29,7 @@ def products() -> float:
 
 @cache
 def rounds() -> float:
-    """Rounds a second of what is no arithmetic: sorting 131,072 numbers, writing 1,500 lists as JSON twice, on a thread."""
+    """Rounds a second, on a thread, of what is no arithmetic: sorting 131,072 numbers, writing 1,500 lists as JSON."""
     numbers = np.random.default_rng(0).random(_N_SORTED)
     entries = {f"entry {index}": [index, "text"] for index in range(_N_ENTRIES)}
 
