@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from adloc.keys import content_key
 from adloc.methods.engines.engine import TORCH, find_engine
 from adloc.methods.errors import MethodError
 from adloc.metrics.registry import CHOICES
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class StageMaker:
-    """Makes each stage once, so that keys are computed once.
+    """Makes each stage once, so that keys are computed once; variants share what does not depend on where they differ.
 
     Attributes:
         fit: the fit steps of a variant on a train part, in a repeat, and those that calibrate: on the validation part
@@ -64,10 +65,12 @@ class StageMaker:
         self._engine = find_engine(spec.features.engine)
         self._margin = spec.comparison.margin
         self._weights = weights
-        self._features = cache(FeatureStage)
-        self._images = cache(ImageStage)
-        self._truth = cache(TruthStage)
+        self._alike: dict[str, Variant] = {}
+        self._reader = cache(self._alike_in_source)
+        self._taker = cache(self._alike_in_step)
         self._read = cache(self._source)
+        self._judged = cache(self._truth)
+        self._shared = cache(self._step)
         self.fit = cache(self._fit)
         self.score = cache(self._score)
         self.evaluation = cache(self._evaluated)
@@ -82,24 +85,25 @@ class StageMaker:
         made: tuple[StepStage, ...] = ()
         for step in (s for s in variant.method.steps if s.part != "score" and s.is_taken(variant.params)):
             part = validation if step.part == "calibrate" and len(validation) else train
-            made += (self._step(variant, step, self._read(variant, part, repeat), made, repeat),)
+            source = self._read(self._reader(variant), part, repeat)
+            made += (self._shared(self._taker(variant, step), step, source, made, repeat),)
         return made
 
     def _score(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage:
-        source = self._read(variant, part, repeat)
+        source = self._read(self._reader(variant), part, repeat)
         made = fit
-        for step in (s for s in variant.method.steps if s.part == "score" and s.is_taken(variant.params)):
-            made += (self._step(variant, step, source, made, repeat),)
-        return made[-1]
+        *before, last = (s for s in variant.method.steps if s.part == "score" and s.is_taken(variant.params))
+        for step in before:
+            made += (self._shared(self._taker(variant, step), step, source, made, repeat),)
+        return self._step(variant, last, source, made, repeat)  # its maps are expanded with the run's own parameters
 
     def _threshold(self, scores: tuple[StepStage, ...], parts: tuple[ValidationPart, ...]) -> ThresholdStage:
         return ThresholdStage(scores, parts, self.thresholds, self.operating)
 
     def _evaluated(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> EvaluationStage:
         asked = self._evaluation
-        size = asked.size or variant.image.input_size
-        truth = self._truth(part, variant.image, (size, size) if isinstance(size, int) else size)
         metrics = CHOICES if asked.metrics is None else asked.metrics
+        truth = self._judged(self._reader(variant), part)
         return EvaluationStage(self.score(variant, fit, part, repeat), truth, asked.mode, metrics)
 
     def segmentation(self, test: EvaluationStage, validation: EvaluationStage | None) -> SegmentationStage | None:
@@ -122,7 +126,7 @@ class StageMaker:
         step = variant.method.over_epochs
         if step is None:
             return None
-        source = self._read(variant, part, repeat)
+        source = self._read(self._reader(variant), part, repeat)
         return StepStage(variant.method, step, variant.params, source, fit, fit[-1].seed, variant.values)
 
     def settings(self) -> dict[str, object]:
@@ -152,6 +156,23 @@ class StageMaker:
     ) -> StepStage:
         return StepStage(variant.method, step, variant.params, source, before, self._seed + repeat, variant.values)
 
+    def _alike_in_step(self, variant: Variant, step: Step) -> Variant:
+        """The first variant with the same values of all that a step declares; what it reads besides are its inputs."""
+        names = (*step.params, step.grows_with)
+        values = {name: variant.values[name] for name in names if name in variant.values}
+        return self._alike.setdefault(content_key([variant.method.name, step.name, values]), variant)
+
+    def _alike_in_source(self, variant: Variant) -> Variant:
+        """The first variant that reads the same of every part, at the same size."""
+        names = ("backbone", "weights", "layers")
+        values = {name: variant.values[name] for name in names if name in variant.values}
+        image = variant.image.model_dump(mode="json")
+        return self._alike.setdefault(content_key([variant.method.reads, values, image]), variant)
+
+    def _truth(self, variant: Variant, part: Part) -> TruthStage:
+        size = self._evaluation.size or variant.image.input_size
+        return TruthStage(part, variant.image, (size, size) if isinstance(size, int) else size)
+
     def _source(self, variant: Variant, part: Part, repeat: int) -> Source:
         values = variant.values
         network, named = None, network_of(values)
@@ -159,11 +180,11 @@ class StageMaker:
             seed = self._seed + repeat if named[1] == "random" else 0
             network = Network(*named, self.weights_hash(values, repeat), seed)
         if variant.method.reads == "images":
-            return self._images(part, network, variant.image)
+            return ImageStage(part, network, variant.image)
         if network is None:
             raise MethodError(
                 f"method {variant.method.name} reads features, and its backbone is {values.get('backbone')}",
                 "features are those of a backbone",
                 "name one, for example backbone: resnet18",
             )
-        return self._features(part, network, variant.image, tuple(values["layers"]), self._dtype, self._engine)
+        return FeatureStage(part, network, variant.image, tuple(values["layers"]), self._dtype, self._engine)
