@@ -7,17 +7,19 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
 
 from adloc.errors import Complaint, UserError
+from adloc.study_file.yaml_text import YamlTextError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 Loc = tuple[str | int, ...]
+MOST_BYTES = 1_000_000
+LONGEST_OVERRIDE = 80  # characters of it in a message
+_INDEX = re.compile(r"[0-9]{1,9}")
 MVTEC_AD_REMEDY = (
     "MVTec AD is free for research from MVTec Software's website (search for 'MVTec Anomaly Detection Dataset'); "
     "unpack it and `export MVTEC_AD_ROOT=/path/to/it`.\n"
@@ -60,7 +62,7 @@ class StudyFile:
         """ "studies/x.yaml:14", the line of the key or of its nearest ancestor; or the override that set it."""
         for end in range(len(loc), -1, -1):
             if loc[:end] in self._overridden:
-                return f"--set {self._overridden[loc[:end]]}"
+                return f"--set {_short(self._overridden[loc[:end]])}"
             if loc[:end] in self._lines:
                 return f"{self.path}:{self._lines[loc[:end]]}"
         return f"{self.path}"
@@ -75,24 +77,19 @@ class StudyFile:
 
     def _parse(self) -> CommentedMap:
         try:
-            text = self.path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            raise UserError(
-                Complaint(f"{self.path}: {reason}", "a study file must be readable", "check the path")
-            ) from None
+            with self.path.open("rb") as file:
+                content = file.read(MOST_BYTES + 1)
+            text = content.decode("utf-8-sig")
+        except OSError as error:
+            raise self._unreadable(error.strerror or str(error), "check the path") from None
+        except ValueError:
+            raise self._unreadable("not UTF-8 text", "save it as UTF-8, or check the path") from None
+        if len(content) > MOST_BYTES:
+            raise self._unreadable(f"more than {MOST_BYTES // 1000:,} kB", "check the path")
         try:
-            tree = YAML(typ="rt").load(text)
-        except MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise UserError(
-                Complaint(
-                    f"{self.path}:{line}: {error.problem}",
-                    "a study file must be YAML",
-                    "look at this line and the one before: indentation, a missing colon, an open bracket,"
-                    " a key given twice",
-                )
-            ) from None
+            tree = parse(text)
+        except YamlTextError as error:
+            raise UserError(Complaint(f"{self.path}:{error.line}: {error.found}", error.rule, error.remedy)) from None
         if not isinstance(tree, CommentedMap):
             raise UserError(
                 Complaint(
@@ -103,11 +100,17 @@ class StudyFile:
             )
         return tree
 
+    def _unreadable(self, found: str, remedy: str) -> UserError:
+        return UserError(Complaint(f"{self.path}: {found}", "a study file must be readable", remedy))
+
     def _record_lines(self, node: object, loc: Loc) -> None:
         if isinstance(node, CommentedMap):
             for key in node:
-                self._lines[(*loc, key)] = node.lc.key(key)[0] + 1
-                self._record_lines(node[key], (*loc, key))
+                here, line = (*loc, str(key)), node.lc.key(key)[0] + 1
+                if here in self._lines:  # 1 and "1", which are two keys to YAML
+                    raise UserError(self.complaint(here, "is given twice", "a key is text", "keep one of the two"))
+                self._lines[here] = line
+                self._record_lines(node[key], here)
         elif isinstance(node, CommentedSeq):
             for index, item in enumerate(node):
                 self._lines[(*loc, index)] = node.lc.item(index)[0] + 1
@@ -118,21 +121,21 @@ class StudyFile:
     def _override(self, data: dict[str, Any], override: str) -> None:
         key, equals, text = override.partition("=")
         loc = tuple(
-            int(part) if part.isdigit() else part for part in re.sub(r"\[(\d+)\]", r".\1", key.strip()).split(".")
+            int(part) if _INDEX.fullmatch(part) else part
+            for part in re.sub(r"\[(\d+)\]", r".\1", key.strip()).split(".")
         )
-        bad = UserError(
-            Complaint(
-                f"--set {override}",
-                "an override must be dotted.key=value, the value in YAML",
-                "write for example --set image.size=128 or --set methods[0].params.neighbours=5",
-            )
-        )
-        if not equals or not all(part != "" for part in loc):
-            raise bad
         try:
-            value = _plain(YAML(typ="rt").load(text))
-        except MarkedYAMLError:
-            raise bad from None
+            if not equals or not all(part != "" for part in loc):
+                raise YamlTextError(1, "no key, or no value")
+            value = _plain(parse(text))
+        except YamlTextError as error:
+            raise UserError(
+                Complaint(
+                    f"--set {_short(override)}: {error.found}",
+                    f"an override must be dotted.key=value, and of the value: {error.rule}",
+                    "write for example --set image.size=128 or --set methods[0].params.neighbours=5",
+                )
+            ) from None
         node: Any = data
         try:
             for here, following in pairwise(loc):
@@ -147,7 +150,7 @@ class StudyFile:
         except (KeyError, IndexError, TypeError):
             raise UserError(
                 Complaint(
-                    f"--set {override}: there is no {dotted(loc[:-1])} to set it in",
+                    f"--set {_short(override)}: there is no {dotted(loc[:-1])} to set it in",
                     "an override follows the keys of the study file",
                     "see the resolved keys with `adloc study validate FILE --json`",
                 )
@@ -186,6 +189,10 @@ def dotted(loc: Loc) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+def _short(override: str) -> str:
+    return override if len(override) <= LONGEST_OVERRIDE else f"{override[:LONGEST_OVERRIDE]}..."
 
 
 def _plain(node: Any) -> Any:  # noqa: ANN401  # any YAML value
