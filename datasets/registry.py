@@ -11,6 +11,7 @@ import difflib
 import importlib
 import inspect
 import re
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -206,9 +207,15 @@ def _load_place(place: str) -> type[KindConfig]:
     """
     module, _, attribute = place.partition(":")
     remedy = "correct the path: the module must be importable here, and on every machine that computes"
+    outermost = module.partition(".")[0]
+    if outermost in sys.stdlib_module_names or outermost == "__main__":
+        raise _refusal(f"kind {place}: {outermost} is a part of Python", _STANDARD, _EXAMPLE)
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever a foreign module raises on import is its own fault, and said as such
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # whatever a foreign module raises on import is its own fault, and said as such
         reason = f"{type(error).__name__}: {error}"
         raise _refusal(f"kind {place}: cannot be imported ({reason})", _STANDARD, remedy) from error
     if not isinstance(found, type):

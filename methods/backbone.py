@@ -9,18 +9,17 @@ import difflib
 import hashlib
 import importlib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from adloc.methods.errors import MethodError
+from adloc.methods.place import PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
-_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
@@ -98,7 +97,7 @@ def find_backbone(name: str) -> Backbone:
     """
     if name in BACKBONES:
         return BACKBONES[name]
-    if _FUNCTION.fullmatch(name):
+    if PLACE.fullmatch(name):
         return Backbone(name, "function", file="")
     near = difflib.get_close_matches(name, BACKBONES, n=1)
     raise MethodError(

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
+import inspect
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 
 from adloc.methods.backbone import BACKBONES, Backbone, find_backbone
 from adloc.methods.errors import MethodError
+from adloc.methods.place import import_place
 from adloc.methods.weights import Pass, hash_state_dict, load_weights, read_state_dict, rename_by_order
 
 if TYPE_CHECKING:
@@ -262,30 +263,41 @@ def _build(backbone: Backbone, seed: int) -> nn.Module:
 
 
 def _call_function(name: str) -> nn.Module:
-    """What "package.module:function" returns, if it is a network."""
-    module_name, _, function_name = name.partition(":")
-    rule = "it must be a function of an importable module, without arguments, that returns an nn.Module"
+    """What "package.module:function" returns, if it is a network; it is called only where it may be one that does."""
+    rule = "it must be a function of a package of your own, without arguments, that returns an nn.Module"
+    function = import_place("backbone", name, rule)
+    problem = _why_no_function(function)
+    if problem:
+        raise MethodError(f"backbone {name}: {problem}", rule, "correct the name, or the function")
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
+        network: object = cast("Callable[[], object]", function)()
+    except MethodError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a foreign function raises or ends is its own fault
         raise MethodError(
-            f"backbone {name}: no module named {error.name}",
-            rule,
-            "install the package, or put its folder into PYTHONPATH",
+            f"backbone {name}: cannot be built ({type(error).__name__}: {error})", rule, "correct the function"
         ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        near = difflib.get_close_matches(function_name, [n for n in vars(module) if callable(vars(module)[n])], n=1)
-        found = "is not callable" if hasattr(module, function_name) else f"does not exist in {module_name}"
-        raise MethodError(
-            f"backbone {name}: {function_name} {found}",
-            rule,
-            f"use {module_name}:{near[0]}" if near else "correct the name",
-        )
-    network: object = function()
     if not isinstance(network, nn.Module):
         raise MethodError(f"backbone {name}: returned {type(network).__name__}", rule, "return the network itself")
     return network
+
+
+def _why_no_function(found: object) -> str:
+    """Why a thing cannot be called for a network, as far as can be seen; "" where it may."""
+    if not callable(found):
+        return "is not callable"
+    try:
+        signature = inspect.signature(found)
+    except (ValueError, TypeError):
+        return "is not a function of Python, whose arguments can be seen"
+    try:
+        signature.bind()
+    except TypeError as error:
+        return f"cannot be called without arguments ({error})"
+    returned = found if isinstance(found, type) else signature.return_annotation
+    if isinstance(returned, type) and returned is not inspect.Signature.empty and not issubclass(returned, nn.Module):
+        return f"returns {returned.__name__}"
+    return ""
 
 
 def _find_layer(network: nn.Module, backbone: Backbone, layer: str) -> nn.Module:

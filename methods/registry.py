@@ -29,6 +29,7 @@ from adloc.methods.mahalanobis.params import MAHALANOBIS
 from adloc.methods.method import Method
 from adloc.methods.padim.params import PADIM
 from adloc.methods.patchcore.params import PATCHCORE
+from adloc.methods.place import PLACE, import_place
 from adloc.methods.softpatch.params import SOFTPATCH
 from adloc.methods.spade.params import SPADE
 from adloc.methods.uniad.params import UNIAD
@@ -52,7 +53,6 @@ _OWN = (
 )
 METHODS: Mapping[str, Method] = {method.name: method for method in _OWN}
 GROUP = "adloc.methods"
-_PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _ORDER = ("fit", "calibrate", "score")
 _STANDARD = "the object must be an adloc.methods.method.Method"
@@ -87,7 +87,7 @@ def find_method(name: str) -> Method:
     """
     if name in METHODS:
         return METHODS[name]
-    if _PLACE.fullmatch(name):
+    if PLACE.fullmatch(name):
         return _load_place(name)
     found = _entries().get(name, ())
     if len(found) > 1:
@@ -138,14 +138,22 @@ def load_detector(method: Method) -> Detector:
         MethodError: a plug-in's class is not there.
     """
     module, _, name = method.detector.partition(":")
+    if method.name in METHODS:
+        own: Detector = getattr(importlib.import_module(module), name)()
+        return own
+    rule = "`detector` must name a class that can be imported and made without arguments"
+    what = f"method {method.name}: its detector"
+    made = import_place(what, method.detector, rule)
+    missing = [step.name for step in method.steps if not callable(getattr(made, step.name, None))]
+    if not isinstance(made, type) or missing:
+        found = f"has no step {missing[0]}" if isinstance(made, type) else f"is of type {type(made).__name__}"
+        raise MethodError(f"{what} {method.detector} {found}", rule, "correct the Method's detector")
     try:
-        detector: Detector = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError) as error:
-        if method.name in METHODS:
-            raise
+        detector: Detector = made()
+    except Exception as error:  # whatever a foreign class raises is its own fault, and said as such
         raise MethodError(
-            f"method {method.name}: its detector {method.detector} cannot be loaded ({error})",
-            "`detector` must name a class that can be imported and made without arguments",
+            f"{what} {method.detector} cannot be made ({type(error).__name__}: {error})",
+            rule,
             "correct the Method's detector, or install what it imports",
         ) from error
     return detector
@@ -172,20 +180,15 @@ def _load_place(place: str) -> Method:
     Raises:
         MethodError: it cannot be imported, or is none.
     """
-    module, _, attribute = place.partition(":")
-    remedy = "correct the path: the module must be importable here, and on every machine that computes"
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever a foreign module raises on import is its own fault, and said as such
-        raise MethodError(
-            f"method {place}: cannot be imported ({type(error).__name__}: {error})",
-            "package.module:METHOD must name an adloc.methods.method.Method",
-            remedy,
-        ) from error
+    found = import_place("method", place, "package.module:METHOD must name an adloc.methods.method.Method")
     if not isinstance(found, Method):
-        raise MethodError(f"method {place} is of type {type(found).__name__}", _STANDARD, remedy)
+        raise MethodError(
+            f"method {place} is of type {type(found).__name__}",
+            _STANDARD,
+            "correct the path: the module must be importable here, and on every machine that computes",
+        )
     _check(place, found)
-    return replace(found, code=_hash_source(module, found.detector.partition(":")[0]))
+    return replace(found, code=_hash_source(place.partition(":")[0], found.detector.partition(":")[0]))
 
 
 def _named(name: str, method: Method) -> Method:

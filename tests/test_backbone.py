@@ -497,7 +497,7 @@ def test_own_network_that_does_not_serve(own_networks: str, function: str, layer
 def test_module_that_is_not_there() -> None:
     """A function of a module that cannot be imported is refused by name."""
     backbone = "no_such_package.nets:build"
-    with pytest.raises(MethodError, match="no module named no_such_package"):
+    with pytest.raises(MethodError, match="No module named 'no_such_package'"):
         load_backbone(backbone, resolve_weights(backbone, "default"), ("layer1",), 0, CPU)
 
 
