@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+TRACEBACK = "Traceback (most recent call last):"
+
+
 @dataclass(frozen=True, slots=True)
 class Complaint:
     """One thing that is wrong.
@@ -52,6 +55,22 @@ class StageFailedError(Exception):
     def __init__(self, text: str, *, refused: bool = False) -> None:
         super().__init__(text)
         self.refused = refused
+
+
+def in_one_line(text: str) -> str:
+    r"""A kept failure in one line: all of a complaint, what was found first; of a traceback the exception itself.
+
+    Example:
+        >>> in_one_line("size is 0\n  it must be above 0\n  use 224")
+        'size is 0; it must be above 0; use 224'
+        >>> in_one_line("Traceback (most recent call last):\n  File ..\nValueError: no shape\n  of these")
+        'ValueError: no shape'
+    """
+    _, traced, after = text.strip().rpartition(TRACEBACK)
+    if traced:
+        return next((line for line in after.splitlines() if line and not line.startswith((" ", "\t"))), "")
+    complaint = text.strip().splitlines()[:3]  # of the first, where there are several
+    return "; ".join(line.strip() for line in complaint)
 
 
 def nearest(word: str, choices: Sequence[str]) -> str:

@@ -6,6 +6,8 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from adloc.errors import in_one_line
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,9 +19,9 @@ def keep_failure(path: Path) -> None:
 
 
 def kept_reason(path: Path) -> str:
-    """The last line of what was kept; "" where nothing failed."""
+    """What was kept, in one line; "" where nothing failed."""
     try:
-        lines = path.read_text(encoding="utf-8").strip().splitlines()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
-    return lines[-1] if lines else "the reason could not be kept"
+    return in_one_line(text) or "the reason could not be kept"

@@ -10,6 +10,7 @@ from rich.live import Live
 
 from adloc.cli.live import Board, LiveBlock
 from adloc.cost.words import duration, expectation
+from adloc.errors import in_one_line
 from adloc.stages import FeatureStage, StepStage
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Progress:
         self._count()
         if record.status == "failed":
             self._board.gave_up(run.stages())
-            what = "FAILED: " + (record.error or "").strip().splitlines()[-1]
+            what = f"FAILED: {in_one_line(record.error or '')}"
         else:
             figures = ((name, record.metrics.get(name)) for name in FIGURES)
             what = "  ".join(f"{name} {value:.4f}" for name, value in figures if value is not None)
@@ -124,7 +125,7 @@ class Progress:
         figures = "  ".join(f"{n} {record.figures[n]:.4f}" for n in names if record.figures.get(n) is not None)
         if record.state == "failed":
             self._board.gave_up(())
-            figures = "refused: " + (record.error or "").strip().splitlines()[-1]
+            figures = f"refused: {in_one_line(record.error or '')}"
         if len(names) == 1 and best:
             figures += f"  best {best[0].figures[names[0]]:.4f} (trial {best[0].number})"
         state = "" if record.state == "complete" else f" {record.state}"

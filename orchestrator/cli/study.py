@@ -202,6 +202,7 @@ def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
     from adloc.cli.tables import print_searches
     from adloc.cost.account import Account
     from adloc.cost.words import account_json, accounted
+    from adloc.errors import in_one_line
     from adloc.study import pending, search_json
 
     prepared = prepared_study(file, overrides, workspace)
@@ -226,7 +227,7 @@ def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
         click.echo(f"the last run {accounted(account)}")
     click.echo("a process is running it now" if facts["running"] else "no process is running it now")
     for run_id, error in failed.items():
-        click.echo(f"  {run_id}: {error.splitlines()[-1]}")
+        click.echo(f"  {run_id}: {in_one_line(error)}")
 
 
 @study.command()

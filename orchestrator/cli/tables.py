@@ -18,6 +18,7 @@ from adloc.answer.results import MACRO, WARNINGS, brief, cell, current, varying
 from adloc.cli.fitting import plain_table, print_fitting
 from adloc.cost.words import accounted, duration, expectation, size
 from adloc.datasets.split import counts
+from adloc.errors import in_one_line
 from adloc.plan import each_stage
 from adloc.regimes import CLEAN
 from adloc.tuning.state import progress
@@ -196,8 +197,8 @@ def print_searches(study: Study) -> None:
             click.echo(f"  {state.outcome}")
         again = [trial for trial in state.trials if trial.transient]
         if again:
-            last = (again[0].error or "").strip().splitlines()[-1:]
-            click.echo(f"  tried again at the next run: trial {', '.join(str(t.number) for t in again)} ({last[0]})")
+            why = in_one_line(again[0].error or "")
+            click.echo(f"  tried again at the next run: trial {', '.join(str(t.number) for t in again)} ({why})")
 
 
 def _signed(value: Cell, name: str) -> str:

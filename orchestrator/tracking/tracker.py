@@ -8,8 +8,6 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from adloc.kept_failure import kept_reason
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -98,7 +96,8 @@ class Tracker:
 def complaint(place: Place, study: str, file: Path) -> str:
     """That the server has not all of a study, and why, in one line; "" where it has."""
     path = failure_path(place, study)
-    why = kept_reason(path)
+    text = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    why = text.rpartition("\n")[2]  # below the traceback, in words
     again = f"`adloc study track {file} --tracking-uri {place.address}` catches up from the records"
     return f"tracking server {place.address} is behind: {why} (all of it in {path}); {again}" if why else ""
 

@@ -18,6 +18,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from adloc.errors import in_one_line
 from adloc.tuning.storage import held
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Suggestions:
         trial = optuna.Trial(self._study, left[-1]._trial_id)  # noqa: SLF001
         trial.set_user_attr(MLFLOW_RUN, mlflow_run_id)
         if record.error:
-            trial.set_user_attr("error", record.error.strip().splitlines()[-1][:500])
+            trial.set_user_attr("error", in_one_line(record.error)[:500])
         for key, value in self._search.excess(record).items():
             trial.set_constraint(key, value)
         for step, value in self._course(record).items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.material import REGIME_TITLES
 from adloc.conditions import has_real_domains
+from adloc.errors import in_one_line
 from adloc.regimes import CLEAN, SHIFT
 from adloc.report.section import Section
 from adloc.report.tables import Table, words
@@ -85,9 +86,9 @@ def failures(material: Material) -> Section | None:
         (
             words(r.run_id),
             words(REGIME_TITLES[r.regime]),
-            words(((r.error or "").strip().splitlines() or [""])[-1], "bad"),
+            words(in_one_line(r.error or ""), "bad"),
         )
         for r in failed
     )
-    table = Table("failures", "Runs that failed, with the last line of the reason", ("run", "regime", "reason"), rows)
+    table = Table("failures", "Runs that failed, with the reason", ("run", "regime", "reason"), rows)
     return Section("failures", "Failed runs", (), (table,))
