@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from adloc.errors import Complaint, UserError
 from adloc.keys import content_key
+from adloc.tracking.database import looks_whole
 
 if TYPE_CHECKING:
     from adloc.workspace import Workspace
@@ -88,7 +89,9 @@ class Place:
 
     def exists(self) -> bool:
         """Whether anything can have been tracked: the workspace's own database and artifacts are there."""
-        return bool(self.server) or (self.workspace.tracking_path.exists() and self.workspace.artifacts_path.exists())
+        return bool(self.server) or (
+            looks_whole(self.workspace.tracking_path) and self.workspace.artifacts_path.exists()
+        )
 
     def owner(self) -> str:
         """The workspace's id, made here at first, which moves with it; "" for its own database, where it is alone.

@@ -14,6 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFL
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from adloc.tracking.database import set_damaged_aside
 from adloc.tracking.index import TrackingIndex
 from adloc.tracking.reach import check_answers, limit_waiting
 
@@ -62,6 +63,7 @@ class OwnRuns:
             self.experiment_id = self._experiment()
         else:
             with place.workspace.turn("mlflow"):  # a new database is migrated step by step, which bears no company
+                self._require_database()
                 self.client = MlflowClient(place.uri)
                 self.experiment_id = self._experiment()
         self._check_index()
@@ -116,6 +118,15 @@ class OwnRuns:
             runs = self.index.runs
             self.index.runs = {name: entry for name, entry in runs.items() if entry["mlflow_run_id"] in shown}
             self.index.save()
+
+    def _require_database(self) -> None:
+        """Set a damaged database aside; what was shown in one that is gone, by whatever study, is shown again."""
+        workspace = self._place.workspace
+        set_damaged_aside(workspace.tracking_path)
+        if not workspace.tracking_path.exists():
+            self.index.clear()
+            for path in workspace.root.glob("studies/*/mlflow.json"):
+                path.unlink(missing_ok=True)
 
     def _experiment(self) -> str:
         name, location = self._place.experiment(self._study), self._place.artifacts(self._study)
