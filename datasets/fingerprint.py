@@ -10,6 +10,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adloc.datasets.checked import from_checked, to_checked
 from adloc.datasets.errors import DatasetError, Problem
 from adloc.datasets.sample import Fingerprint
 
@@ -24,7 +25,7 @@ _FORMAT = 2
 
 
 class FingerprintCache:
-    """Fingerprints by the stamps of their sources, kept in one JSON file.
+    """Fingerprints by the stamps of their sources, kept in one JSON file with a checksum.
 
     A source whose stamp is another one than before is hashed again. A cache file that cannot be read is as good as
     none: it is written anew.
@@ -67,7 +68,7 @@ class FingerprintCache:
         handle, aside = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name, suffix=".part")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"format": _FORMAT, "entries": entries}, file, ensure_ascii=False)
+                file.write(to_checked({"format": _FORMAT, "entries": entries}))
             Path(aside).replace(self.path)
         except BaseException:
             Path(aside).unlink(missing_ok=True)
@@ -130,7 +131,7 @@ def _hash(source: ImageSource) -> tuple[str | None, Fingerprint | DatasetError]:
 def _read(path: Path) -> dict[str, tuple[str, Fingerprint]]:
     """{location: (stamp, fingerprint)}; earlier versions kept a generator's stamp in the place of its location."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(from_checked(path.read_bytes()))
         if content["format"] != _FORMAT:
             return {}
         return {key: (entry[0] or key, Fingerprint(*entry[1:])) for key, entry in content["entries"].items()}

@@ -17,7 +17,7 @@ from adloc.keeping import plan_disk, require_room
 from adloc.ledger import open_test
 from adloc.model.logged import model_keys, try_log_models
 from adloc.plan import each_stage, sources
-from adloc.record.records import write_json
+from adloc.record.records import write_checked
 from adloc.report.boundary import try_report
 from adloc.stages import FeatureStage
 from adloc.study import located, pending, plan_json, spec_yaml
@@ -80,6 +80,10 @@ def run_study(
     """
     folder, place = study.workspace.study_path(study.spec.study), place or Place(study.workspace)
     with study.workspace.lock(study.spec.study), terminate_as_interrupt():
+        for run in study.plan.runs:
+            record = study.records.get(run.run_id)
+            if record is not None and not study.records.is_whole(record):
+                study.records.supersede(run.run_id)
         answer = find_answer(study.plan, study.records)
         todo = list(study.plan.runs) if fresh else pending(study)
         if not todo and _is_tracked(study, answer, place):
@@ -163,7 +167,7 @@ def _open(study: Study, folder: Path) -> None:
     """Write down what is asked and planned, here and in the ledger of test figures, before any of it is computed."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
-    write_json(folder / "plan.json", plan_json(study.plan))
+    write_checked(folder / "plan.json", plan_json(study.plan))
     open_test(study.plan, study.workspace, datetime.now(UTC), study.records.count_figures())
     study.workspace.push(study.spec.study)
 

@@ -1,8 +1,8 @@
 """Stage results on disk, by key: one safetensors file each, memory-mapped when read.
 
 A result is written aside, flushed to the disk and renamed, so a file is whole or absent. Every array has a
-checksum; a damaged file is set aside under `damaged/` and its stage computed again. Files that have not been
-read for longest go first when the store grows over its cap.
+checksum, and so have the facts; a damaged file is set aside under `damaged/` and its stage computed again. Files that
+have not been read for longest go first when the store grows over its cap.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from uuid import uuid4
 import numpy as np
 from safetensors.numpy import save_file
 
+from adloc.datasets.checked import from_checked, to_checked
 from adloc.methods.backbone import resolve_weights
 from adloc.methods.detector import Result
 
@@ -161,7 +162,7 @@ class Store:
         # Of this writer alone: threads and machines may keep one key at the same time.
         aside = path.with_name(f".{key}.{uuid4().hex}.tmp")
         try:
-            save_file(arrays, aside, metadata={"adloc": json.dumps(facts)})
+            save_file(arrays, aside, metadata={"adloc": to_checked(facts)})
             with aside.open("rb+") as file:
                 os.fsync(file.fileno())
             yield aside
@@ -228,7 +229,7 @@ class Store:
         try:
             with path.open("rb") as file:
                 header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-            facts = json.loads(header.pop("__metadata__")["adloc"])["facts"]
+            facts = json.loads(from_checked(header.pop("__metadata__")["adloc"].encode()))["facts"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return Kept(facts, frozenset(header))
@@ -314,7 +315,7 @@ def read_result(path: Path, *, verify: bool) -> Result:
             if not 0 < length <= size - 8:
                 raise DamagedError(path)
             header = json.loads(file.read(length))
-            meta = json.loads(header.pop("__metadata__")["adloc"])
+            meta = json.loads(from_checked(header.pop("__metadata__")["adloc"].encode()))
             start = 8 + length
             if max([start, *(start + spec["data_offsets"][1] for spec in header.values())]) != size:
                 raise DamagedError(path)

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from adloc.datasets.checked import from_checked
 from adloc.datasets.file_image import FileImage
 from adloc.errors import UserError
 from adloc.methods.backbone import WeightsFile
@@ -389,7 +390,7 @@ def test_the_best_is_the_one_of_the_validation_part(finished: tuple[Path, Path],
     workspace = Path(shutil.copytree(finished[1], tmp_path / "workspace"))
     favourite = a_run(workspace, "dfm")
     for path in (workspace / "studies" / "leaving" / "records").glob("*/record.json"):
-        record = json.loads(path.read_text())
+        record = json.loads(from_checked(path.read_bytes()))
         ours = path.parent.name == favourite
         record["metrics"] |= {"val_image_auroc": 0.9 if ours else 0.8, "image_auroc": 0.1 if ours else 1.0}
         path.write_text(json.dumps(record))

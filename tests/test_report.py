@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 from adloc.cli import cli
+from adloc.datasets.checked import from_checked
 from adloc.report.charts.drawing import Drawing
 from adloc.report.charts.lines import Mark, pareto_front
 from adloc.report.page import write_report
@@ -204,7 +205,7 @@ def test_records_of_the_first_version_are_still_read(study_file: Path, finished:
     workspace = tmp_path / "workspace"
     shutil.copytree(finished / "studies", workspace / "studies")
     for path in (workspace / "studies" / "seen" / "records").glob("*/record.json"):
-        record = json.loads(path.read_text())
+        record = json.loads(from_checked(path.read_bytes()))
         del record["facts"], record["setting"]
         path.write_text(json.dumps(record))
         (path.parent / "pixels.npz").unlink()
@@ -280,7 +281,7 @@ def test_compare_names_what_differs(study_file: Path, finished: Path, tmp_path: 
     other.write_text(study_file.read_text().replace("study: seen", "study: other").replace("[0.1, 0.5]", "[0.1, 0.02]"))
     changed = []
     for path in (studies / "other" / "records").iterdir():
-        record = json.loads((path / "record.json").read_text())
+        record = json.loads(from_checked((path / "record.json").read_bytes()))
         if record["params"]["coreset_ratio"] == 0.5 and record["regime"] == "clean":
             record["params"]["coreset_ratio"] = 0.02
             record["threshold"] = 1e9  # nothing is flagged any more

@@ -13,7 +13,7 @@ from adloc.cli import cli
 from adloc.methods import load_detector
 from adloc.metrics.pimo import aupimo
 from adloc.metrics.regions import pixel_metrics
-from adloc.record.records import RunRecord
+from adloc.record.records import RunRecord, read_checked
 from adloc.store import Store
 from adloc.study import prepare
 from adloc.truth import truth_of
@@ -45,7 +45,7 @@ def run(file: Path, workspace: Path, *sets: str) -> dict[str, RunRecord]:
     assert result.exit_code == 0, result.output
     rows: list[dict[str, Any]] = [r for r in json.loads(result.stdout)["results"] if r["category"] == "gear"]
     path = workspace / "studies" / "measured" / "records"
-    return {r["regime"]: RunRecord.model_validate_json((path / r["run_id"] / "record.json").read_text()) for r in rows}
+    return {r["regime"]: RunRecord.model_validate_json(read_checked(path / r["run_id"] / "record.json")) for r in rows}
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import commandline
+from adloc.datasets.checked import from_checked
 from adloc.errors import StageMismatchError
 from adloc.executors.executor import Computing, OnDemand
 from adloc.parts import TestPart, ValidationPart
@@ -376,14 +377,14 @@ def test_no_average_of_what_only_some_categories_have(study_file: Path, tmp_path
     assert len({r["setting"] for r in free if r["category"] == "macro"}) == 2
     records = tmp_path / "a" / "studies" / "tuned" / "trials" / "patchcore-gear" / "r1"
     for path in records.glob("*.json"):  # as if its models were too large
-        trial = json.loads(path.read_text())
+        trial = json.loads(from_checked(path.read_bytes()))
         trial["categories"]["gear"]["model_mb"] = 1e9
         path.write_text(json.dumps(trial))
     limit = 10 * max(sizes.values())
     again = ("--set", f"tuning.constraints.model_mb={limit}")
     for name in ("patchcore-gear", "patchcore-strip"):
         file = records.parent.parent / name / "search.json"
-        about = json.loads(file.read_text())
+        about = json.loads(from_checked(file.read_bytes()))
         about["revisions"][0]["fingerprint"]["tuning.constraints"]["model_mb"] = limit
         file.write_text(json.dumps(about))
     output = adloc("study", "run", study_file, "--workspace", tmp_path / "a", *change, *again)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adloc.conditions import described
 from adloc.errors import Complaint, UserError
 from adloc.metrics.registry import METRICS
-from adloc.record.records import Records
+from adloc.record.records import Records, read_checked
 from adloc.study_file.validation import load_study
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _study(name: str, folder: Path) -> Side:
     records = Records(folder)
     found = {r.run_id: r for r in records.all() if r.status == "done"}
     try:
-        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        plan = json.loads(read_checked(folder / "plan.json"))
         planned = {run["run_id"] for run in plan["runs"]}
         found = {k: r for k, r in found.items() if k in planned}
     except (FileNotFoundError, ValueError, KeyError):

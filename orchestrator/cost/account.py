@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from adloc.record.records import write_json
+from adloc.record.records import read_checked, write_checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,7 @@ class Account:
     def read(cls, folder: Path) -> Account | None:
         """Of the study with this folder; None where nothing was computed yet."""
         try:
-            found = json.loads((folder / NAME).read_text(encoding="utf-8"))
+            found = json.loads(read_checked(folder / NAME))
             seconds = {kind: (planned, taken) for kind, (planned, taken) in found.pop("seconds").items()}
             return cls(**found | {"unknown": tuple(found["unknown"])}, seconds=seconds)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -96,4 +96,4 @@ class Account:
 
     def write(self, folder: Path) -> None:
         """Keep it in the study's folder."""
-        write_json(folder / NAME, asdict(self))
+        write_checked(folder / NAME, asdict(self))

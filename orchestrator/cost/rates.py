@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from adloc.cost.typical import typical_s
-from adloc.record.records import write_json
+from adloc.record.records import read_checked, write_checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,13 +133,13 @@ class Rates:
                 name: {kind: {label: asdict(rate) for label, rate in labels.items()} for kind, labels in kinds.items()}
                 for name, kinds in found.items()
             }
-            write_json(workspace.root / NAME, {"format": FORMAT, "rates": rates})
+            write_checked(workspace.root / NAME, {"format": FORMAT, "rates": rates})
         self._new.clear()
 
 
 def _read(workspace: Workspace) -> dict[str, dict[str, dict[str, Rate]]]:
     try:
-        found = json.loads((workspace.root / NAME).read_text(encoding="utf-8"))
+        found = json.loads(read_checked(workspace.root / NAME))
         if found["format"] != FORMAT:
             return {}
         return {

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from adloc.datasets.checked import DamagedError
 from adloc.keys import content_key
-from adloc.record.records import draft_path, empty_draft, sync_files, write_json
+from adloc.record.records import draft_path, empty_draft, read_checked, sync_files, write_checked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,8 +201,8 @@ class Explanations:
     def get(self, run: Run, config: ExplainConfig) -> Explanation | None:
         """The explanation of the run as it stands today, or None."""
         try:
-            found = Explanation.model_validate_json((self.path(run.run_id) / "explanation.json").read_bytes())
-        except (FileNotFoundError, ValidationError):
+            found = Explanation.model_validate_json(read_checked(self.path(run.run_id) / "explanation.json"))
+        except (FileNotFoundError, ValidationError, DamagedError):
             return None
         return found if found.key == explanation_key(run, config) else None
 
@@ -212,7 +213,7 @@ class Explanations:
     def write(self, explanation: Explanation) -> None:
         """Put the draft in the place of what was there."""
         draft, path = draft_path(self._root, explanation.run_id), self.path(explanation.run_id)
-        write_json(draft / "explanation.json", explanation.model_dump(mode="json"))
+        write_checked(draft / "explanation.json", explanation.model_dump(mode="json"))
         sync_files(draft)
         shutil.rmtree(path, ignore_errors=True)
         draft.rename(path)

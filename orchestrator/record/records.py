@@ -12,17 +12,19 @@ import csv
 import json
 import os
 import shutil
+import zlib
 from dataclasses import dataclass
 from glob import escape
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from adloc.datasets.checked import DamagedError, add_checksum, from_checked, to_checked
 from adloc.record.diagnosed import PlainComparison
 from adloc.regimes import CLEAN, SHIFT, evaluated_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -78,6 +80,7 @@ class RunRecord(BaseModel):
             too few images could tell, and in records of earlier versions.
         warnings: sentences: which parameter makes that ranking clearly worse, by the study's margin of the time.
         error: of a failed run.
+        files: checksum of every other file of the record, by name; none in records of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -113,6 +116,7 @@ class RunRecord(BaseModel):
     diagnosis: tuple[PlainComparison, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str | None = None
+    files: dict[str, str] = {}
 
     @property
     def domain(self) -> str:
@@ -159,7 +163,9 @@ class Records:
         """Make the draft the run's record; return its folder."""
         draft = draft_path(self._root, record.run_id)
         path = draft / "record.json"
-        path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        files = {str(each.relative_to(draft)): _crc32(each) for each in sorted(draft.rglob("*")) if each.is_file()}
+        record = record.model_copy(update={"files": files})
+        path.write_text(add_checksum(record.model_dump_json(indent=1)), encoding="utf-8")
         sync_files(draft)
         final = self.adopt(record.run_id)
         self._changed(record.run_id)
@@ -194,10 +200,18 @@ class Records:
             stamp = state.st_mtime_ns, state.st_ino
             known = self._read.get(run_id)
             if known is None or known[0] != stamp:
-                known = self._read[run_id] = stamp, RunRecord.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):
+                known = self._read[run_id] = stamp, RunRecord.model_validate_json(read_checked(path))
+        except (FileNotFoundError, ValidationError, DamagedError):
             return None
         return known[1]
+
+    def is_whole(self, record: RunRecord) -> bool:
+        """Whether every file of a record is what was written, as far as it says."""
+        folder = self.path(record.run_id)
+        try:
+            return all(_crc32(folder / name) == expected for name, expected in record.files.items())
+        except OSError:
+            return False
 
     def count_figures(self) -> int:
         """How many good records the study has had, of whatever version of its file."""
@@ -219,6 +233,10 @@ class Records:
             record = self.get(path.parent.name)
             if record is not None:
                 yield record
+
+
+def _crc32(path: Path) -> str:
+    return f"{zlib.crc32(path.read_bytes()):08x}"
 
 
 def draft_path(root: Path, name: str) -> Path:
@@ -243,10 +261,29 @@ def sync_files(folder: Path) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON aside and rename, so that a reader never sees half of it."""
+    _write(path, json.dumps(value, indent=1))
+
+
+def write_checked(path: Path, value: Mapping[str, object]) -> None:
+    """The same with a checksum; `read_checked` reads it."""
+    _write(path, to_checked(value, indent=1))
+
+
+def read_checked(path: Path) -> bytes:
+    """The JSON of a file that has a checksum; of one from before it had, as it is.
+
+    Raises:
+        DamagedError: it is not what was written.
+        OSError: it cannot be read.
+    """
+    return from_checked(path.read_bytes())
+
+
+def _write(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     with aside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)

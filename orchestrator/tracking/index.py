@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, TypedDict
 
+from adloc.datasets.checked import from_checked, to_checked
 from adloc.keys import content_key
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class TrackingIndex:
         self.models: dict[str, TrackedModel] = {}
         self.views: dict[str, str] = {}
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(from_checked(path.read_bytes()))
             self.location, self.parent, self.ended = (str(content[k]) for k in ("location", "parent", "ended"))
             self.runs = {
                 str(name): {"mlflow_run_id": entry["mlflow_run_id"], "key": entry["key"]}
@@ -105,7 +106,7 @@ class TrackingIndex:
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         aside = self._path.with_name(f".{self._path.name}.tmp")
-        aside.write_text(json.dumps(content), encoding="utf-8")
+        aside.write_text(to_checked(content), encoding="utf-8")
         aside.replace(self._path)
 
 

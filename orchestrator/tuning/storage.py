@@ -29,10 +29,12 @@ PAUSES_S = (0.5, 1, 2, 4, 8)  # before a database that was lost is asked again: 
 
 
 def open_storage(journal: Path, url: str | None) -> BaseStorage:
-    """The workspace's journal, its tail repaired; or the database at `url`, which several drivers may use at once.
+    """The workspace's journal, or the database at `url`, which several drivers may use at once.
+
+    A journal's torn tail is cut off; one that is damaged before its tail is set aside and made anew.
 
     Raises:
-        UserError: the database cannot be reached, or the journal is damaged before its tail.
+        UserError: the database cannot be reached.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url is not None:
@@ -42,14 +44,16 @@ def open_storage(journal: Path, url: str | None) -> BaseStorage:
     repair(journal, lock)
     try:
         return JournalStorage(JournalFileBackend(str(journal), lock))
-    except (ValueError, KeyError) as error:
-        raise UserError(
-            Complaint(
-                f"{journal}: {error}",
-                "an Optuna journal must hold one JSON object a line",
-                "move it away: it is made again from the trial records",
-            )
-        ) from None
+    except (ValueError, TypeError, AttributeError, LookupError) as error:  # whatever a damaged line becomes
+        aside = journal.with_name(f"{journal.name}.damaged-{time.time_ns()}")
+        journal.replace(aside)
+        logging.getLogger(__name__).warning(
+            "WARNING: %s is damaged (%s): it was moved to %s and is made again from the trial records",
+            journal,
+            _words(error),
+            aside,
+        )
+        return JournalStorage(JournalFileBackend(str(journal), lock))
 
 
 def repair(journal: Path, lock: JournalFileSymlinkLock | None = None) -> Path | None:

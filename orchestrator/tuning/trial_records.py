@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from adloc.record.records import write_json
+from adloc.datasets.checked import DamagedError
+from adloc.record.records import read_checked, write_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,17 +99,17 @@ class TrialRecords:
         folders = [int(path.name[1:]) for path in self._root.glob("r*") if path.name[1:].isdigit()]
         number = max([0, *folders, *(int(each["revision"]) for each in revisions)]) + 1
         self._present = {"revision": number, "ticket": uuid4().hex[:12], "fingerprint": dict(fingerprint)}
-        write_json(self._about, {"revisions": [*revisions, self._present]})
+        write_checked(self._about, {"revisions": [*revisions, self._present]})
 
     def write(self, record: TrialRecord) -> None:
         """Keep a record."""
-        write_json(self._path(record.number), record.model_dump(mode="json"))
+        write_checked(self._path(record.number), record.model_dump(mode="json"))
 
     def get(self, number: int) -> TrialRecord | None:
         """A trial of the present revision, or None if there is none that can be read."""
         try:
-            return TrialRecord.model_validate_json(self._path(number).read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return TrialRecord.model_validate_json(read_checked(self._path(number)))
+        except (FileNotFoundError, ValidationError, DamagedError):
             return None
 
     def all(self) -> list[TrialRecord]:
@@ -123,7 +124,7 @@ class TrialRecords:
 
     def _revisions(self) -> list[dict[str, Any]]:
         try:
-            found = json.loads(self._about.read_text(encoding="utf-8"))["revisions"]
+            found = json.loads(read_checked(self._about))["revisions"]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return []
         return found if isinstance(found, list) else []
