@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import threading
-import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -433,81 +428,3 @@ def test_ray_that_is_not_installed_is_said(study_file: Path, tmp_path: Path, mon
     monkeypatch.setitem(sys.modules, "ray", None)
     result = adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=2)
     assert "pip install 'adloc[ray]'" in result.output
-
-
-def command(study_file: Path, workspace: Path) -> list[str]:
-    """The study by the command line, on Ray."""
-    return [sys.executable, "-m", "adloc", "study", "run", str(study_file), "--workspace", str(workspace),
-            "--executor", "ray"]  # fmt: skip
-
-
-def start(study_file: Path, workspace: Path, **environment: str) -> subprocess.Popen[str]:
-    """A driver in a process of its own."""
-    return subprocess.Popen(
-        command(study_file, workspace),
-        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"PYTHONSAFEPATH": "1"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=workspace,
-        # a test run started in the background has SIGINT ignored, and children inherit that
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # one thread
-    )
-
-
-def wait_for(process: subprocess.Popen[str], folder: Path, pattern: str) -> None:
-    """Until a file is there, or the process has ended."""
-    deadline = time.monotonic() + 180
-    while not list(folder.glob(pattern)) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-
-
-@pytest.mark.slow
-def test_machine_that_dies_is_done_without(study_file: Path, local: Path, tmp_path: Path) -> None:
-    """A cluster of two machines loses one while it works: its tasks run on the other, the figures are the same."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        second = cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
-        process = start(study_file, tmp_path, RAY_ADDRESS=cluster.address)
-        wait_for(process, tmp_path / "store", "features/*/*.safetensors")
-        cluster.remove_node(second, allow_graceful=False)
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-    finally:
-        cluster.shutdown()
-    assert recorded(tmp_path) == recorded(local)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
-def test_stopped_driver_goes_on_where_it_was(study_file: Path, local: Path, tmp_path: Path, name: str) -> None:
-    """Killed after its first record and run again: nothing lost, nothing twice, the same figures."""
-    process = start(study_file, tmp_path)
-    records = tmp_path / "studies" / "spread" / "records"
-    wait_for(process, records, "[!.]*/record.json")
-    process.send_signal(getattr(signal, name))
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == (-signal.SIGKILL if name == "SIGKILL" else 130), errors
-    n_recorded = len(list(records.glob("[!.]*/record.json")))
-    assert 1 <= n_recorded < N_RUNS
-    again = adloc("study", "run", study_file, "--workspace", tmp_path, "--json")  # by the other executor
-    assert json.loads(again.stdout)["outcome"]["n_computed"] == N_RUNS - n_recorded
-    assert recorded(tmp_path) == recorded(local)
-
-
-@pytest.mark.slow
-def test_search_on_real_workers(tuned_file: Path, tuned_local: Path, tmp_path: Path) -> None:
-    """Killed in the middle of its waves and run again: the suggestions and figures of one process."""
-    process = start(tuned_file, tmp_path)
-    wait_for(process, tmp_path / "studies" / "spread" / "trials", "*/r1/*.json")
-    process.kill()
-    process.communicate(timeout=60)
-    assert len(trials(tmp_path)) < 8
-    process = start(tuned_file, tmp_path)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert trials(tmp_path) == trials(tuned_local)
-    assert recorded(tmp_path) == recorded(tuned_local)

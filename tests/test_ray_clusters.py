@@ -1,0 +1,176 @@
+"""Studies on real Ray clusters: drivers and machines that die, with and without a disk that all of them see."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from commandline import adloc
+from object_server import BUCKET, CREDENTIALS, ObjectServer, object_server
+from test_ray import N_RUNS, STUDY, TUNED, recorded, trials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+
+@pytest.fixture(scope="module")
+def study_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study, written down."""
+    path = tmp_path_factory.mktemp("study") / "spread.yaml"
+    path.write_text(STUDY.format(root=mvtec_tree))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tuned_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study that tunes, written down."""
+    path = tmp_path_factory.mktemp("tuned") / "spread.yaml"
+    path.write_text(TUNED.format(root=mvtec_tree))
+    return path
+
+
+@pytest.fixture(scope="module")
+def local(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the study has run in one process; to read only."""
+    workspace = tmp_path_factory.mktemp("local")
+    adloc("study", "run", study_file, "--workspace", workspace)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def tuned_local(tuned_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the study that tunes."""
+    workspace = tmp_path_factory.mktemp("tuned_local")
+    adloc("study", "run", tuned_file, "--workspace", workspace)
+    return workspace
+
+
+@pytest.fixture
+def server() -> Iterator[ObjectServer]:
+    """The bucket."""
+    with object_server() as running:
+        yield running
+
+
+def start(study_file: Path, workspace: Path | str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    """A driver in a process of its own, with a cache of its own, on a cluster of its own unless one is named."""
+    cwd.mkdir(exist_ok=True)
+    command = ["study", "run", str(study_file), "--workspace", str(workspace), "--executor", "ray"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "adloc", *command],
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+        | {"PYTHONSAFEPATH": "1", "ADLOC_CACHE": str(cwd)}
+        | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        # a test run started in the background has SIGINT ignored, and children inherit that
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # one thread
+    )
+
+
+def wait_for(process: subprocess.Popen[str], folder: Path, pattern: str) -> None:
+    """Until a file is there, or the process has ended."""
+    deadline = time.monotonic() + 180
+    while not list(folder.glob(pattern)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
+def test_stopped_driver_goes_on_where_it_was(study_file: Path, local: Path, tmp_path: Path, name: str) -> None:
+    """Killed after its first record and run again: nothing lost, nothing twice, the same figures."""
+    process = start(study_file, tmp_path, tmp_path)
+    records = tmp_path / "studies" / "spread" / "records"
+    wait_for(process, records, "[!.]*/record.json")
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if name == "SIGKILL" else 130), errors
+    n_recorded = len(list(records.glob("[!.]*/record.json")))
+    assert 1 <= n_recorded < N_RUNS
+    again = adloc("study", "run", study_file, "--workspace", tmp_path, "--json")  # by the other executor
+    assert json.loads(again.stdout)["outcome"]["n_computed"] == N_RUNS - n_recorded
+    assert recorded(tmp_path) == recorded(local)
+
+
+@pytest.mark.slow
+def test_search_on_real_workers(tuned_file: Path, tuned_local: Path, tmp_path: Path) -> None:
+    """Killed in the middle of its waves and run again: the suggestions and figures of one process."""
+    process = start(tuned_file, tmp_path, tmp_path)
+    wait_for(process, tmp_path / "studies" / "spread" / "trials", "*/r1/*.json")
+    process.kill()
+    process.communicate(timeout=60)
+    assert len(trials(tmp_path)) < 8
+    process = start(tuned_file, tmp_path, tmp_path)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert trials(tmp_path) == trials(tuned_local)
+    assert recorded(tmp_path) == recorded(tuned_local)
+
+
+def kept(root: Path) -> set[str]:
+    """The results of stages that a machine has."""
+    return {path.name for path in root.glob("*/store/*/*/*.safetensors")}
+
+
+def results(server: ObjectServer) -> dict[str, list[str]]:
+    """The objects of each result in the bucket."""
+    found: dict[str, list[str]] = {}
+    for folder, _, name in (name.rpartition("/") for name in server.names()):
+        if "/store/" in folder:
+            found.setdefault(folder, []).append(name)
+    return found
+
+
+@pytest.mark.slow
+def test_three_machines_without_a_shared_disk(
+    server: ObjectServer, study_file: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One dies in the middle: the records of one process on one disk, and of a cluster that shares one, to the bit.
+
+    The machines' caches are apart, and what was kept before is not computed again.
+    """
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    caches = [tmp_path / name for name in ("driver", "head", "second", "third")]
+    environments = [server.environment | {"ADLOC_CACHE": str(cache)} for cache in caches[1:]]
+    head = {"num_cpus": 1, "include_dashboard": False, "env_vars": environments[0]}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        _, third = (cluster.add_node(num_cpus=1, env_vars=environment) for environment in environments[1:])
+        cluster.wait_for_nodes()
+        disk = tmp_path / "disk"
+        process = start(study_file, disk, tmp_path / "unused", RAY_ADDRESS=cluster.address, **CREDENTIALS)
+        _, errors = process.communicate(timeout=400)
+        assert process.returncode == 0, errors
+        url = f"s3://{BUCKET}/spread"
+        process = start(study_file, url, caches[0], RAY_ADDRESS=cluster.address, **server.environment)
+        deadline = time.monotonic() + 200
+        while not kept(caches[3]) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        before = results(server)
+        cluster.remove_node(third, allow_graceful=False)
+        _, errors = process.communicate(timeout=400)
+        assert process.returncode == 0, errors
+    finally:
+        cluster.shutdown()
+    (copy,) = caches[0].iterdir()
+    assert recorded(copy) == recorded(disk) == recorded(local)
+    assert len(recorded(copy)) == N_RUNS
+    assert all(kept(cache) for cache in caches)  # each worked
+    after = results(server)
+    assert before
+    assert {key: after[key] for key in before} == before  # computed again, a result would have another object
