@@ -75,7 +75,7 @@ def test_the_first_centre_can_be_named(kind: str, first: int) -> None:
     assert np.isfinite(picked.radius).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     n_points=st.integers(1, 90),
@@ -83,21 +83,19 @@ def test_the_first_centre_can_be_named(kind: str, first: int) -> None:
     seed=st.integers(0, 1000),
     fewest=st.integers(1, 8),
     group=st.integers(1, 20),
-    pruned=st.booleans(),
 )
 def test_picks_to_the_last_point_equal_the_definition(
-    kind: str, n_points: int, dimension: int, seed: int, fewest: int, group: int, *, pruned: bool
+    kind: str, n_points: int, dimension: int, seed: int, fewest: int, group: int
 ) -> None:
     """However few candidates, and however small the groups that are left out or not, the order is the definition's."""
     points = draw_points(kind, n_points, dimension, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coreset, "_FEWEST", fewest)
         patch.setattr(coreset, "_MOST", 2 * fewest)
-        patch.setattr(coreset, "_ASKED", fewest)
-        patch.setattr(cover, "_FEWEST", group)
-        patch.setattr(cover, "_MOST", 2 * group)
+        patch.setattr(coreset, "_IN_TABLE", max(1, fewest // 2))
+        patch.setattr(cover, "_GROUP", group)
+        patch.setattr(cover, "_REGROUPED_AT", 2)
         patch.setattr(cover, "_GROUP_BYTES", 64)
-        patch.setattr(cover, "_WORTH", 2 if pruned else 0)
         order = pick_greedily(points, n_points).order
     np.testing.assert_array_equal(order, pick_plainly(points, n_points))
 
@@ -133,33 +131,42 @@ def test_picks_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes of blocks and candidate sets are a matter of speed alone."""
     points = draw_points("noise", 5000, 128)
     expected = pick_greedily(points, 300).order
-    monkeypatch.setattr(cover, "_BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(cover, "_GROUP_BYTES", 10_000)
     monkeypatch.setattr(coreset, "_FEWEST", 70)
     np.testing.assert_array_equal(pick_greedily(points, 300).order, expected)
 
 
-def test_pruned_distances_have_the_bits_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "most"), [("clusters", 0.5), ("noise", 1.0)])
+def test_pruned_distances_have_the_bits_of_all_pairs(kind: str, most: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """In clusters most groups are out of a new centre's reach; the others are given what all pairs give."""
-    points = draw_points("clusters", 4000, 16)
+    points = draw_points(kind, 4000, 16)
     grid, order = Grid.of(points), torch.from_numpy(pick_greedily(points, 300).order)
-    monkeypatch.setattr(cover, "_FEWEST", 64)
-    monkeypatch.setattr(cover, "_WORTH", 2)
+    monkeypatch.setattr(cover, "_GROUP", 128)
     pruned, full = cover.PrunedCover(grid, int(order[0])), cover.Cover(grid, int(order[0]))
     computed: list[int] = []
     update = cover.PrunedCover._update
 
     def counted(*arguments: Any) -> None:
-        groups, group = arguments[1:3]
-        n_points = groups.starts[group.number + 1] - groups.starts[group.number]
-        computed.append(n_points * len(group.centres))
+        groups, number, centres = arguments[1:4]
+        computed.append((groups.starts[number + 1] - groups.starts[number]) * len(centres))
         update(*arguments)
 
     monkeypatch.setattr(cover.PrunedCover, "_update", counted)
     for picks in (order[1:40], order[40:150], order[150:]):
+        computed.clear()
         pruned.add(picks)
         full.add(picks)
         assert torch.equal(pruned.nearest, full.nearest)
-    assert 0 < sum(computed) < 0.5 * 260 * len(points)
+        assert computed
+    assert sum(computed) <= most * 150 * len(points)
+
+
+def test_shortened_float32_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch may shorten float32 in products, the bound on their error does not hold, and float64 is taken."""
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    monkeypatch.setattr(cover.PrunedCover, "__init__", None)
+    points = draw_points("clusters", 300, 5)
+    np.testing.assert_array_equal(pick_greedily(points, 100).order, pick_plainly(points, 100))
 
 
 @pytest.mark.parametrize("dimension", [1, 128, 1536, 4096])

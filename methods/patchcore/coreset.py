@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-_ASKED, _ASKED_OF_GPU = 4, 64  # picks among candidates between two looks at what they are
 _FEWEST, _MOST = 2048, 16384  # candidates
+_IN_TABLE = 512  # candidates with a table of all their pairs, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,10 @@ def pick_greedily(points: Tensor, n_picks: int, first: int | None = None) -> Cor
 
     Only the furthest few thousand points, the candidates, learn of a pick at once. They alone matter as long
     as the furthest of them is further than every other point was when they were chosen: distances only
-    shrink. Then all picks since are applied to all points by a matrix product, or to those within their reach where
-    points lie in clusters (see `PrunedCover`), and candidates chosen anew.
-    All products are 2 n m d float64 operations: 163,856 points of 128 dimensions at 5 % take 3.3 s on two
-    cores. There is no short cut for m = n, for the order must be that of all smaller coresets: some 20 times that.
+    shrink. Then all picks since are applied to all points by a matrix product, on a CPU to those within their reach
+    (see `PrunedCover`), and candidates chosen anew.
+    All products are 2 n m d operations, of which pruning leaves a twentieth to four fifths. There is no short cut for
+    m = n, for the order must be that of all smaller coresets.
     Memory beyond the points is a few numbers a point, and blocks of bounded size.
 
     Args:
@@ -108,7 +108,8 @@ def _furthest_first(grid: Grid, first: int | None) -> Iterator[tuple[int, float]
     if first is None:
         first = _furthest_from_mean(grid)
     yield first, math.inf  # no centre before it
-    cover = PrunedCover(grid, first) if grid.points.device.type == "cpu" else Cover(grid, first)
+    pruned = grid.points.device.type == "cpu" and torch.get_float32_matmul_precision() == "highest"
+    cover = PrunedCover(grid, first) if pruned else Cover(grid, first)
     n_left = len(grid) - 1
     n_candidates = _FEWEST
     while n_left:
@@ -119,9 +120,9 @@ def _furthest_first(grid: Grid, first: int | None) -> Iterator[tuple[int, float]
             picks.append(index)
         cover.add(torch.tensor(picks, device=grid.points.device))
         n_left -= len(picks)
-        # A round costs about as much as 3 candidate distances for every point (choosing, converting), and a
+        # A round costs about as much as 10 candidate distances for every point (choosing, converting), and a
         # candidate distance for every candidate and pick; half and half is best.
-        share = len(picks) * len(pool.indices) / (3 * len(grid))
+        share = len(picks) * len(pool.indices) / (10 * len(grid))
         if share < 1:
             n_candidates = min(2 * n_candidates, _MOST)
         elif share > 2:  # noqa: PLR2004
@@ -131,32 +132,39 @@ def _furthest_first(grid: Grid, first: int | None) -> Iterator[tuple[int, float]
 def _picked_of(pool: _Candidates, grid: Grid, nearest: Tensor) -> Iterator[tuple[int, float]]:
     """The picks among some candidates, as long as no other point is further, with their squared distances.
 
-    The device is asked for some picks at a time, and those that come after a point outside of the pool are forgotten.
+    Again only the furthest of them learn of a pick at once: from a table of all their pairs, on the CPU whatever the
+    device, which need not be waited for at each pick then.
     """
     vectors = grid.rows(pool.indices).double()
     norms = vectors.square().sum(1)
-    # All pairs at once while they are few: a pick then reads a row of this table and needs no product.
-    pairs = _squared_distances(vectors, norms) if len(vectors) <= _FEWEST else None
+    indices = pool.indices.tolist()
     distances = nearest[pool.indices]
-    n_left, n_asked = len(vectors), _ASKED if vectors.device.type == "cpu" else _ASKED_OF_GPU
+    n_left, n_in_table = len(indices), _IN_TABLE
     while n_left:
-        count = min(n_asked, n_left)
-        furthest, places = distances.new_empty(count), pool.indices.new_empty(count)
-        for number in range(count):
-            place = places[number : number + 1]
-            torch.max(distances, 0, keepdim=True, out=(furthest[number : number + 1], place))
-            to_pick = (
-                torch.addmv(norms + norms[place], vectors, vectors[place][0], alpha=-2)
-                if pairs is None
-                else pairs[place][0]
-            )
-            torch.minimum(distances, to_pick, out=distances)
-            distances.index_fill_(0, place, PICKED)
-        for index, squared in zip(pool.indices[places].tolist(), furthest.tolist(), strict=True):
-            if not pool.holds_the_furthest(squared, index):
+        table = _choose_candidates(distances, min(n_in_table, n_left))
+        own = vectors[table.indices]
+        pairs = _squared_distances(own, norms[table.indices]).cpu().numpy()
+        places, left = table.indices.tolist(), distances[table.indices].cpu().numpy()
+        picks: list[int] = []
+        for _ in places:
+            which = int(left.argmax())
+            squared, place = float(left[which]), places[which]
+            if not table.holds_the_furthest(squared, place):
+                break
+            if not pool.holds_the_furthest(squared, indices[place]):
                 return
-            yield index, squared
-        n_left -= count
+            yield indices[place], squared
+            np.minimum(left, pairs[which], out=left)
+            left[which] = PICKED
+            picks.append(place)
+        picked = torch.tensor(picks, device=vectors.device)
+        products = torch.addmm(norms[picked], vectors, vectors[picked].T, alpha=-2)
+        torch.minimum(distances, products.amin(1).add_(norms), out=distances)
+        distances[picked] = PICKED
+        n_left -= len(picks)
+        # A table of which few are picked, where whole clusters are equally far, is not worth its square.
+        few = 8 * len(picks) < n_in_table
+        n_in_table = max(n_in_table // 2, _IN_TABLE // 8, 1) if few else min(2 * n_in_table, _IN_TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,4 +208,4 @@ def _furthest_from_mean(grid: Grid) -> int:
     total = torch.zeros(grid.points.shape[1], dtype=torch.float64, device=grid.points.device)
     for block in grid.blocks():
         total += block.sum(0)
-    return int(grid.squared_to(total.div_(len(grid)).round_()).argmax())
+    return int(grid.squared_to(total.div_(len(grid)).round_().float()[None]).argmax())

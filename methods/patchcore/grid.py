@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_ROWS = 8192  # points of a block
+_ROWS = 2048  # points of a block
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +63,30 @@ class Grid:
         """How many points, n."""
         return len(self.points)
 
-    def rows(self, which: slice | Tensor) -> Tensor:
-        """Some points as integers, float32 (k, d)."""
+    def rows(self, which: slice | Tensor, out: Tensor | None = None) -> Tensor:
+        """Some points as integers, float32 (k, d), in `out` where it is given."""
         if isinstance(which, slice):
-            return (self.points[which] / self.unit).round_()
-        return self.points.index_select(0, which).div_(self.unit).round_()
+            return torch.div(self.points[which], self.unit, out=out).round_()
+        return torch.index_select(self.points, 0, which, out=out).div_(self.unit).round_()
 
     def blocks(self) -> Iterator[Tensor]:
         """All points in their order as integers, float64, some thousand at a time."""
         for start in range(0, len(self.points), _ROWS):
             yield self.rows(slice(start, start + _ROWS)).double()
 
-    def squared_to(self, point: Tensor) -> Tensor:
-        """Squared distances of all points to one, float64 (n,).
+    def squared_to(self, centres: Tensor, owners: Tensor | None = None) -> Tensor:
+        """Squared distance of each point to a centre, float64 (n,).
 
         Written to one array: small results between large blocks that come and go leave glibc's heap in pieces,
         1 KB a point of 128 dimensions.
 
         Args:
-            point: float64 (d,), integers.
+            centres: float32 (k, d), integers no larger than those of the points; float32 holds the differences.
+            owners: int64 (n,), which of them; None for the only one.
         """
         found = torch.empty(len(self), dtype=torch.float64, device=self.points.device)
-        start = 0
-        for block in self.blocks():
-            found[start : start + len(block)] = block.sub_(point).square_().sum(1)
-            start += len(block)
+        for start in range(0, len(self), _ROWS):
+            rows = slice(start, start + _ROWS)
+            differences = self.rows(rows).sub_(centres if owners is None else centres[owners[rows]])
+            found[rows] = differences.double().square_().sum(1)
         return found
