@@ -25,7 +25,7 @@ def main() -> None:
     """Run the items asked for, one after the other, and write what was found so far after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes: does everything work?")
-    parser.add_argument("--only", default=",".join("abcdefghijklmn"), help="items, by letter")
+    parser.add_argument("--only", default=",".join("abcdefghijklmno"), help="items, by letter")
     parser.add_argument(
         "--threads", type=int, help="of torch and FAISS, for all that is compared; fewer where others work"
     )
