@@ -74,6 +74,8 @@ class Method:
         over_epochs: the step that scores images by earlier states of the training (see
             `adloc.methods.detector.OverEpochs`), a "score" step that reads the fit steps alone; None where the method
             has none. It gives no figure and costs none: the report draws from it how the training went.
+        possible: "package.module:function" of parameters and an `adloc.methods.given.Given`, which raises MethodError
+            where no fit on that could have these parameters: so it is told before anything is computed.
     """
 
     name: str
@@ -89,3 +91,4 @@ class Method:
     code: str = ""
     plain: Mapping[str, object] = field(default_factory=dict)
     over_epochs: Step | None = None
+    possible: str = ""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel
 
@@ -35,9 +35,10 @@ from adloc.methods.spade.params import SPADE
 from adloc.methods.uniad.params import UNIAD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from adloc.methods.detector import Detector
+    from adloc.methods.given import Given
 
 _OWN = (
     PATCHCORE,
@@ -157,6 +158,18 @@ def load_detector(method: Method) -> Detector:
             "correct the Method's detector, or install what it imports",
         ) from error
     return detector
+
+
+def require_possible(method: Method, params: BaseModel, given: Given) -> None:
+    """Ask a method whether it could be fitted on this with these parameters, as far as is known beforehand.
+
+    Raises:
+        MethodError: it could not.
+    """
+    if method.possible:
+        rule = "`possible` must name a function of parameters and what is given"
+        check = import_place(f"method {method.name}: its check", method.possible, rule)
+        cast("Callable[[BaseModel, Given], None]", check)(params, given)
 
 
 @cache

@@ -22,6 +22,7 @@ from adloc.methods.backbone import hash_weights, resolve_weights
 from adloc.methods.errors import MethodError
 from adloc.part_warnings import part_warnings
 from adloc.plan import Inventory, Plan, make_plan
+from adloc.possible import require_possible_runs
 from adloc.record.records import Records
 from adloc.stage_maker import StageMaker
 from adloc.study_file.size import require_size
@@ -90,6 +91,7 @@ def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, downl
         hashes, places = _weights(spec, download=download)
         inventory = _inventory(file, spec, workspace, hashes)
         plan = _plan(file, spec, inventory)
+        require_possible_runs(file, plan)
         return with_winners(Study(file, spec, plan, workspace, places, inventory))
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from adloc.methods.errors import MethodError
 from adloc.methods.patchcore import coreset, cover
-from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix
+from adloc.methods.patchcore.coreset import pick_greedily, projection_matrix
 from adloc.methods.patchcore.grid import Grid
+from adloc.methods.patchcore.possible import count_picks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,6 +22,7 @@ from torch.nn import functional
 from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import Result, once
 from adloc.methods.dfm.params import DfmParams
+from adloc.methods.dfm.possible import require_pooled
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
 from adloc.methods.params import narrow
@@ -151,12 +152,7 @@ def _read_shape(context: StepContext, params: DfmParams) -> tuple[int, int, int]
     (layer,) = params.layers
     found = next(iter(context.features.batches(params.layers, 1)))[layer]
     channels, height, width = found.shape[1:]
-    if params.pooling > min(height, width):
-        raise MethodError(
-            f"dfm: pooling is {params.pooling}, and the map of {layer} is {height} x {width}",
-            "it must be at most the shorter side of the layer's map",
-            f"use {min(height, width)} or less, or a larger image.size",
-        )
+    require_pooled(params, height, width)
     return int(channels), height // params.pooling, width // params.pooling
 
 

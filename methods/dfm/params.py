@@ -59,6 +59,7 @@ DFM = Method(
     map_params=(),
     least_images=2,  # of a variance
     detector="adloc.methods.dfm.detector:Dfm",
+    possible="adloc.methods.dfm.possible:require_possible",
     default_space={
         "variance_kept": {"choices": [0.8, 0.9, 0.95, 0.97, 0.99]},
         "pooling": {"choices": [1, 2, 4]},

@@ -33,6 +33,7 @@ from adloc.methods.padim.memory import (
     read_shape,
 )
 from adloc.methods.padim.params import PadimParams
+from adloc.methods.padim.possible import require_channels, require_room
 from adloc.methods.params import narrow
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Padim:
         params = narrow(context.params, PadimParams)
         _check_images(context.features.n_images)
         shape = read_shape(context.features, params.layers)
-        _check_channels(sum(shape.channels), params)
+        require_channels(sum(shape.channels), params)
         check_fit_memory(shape, params, context.device)
 
         model = _build_model(shape.channels, params.n_features, context.seed)
@@ -113,7 +114,7 @@ class Padim:
         features, device = context.features, context.device
         fitted = context.results["gaussian"].arrays
         shape = read_shape(features, params.layers)
-        _check_blur(params.smoothing_sigma, features.image_size)
+        require_room(params.smoothing_sigma, features.image_size)
         n_fitted = fitted["factors"].shape[1] if "factors" in fitted else len(fitted["idx"])
         check_score_memory(shape, params, n_fitted, features.image_size, device)
 
@@ -148,7 +149,7 @@ class Padim:
         features, device = context.features, context.device
         check_enough(features.n_images)
         shape = read_shape(features, params.layers)
-        _check_blur(params.smoothing_sigma, features.image_size)
+        require_room(params.smoothing_sigma, features.image_size)
         check_leave_one_out_memory(shape, params, device)
 
         idx = torch.from_numpy(np.array(context.results["gaussian"].arrays["idx"]))
@@ -210,7 +211,7 @@ class Padim:
             MethodError: the blur reaches over a map of this size.
         """
         sigma = narrow(params, PadimParams).smoothing_sigma
-        _check_blur(sigma, size)
+        require_room(sigma, size)
         return expand_maps(patch_maps, size, sigma, border="edge_once")
 
     def fit_seconds(self, results: Mapping[str, Result], params: BaseModel) -> float:  # noqa: ARG002
@@ -317,26 +318,4 @@ def _check_images(n_images: int) -> None:
             f"padim: {n_images} training image{'' if n_images else 's'}",
             "a covariance needs at least two",
             "add normal images, or raise split.train_fraction",
-        )
-
-
-def _check_channels(n_channels: int, params: PadimParams) -> None:
-    """Refuse more features than there are channels."""
-    if params.n_features > n_channels:
-        layers = ", ".join(params.layers)
-        raise MethodError(
-            f"padim: n_features is {params.n_features}, and {layers} have {n_channels} channels together",
-            "it must be at least 1 and at most the number of channels of the chosen layers",
-            f"use {n_channels} to keep them all, or add a layer",
-        )
-
-
-def _check_blur(sigma: float, size: tuple[int, int]) -> None:
-    """Refuse a blur whose kernel mirrors more pixels than the map has."""
-    radius, room = int(4 * sigma + 0.5), min(size) - 1
-    if radius > room:
-        raise MethodError(
-            f"padim: smoothing_sigma {sigma:g} reaches {radius} pixels over maps of {size[0]} x {size[1]}",
-            "the blur's reach, 4 sigma, must be less than either side of the map",
-            f"use {room // 4} or less, or a larger image.size",
         )

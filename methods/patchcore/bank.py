@@ -13,8 +13,9 @@ import torch
 
 from adloc.methods.detector import Result
 from adloc.methods.embedding import embed, embed_projected, embed_some
-from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix
+from adloc.methods.patchcore.coreset import pick_greedily, projection_matrix
 from adloc.methods.patchcore.partitioned import pick_in_parts
+from adloc.methods.patchcore.possible import count_picks
 from adloc.methods.workers import spread
 
 if TYPE_CHECKING:

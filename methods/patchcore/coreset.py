@@ -44,11 +44,6 @@ class Coreset:
     reach: float = 0.0
 
 
-def count_picks(ratio: float, n_points: int) -> int:
-    """How many of n points a ratio keeps: ratio * n rounded half up, at least 1. Grows with the ratio."""
-    return min(n_points, max(1, math.floor(ratio * n_points + 0.5)))
-
-
 def projection_matrix(dimension: int, target: int | None, seed: int) -> Tensor | None:
     """A Gaussian Johnson-Lindenstrauss projection, float32 (d, target); the same on every device.
 

@@ -17,9 +17,9 @@ from adloc.methods.params import narrow
 from adloc.methods.patchcore.approximate.config import FLAT
 from adloc.methods.patchcore.approximate.step import index_facts, make_index, open_index
 from adloc.methods.patchcore.bank import embed_parts, make_bank
-from adloc.methods.patchcore.coreset import count_picks
 from adloc.methods.patchcore.explaining import OthersBank, nearest_entries, origins
 from adloc.methods.patchcore.params import PatchCoreParams
+from adloc.methods.patchcore.possible import count_picks, require_neighbours
 from adloc.methods.patchcore.score import score_images, weigh_every_patch, weigh_max_patch
 from adloc.methods.patchcore.search import Neighbours, search_exactly
 
@@ -209,12 +209,7 @@ class PatchCore:
 def _weighed(all_distances: NDArray[np.float32], support: NDArray[np.float32], params: PatchCoreParams) -> Result:
     """Patch maps and image scores of distances (N, H, W, K or more) and of the support (N, K or more)."""
     k = min(params.neighbours, all_distances.shape[-1])
-    if k == 1 and params.reweight != "none":
-        raise MethodError(
-            "the memory bank has 1 entry",
-            f"reweight {params.reweight} needs at least 2: with a single one every weight is 0",
-            "raise coreset_ratio, or use reweight: none",
-        )
+    require_neighbours(params, k)
     distances = all_distances[..., :k].astype(np.float32, copy=False)
     patch_maps = weigh_every_patch(distances) if params.reweight == "every_patch" else distances[..., 0].copy()
     image_scores = score_images(patch_maps, params.image_score)

@@ -209,6 +209,7 @@ PATCHCORE = Method(
         version=2,
     ),
     detector="adloc.methods.patchcore.detector:PatchCore",
+    possible="adloc.methods.patchcore.possible:require_possible",
     plain={"reweight": "none", "image_score": "max", "smoothing_sigma": 0.0},
     default_space={
         "coreset_ratio": {"low": 0.01, "high": 0.25, "log": True},

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adloc.methods.given import MapShape
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -81,3 +83,13 @@ def shape_of(backbone: str, layers: Iterable[str], image: ImageConfig) -> Shape 
         channels=sum(layer.channels for layer in known),
         values=sum(layer.channels * n for layer, n in zip(known, cells, strict=True)),
     )
+
+
+def map_shapes(backbone: str, layers: Iterable[str], image: ImageConfig) -> tuple[MapShape, ...]:
+    """Of each layer the shape of its map of one image; none where one is not in the table, or images pass as tiles."""
+    network, names = NETWORKS.get(backbone, {}), tuple(layers)
+    if image.tiles or not all(name in network for name in names):
+        return ()
+    height, width = image.input_size
+    found = (network[name] for name in names)
+    return tuple(MapShape(each.channels, -(-height // each.stride), -(-width // each.stride)) for each in found)

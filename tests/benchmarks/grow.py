@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from adloc.methods.patchcore.coreset import count_picks, pick_greedily
+from adloc.methods.patchcore.coreset import pick_greedily
+from adloc.methods.patchcore.possible import count_picks
 
 
 def memory_mb(name: str) -> float:

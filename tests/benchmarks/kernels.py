@@ -22,9 +22,10 @@ from adloc.datasets.transform import ImageConfig, prepare_image
 from adloc.methods.backbone import resolve_weights
 from adloc.methods.embedding import embed
 from adloc.methods.network import load_backbone
-from adloc.methods.patchcore.coreset import count_picks, pick_greedily, projection_matrix
+from adloc.methods.patchcore.coreset import pick_greedily, projection_matrix
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.methods.patchcore.partitioned import pick_in_parts
+from adloc.methods.patchcore.possible import count_picks
 from adloc.metrics.regions import aupro
 
 if TYPE_CHECKING:
