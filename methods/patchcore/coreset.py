@@ -153,8 +153,11 @@ def _picked_of(pool: _Candidates, grid: Grid, nearest: Tensor) -> Iterator[tuple
             left[which] = PICKED
             picks.append(place)
         picked = torch.tensor(picks, device=vectors.device)
-        products = torch.addmm(norms[picked], vectors, vectors[picked].T, alpha=-2)
-        torch.minimum(distances, products.amin(1).add_(norms), out=distances)
+        centres, biases = vectors[picked].T, norms[picked]
+        for start in range(0, len(vectors), _FEWEST):  # in blocks: all products at once would be 50 MB
+            rows = slice(start, start + _FEWEST)
+            squared_to = torch.addmm(biases, vectors[rows], centres, alpha=-2).amin(1).add_(norms[rows])
+            distances[rows] = distances[rows].minimum(squared_to)
         distances[picked] = PICKED
         n_left -= len(picks)
         # A table of which few are picked, where whole clusters are equally far, is not worth its square.
