@@ -37,6 +37,21 @@ def test_every_stage_is_sent_once_and_every_run_is_ready_once(simulated: Any) ->
     assert found["wall_s"] >= found["work_s"] / 16
 
 
+def test_the_cluster_is_asked_only_for_what_could_have_started(simulated: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many orders wait for others, which grows with the categories, costs the driver nothing at each look."""
+    asked: list[int] = []
+    wait = simulated.SimulatedCluster.wait
+
+    def counted(cluster: Any, refs: Any, timeout_s: float) -> list[int]:
+        asked.append(sum(bool(cluster._blocked[ref]) for ref in refs))
+        return list(wait(cluster, refs, timeout_s))
+
+    monkeypatch.setattr(simulated.SimulatedCluster, "wait", counted)
+    simulated.simulate(simulated.large_plan(2, 3), 16)
+    assert len(asked) > 16
+    assert not any(asked)
+
+
 def test_records_of_one_driver_bound_what_workers_gain(simulated: Any) -> None:
     """With many workers a study takes as long as its records, which are written one after the other."""
     plan = simulated.large_plan(2, 40)

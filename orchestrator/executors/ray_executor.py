@@ -187,6 +187,7 @@ class Ledger:
         self._lock = threading.RLock()
         self._stopped = threading.Event()
         self._running: dict[Ref, _Task] = {}
+        self._startable: dict[Ref, int] = {}  # those of them that wait for no other: the cluster is asked for these
         self._outcomes: dict[Ref, Outcome] = {}
         self._stages: dict[tuple[object, ...], frozenset[Ref]] = {}  # by mark: the tasks that compute it
         self._images: dict[tuple[object, ...], Ref] = {}  # by key and layers of an image: the task that computes it
@@ -235,7 +236,7 @@ class Ledger:
         self._ended.clear()
         while todo or waiting.n_left:
             with self._lock:
-                while todo and len(self._running) - len(self._n_awaited) < most:
+                while todo and len(self._startable) < most:
                     number, run = todo.popleft()
                     refs = self._submit_all(needed(run), bench)
                     waiting.add(number, run, [ref for ref in refs if ref in self._running])
@@ -285,16 +286,15 @@ class Ledger:
         assert self._store is not None  # noqa: S101  # begin() was called
         shape = self._cluster.shape
         on_gpu = shape.on_gpu and _uses_gpu(stage)
-        reach = bench.reach.around(stage)
-        order = Order(stage, images, reach, self._store.address, on_gpu, shape.n_threads, self._batch_size)
+        told = (bench.reach.around(stage), self._store.address, on_gpu, shape.n_threads, self._batch_size)
         # What has failed already fails this one too; what is done need not be waited for.
         awaited = [ref for ref in before if ref in self._running or self._outcomes[ref].error]
-        ref = self._cluster.submit(order, awaited)
+        ref = self._cluster.submit(Order(stage, images, *told), awaited)
         self._running[ref] = _Task(stage, len(images))
-        if under_way := [each for each in awaited if each in self._running]:
-            self._n_awaited[ref] = len(under_way)
-            for each in under_way:
-                self._waiters.setdefault(each, []).append(ref)
+        under_way = [each for each in awaited if each in self._running]
+        for each in under_way:
+            self._waiters.setdefault(each, []).append(ref)
+        (self._n_awaited if under_way else self._startable)[ref] = len(under_way)
         if self._listener:
             self._listener.stage_started(stage)
         return ref
@@ -310,15 +310,15 @@ class Ledger:
 
     def _pause(self) -> None:
         """Until something is done, but not for long: another thread may be waiting for something else."""
-        self._cluster.wait(list(self._running), _POLL_S)
+        self._cluster.wait(list(self._startable), _POLL_S)
 
     def _collect(self) -> None:
         """Take in what is done, and tell the listener."""
-        for ref in self._cluster.wait(list(self._running), 0):
+        for ref in self._cluster.wait(list(self._startable), 0):
             outcome = self._outcomes[ref] = self._cluster.outcome(ref)
             self._ended.append(ref)
             self._let_start(ref)
-            task = self._running.pop(ref)
+            task, _ = self._running.pop(ref), self._startable.pop(ref)
             self.peak_bytes = max(self.peak_bytes, outcome.peak_bytes)
             if outcome.is_bug:
                 raise StageMismatchError(outcome.error)
@@ -330,7 +330,7 @@ class Ledger:
         for ref in self._waiters.pop(ended, ()):
             self._n_awaited[ref] -= 1
             if not self._n_awaited[ref]:
-                del self._n_awaited[ref]
+                self._startable[ref] = self._n_awaited.pop(ref)
 
     def _tell(self, listener: Listener, task: _Task, outcome: Outcome) -> None:
         listener.worker_done(outcome.worker, task.stage, outcome.seconds, outcome.n_images)
