@@ -12,7 +12,7 @@ from rich.console import Console
 from adloc.answer import material as materials
 from adloc.answer.compared import compare_settings
 from adloc.answer.foremost import foremost, setting_of
-from adloc.answer.results import write
+from adloc.answer.results import figures_over_categories, over_categories, write
 from adloc.cli import tables
 from adloc.cli.fitting import plain_table
 from adloc.report.sections.boards import leaderboard
@@ -91,3 +91,19 @@ def test_a_plain_table_has_every_column_at_any_width() -> None:
 def test_results_as_json_are_what_the_library_writes(rows: list[dict[str, Any]]) -> None:
     """To the byte."""
     assert write(rows, "json") == json.dumps(rows, indent=1)
+
+
+FIGURES = st.integers(1, 40).flatmap(
+    lambda n: st.dictionaries(
+        st.sampled_from(["image_auroc", "pixel_aupro", "model_mb", "fit_s"]),
+        st.lists(st.floats(-1e6, 1e6), min_size=n, max_size=n),
+        min_size=1,
+    )
+)
+
+
+@given(FIGURES, st.sampled_from(["category", "unified"]))
+def test_figures_averaged_together_are_those_averaged_one_by_one(values: dict[str, list[float]], scope: str) -> None:
+    """To the bit, however many categories there are."""
+    found = figures_over_categories(values, scope)
+    assert found == {name: over_categories(name, of, scope) for name, of in values.items()}

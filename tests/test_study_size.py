@@ -113,6 +113,17 @@ def test_each_stage_comes_once_after_what_it_needs() -> None:
         seen.add(key)
 
 
+def test_variants_that_differ_in_their_maps_share_every_step_before() -> None:
+    """A grid over the smoothing makes no coreset and no search again: one for each ratio and part."""
+    method = {"method": "patchcore", "params": {"backbone": "resnet18"},
+              "grid": {"coreset_ratio": [0.01, 0.1], "smoothing_sigma": [0, 1, 2, 4]}}  # fmt: skip
+    stages = list(each_stage(plan_of(methods=[method], regimes=["clean", "no_adaptation"]).runs))
+    for kind, n_made in (("patchcore.coreset", 2 * 2), ("patchcore.search", 2 * 2 * 3)):  # ratios, categories, parts
+        assert sum(stage.kind == kind for stage in stages) == n_made
+    scores = [stage for stage in stages if stage.kind == "patchcore.scores"]
+    assert {stage.params.smoothing_sigma for stage in scores} == {0, 1, 2, 4}  # type: ignore[union-attr]  # of steps
+
+
 @settings(max_examples=30)
 @given(st.lists(st.lists(PLAIN | st.lists(PLAIN, max_size=2), min_size=1, max_size=3), min_size=1, max_size=3))
 def test_a_key_of_lists_is_that_of_their_items_together(lists: list[list[Any]]) -> None:

@@ -13,11 +13,12 @@ from adloc.answer.results import MACRO, current, table, varying, write
 from adloc.conditions import described
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from adloc.answer.results import Row
     from adloc.plan import Plan
-    from adloc.record.records import Records
+    from adloc.record.records import Records, RunRecord
     from adloc.study_file.spec import StudySpec
 
 
@@ -74,7 +75,11 @@ class Answer:
 
 def find_answer(plan: Plan, records: Records) -> Answer:
     """All tables of what has been recorded so far of a plan's runs."""
-    found = current(plan, {r.run_id: r for r in records.all()})
+    return answer_of(plan, current(plan, {r.run_id: r for r in records.all()}), records)
+
+
+def answer_of(plan: Plan, found: Sequence[RunRecord], records: Records) -> Answer:
+    """All tables of these records of a plan's runs, which are `current`."""
     return _answer_of(table(plan, found), plan.spec, records)
 
 

@@ -111,17 +111,16 @@ def identical_shortcut(rows: Sequence[Row], normal_scores: Mapping[str, Sequence
 
 def _drops(rows: Sequence[Row], axis: str, base: str, also_ignored: Sequence[str]) -> list[Row]:
     ignored = (axis, *also_ignored)
-    bases = {identity(row, *ignored): row for row in rows if row[axis] == base}
+    others = [row for row in rows if row[axis] != base and row["status"] == "done"]
+    bases = {identity(row, *ignored): row for row in rows if row[axis] == base} if others else {}
     found: list[Row] = []
-    for row in rows:
+    for row in others:
         partner = bases.get(identity(row, *ignored))
-        if partner is None or partner is row or row["status"] != "done" or partner["status"] != "done":
-            continue
-        if row[axis] == base:
+        if partner is None or partner["status"] != "done":
             continue
         drops = dict(_metric_drops(partner, row))
         relative = [drops[name] / float(partner[name] or 0.0) for name in RELATIVE if name in drops and partner[name]]
-        who = {k: v for k, v in row.items() if _identifies(k)}
+        who = {name: row[name] for name in _identifying(tuple(row), ())}
         kept: Row = {name: row.get(name) for name in ("image_fpr", "image_fnr")}
         columns: Row = {f"drop_{name}": drops.get(name) for name in COMPARED}
         found.append(
@@ -139,7 +138,7 @@ def _metric_drops(base: Row, row: Row) -> Iterator[tuple[str, float]]:
 
 def identity(row: Row, *ignored: str) -> tuple[Cell, ...]:
     """What a row or a drop is of, but for some of it."""
-    return tuple(row[name] for name in _identifying(tuple(row), ignored))
+    return tuple(map(row.__getitem__, _identifying(tuple(row), ignored)))
 
 
 @lru_cache(maxsize=256)  # the rows of a table have the same columns

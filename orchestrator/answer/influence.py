@@ -24,6 +24,7 @@ class LeftOut:
     def __init__(self) -> None:
         """Nothing is worked out before it is asked for."""
         self._found: dict[str, dict[str, NDArray[np.float32]]] = {}
+        self._signatures: dict[tuple[str, str], str] = {}
 
     def replicates(self, finding: Finding, metric: str) -> NDArray[np.float32] | None:
         """The metric without each test image, and of all in the last place => (N + 1,); None where not defined."""
@@ -35,10 +36,13 @@ class LeftOut:
 
     def signature(self, finding: Finding, metric: str) -> str:
         """Equal for runs whose figures of this metric are the same by construction: of one model on one test part."""
-        found = self.replicates(finding, metric)
-        figures = b"" if found is None else found.tobytes()
-        names = "\n".join(finding.test.names).encode()
-        return hashlib.sha256(finding.test.scores.tobytes() + figures + names).hexdigest()
+        of = finding.record.run_id, metric
+        if of not in self._signatures:
+            found = self.replicates(finding, metric)
+            figures = b"" if found is None else found.tobytes()
+            names = "\n".join(finding.test.names).encode()
+            self._signatures[of] = hashlib.sha256(finding.test.scores.tobytes() + figures + names).hexdigest()
+        return self._signatures[of]
 
 
 def _leave_out(finding: Finding) -> dict[str, NDArray[np.float32]]:

@@ -75,7 +75,9 @@ def explain(study: Study, on_demand: OnDemand, runs: Sequence[Run]) -> Iterator[
 
 def explained_keys(study: Study) -> list[str]:
     """The keys of all explanations that are there and answer their runs as they stand today."""
-    found = (explanations_of(study).get(run, study.spec.explain) for run in study.plan.runs)
+    explanations = explanations_of(study)
+    there = explanations.run_ids()
+    found = (explanations.get(run, study.spec.explain) for run in study.plan.runs if run.run_id in there)
     return sorted(each.key for each in found if each is not None)
 
 

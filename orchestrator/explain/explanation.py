@@ -198,6 +198,10 @@ class Explanations:
         """Folder of a run's explanation."""
         return self._root / run_id
 
+    def run_ids(self) -> set[str]:
+        """The runs that have had one, of whatever version of the study file."""
+        return {path.name for path in self._root.iterdir()} if self._root.exists() else set()
+
     def get(self, run: Run, config: ExplainConfig) -> Explanation | None:
         """The explanation of the run as it stands today, or None."""
         try:

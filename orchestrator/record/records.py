@@ -201,7 +201,7 @@ class Records:
             known = self._read.get(run_id)
             if known is None or known[0] != stamp:
                 known = self._read[run_id] = stamp, RunRecord.model_validate_json(read_checked(path))
-        except (FileNotFoundError, ValidationError, DamagedError):
+        except (FileNotFoundError, NotADirectoryError, ValidationError, DamagedError):
             return None
         return known[1]
 
@@ -229,8 +229,9 @@ class Records:
 
     def all(self) -> Iterator[RunRecord]:
         """Every readable record, those of earlier versions of the study file included."""
-        for path in sorted(self._root.glob("[!.]*/record.json")):
-            record = self.get(path.parent.name)
+        names = sorted(path.name for path in self._root.iterdir()) if self._root.exists() else []
+        for name in names:
+            record = None if name.startswith(".") else self.get(name)
             if record is not None:
                 yield record
 

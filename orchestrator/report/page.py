@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import adloc
-from adloc.answer.answer import find_answer, write_answer
+from adloc.answer.answer import answer_of, write_answer
 from adloc.answer.results import current
 from adloc.explain.boundary import explained_keys
 from adloc.keys import content_key
@@ -62,7 +62,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
         known = tuple(folder / "figures" / name for name in before.get("key_figures", []))
         return Report(page, folder / "figures", folder / "tables", known, written=False)
     folder.mkdir(parents=True, exist_ok=True)
-    answer = find_answer(study.plan, study.records)
+    answer = answer_of(study.plan, found, study.records)
     write_answer(answer, folder)
 
     from adloc.answer.claim import write_claims

@@ -183,9 +183,12 @@ _LATEX = {
 }
 
 
+_SPECIAL = re.compile("|".join(map(re.escape, _LATEX)))
+
+
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it stands; letters beyond ASCII that plain LaTeX lacks become '?'."""
-    escaped = re.sub("|".join(map(re.escape, _LATEX)), lambda m: _LATEX[m.group()], text)
+    escaped = _SPECIAL.sub(lambda m: _LATEX[m.group()], text)
     return escaped.encode("ascii", "replace").decode()
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +89,8 @@ def percentile_interval(
     """
     if replicates.size == 0 or np.isnan(replicates).any():
         return Interval(math.nan, math.nan)
+    from scipy.special import ndtr, stdtrit  # half a second to import: who prints results alone needs none of it
+
     tail = (1 - level) / 2
     if n_images is not None and n_images > 1:
         tail = float(ndtr(math.sqrt(n_images / (n_images - 1)) * stdtrit(n_images - 1, tail)))
@@ -106,6 +107,8 @@ def bootstrap_p(differences: NDArray[np.floating], n_images: int | None = None) 
     """
     if differences.size == 0 or np.isnan(differences).any():
         return math.nan
+    from scipy.special import ndtri, stdtr
+
     n = differences.size
     tail = min(0.5, max(min(int((differences <= 0).sum()), int((differences >= 0).sum())), 0.5) / n)
     if n_images is not None and n_images > 1:
