@@ -13,7 +13,7 @@ from adloc.answer.results import MACRO
 from adloc.conditions import AXES
 from adloc.environment import environment
 from adloc.errors import Complaint, UserError
-from adloc.record.records import Records, read_checked
+from adloc.record.records import Records, planned_runs
 from adloc.study_file.variants import SETTING, TUNED, variants
 from adloc.tracking.index import TrackingIndex, macro_key, record_key, trial_key
 from adloc.tracking.tracker import Tracker, complaint
@@ -133,7 +133,7 @@ def track_study(spec: StudySpec, place: Place, file: Path) -> int:
     """
     workspace, folder = place.workspace, place.workspace.study_path(spec.study)
     workspace.pull(spec.study)
-    if _planned(folder) is None:
+    if planned_runs(folder) is None:
         raise UserError(
             Complaint(
                 f"{folder}: nothing was recorded of {spec.study}",
@@ -161,7 +161,7 @@ def track_study(spec: StudySpec, place: Place, file: Path) -> int:
 
 def kept(spec: StudySpec, folder: Path) -> Shown:
     """What is on disk of the runs that the study last planned."""
-    planned = _planned(folder) or []
+    planned = planned_runs(folder) or []
     known = {record.run_id: record for record in Records(folder).all()}
     records = tuple(known[run_id] for run_id in planned if run_id in known)
     answer = kept_answer(spec, Records(folder), folder)
@@ -177,14 +177,6 @@ def kept(spec: StudySpec, folder: Path) -> Shown:
         status,
         kept_report(folder),
     )
-
-
-def _planned(folder: Path) -> list[str] | None:
-    """The runs of the last plan; None where there is none that can be read."""
-    try:
-        return [str(run["run_id"]) for run in json.loads(read_checked(folder / "plan.json"))["runs"]]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
 
 
 def kept_report(folder: Path) -> tuple[Path, ...]:

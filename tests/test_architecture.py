@@ -91,6 +91,8 @@ def test_imports_flow_one_way() -> None:
                     "data",
                     "catalogue",
                     "init",
+                    "kept",
+                    "warnings",
                     "store",
                     "tables",
                     "seal",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from adloc.conditions import described
 from adloc.errors import Complaint, UserError
 from adloc.metrics.registry import METRICS
 from adloc.record.records import Records, read_checked
+from adloc.study_file.reader import StudyFile
 from adloc.study_file.validation import load_study
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def compare(a: str, b: str, workspace: Workspace) -> Differences:
     """Compare two studies or two runs.
 
     Args:
-        a: a study file, the folder of a study in some workspace, or a run_id of this workspace.
+        a: a study file, the folder of a study in some workspace, or the name of a study or a run_id of this workspace.
         b: the same.
         workspace: where the records are.
 
@@ -120,6 +121,8 @@ def _side(name: str, workspace: Workspace) -> Side:
         workspace.pull(spec.study)
         side = _study(name, workspace.study_path(spec.study))
         return Side(name, dict(_flat(spec.resolved())), side.runs, side.records)
+    if (named := workspace.studies_path() / name).is_dir():
+        return replace(_study(name, named), spec=_spec_of(named))
     for folder in sorted(workspace.studies_path().glob("*")):
         records = Records(folder)
         record = records.get(name)
@@ -156,13 +159,8 @@ def _study(name: str, folder: Path) -> Side:
 
 
 def _spec_of(folder: Path) -> dict[str, object]:
-    from ruamel.yaml import YAML
-
-    try:
-        data = YAML(typ="safe").load(folder / "study.yaml")
-    except FileNotFoundError:
-        return {}
-    return dict(_flat(data))
+    path = folder / "study.yaml"
+    return dict(_flat(StudyFile(path).data)) if path.exists() else {}
 
 
 def _flat(value: Any, path: str = "") -> Iterable[tuple[str, object]]:  # noqa: ANN401  # YAML

@@ -20,17 +20,20 @@ from adloc.cli.seal import seal
 from adloc.cli.store import store
 from adloc.cli.study import study
 
+# \b, alone on its line, keeps click from filling the lines below it.
+HELP = """Studies of industrial anomaly detection: which method, which settings, which threshold, and do they hold?
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+\b
+adloc study run studies/quickstart.yaml     a first study, in minutes
+adloc init FOLDER                           a study file for your own images
+adloc ui                                    its runs and trials, side by side
+"""
+
+
+@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(adloc.__version__, prog_name="adloc")
 def cli() -> None:
-    r"""Studies of industrial anomaly detection: which method, which settings, which threshold, and do they hold?
-
-    \b
-    adloc study run studies/quickstart.yaml     a first study, in minutes
-    adloc init FOLDER                           a study file for your own images
-    adloc ui                                    its runs and trials, side by side
-    """
+    """The command line."""
 
 
 study.add_command(seal)

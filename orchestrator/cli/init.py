@@ -18,9 +18,8 @@ from adloc.cli.options import user_errors
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @user_errors
 def init(folder: Path, output: Path | None, only_print: bool, force: bool) -> None:  # noqa: FBT001
-    r"""Look at a folder of images and write a study file that runs at once.
+    """Look at a folder of images and write a study file that runs at once.
 
-    \b
     It knows the layouts of MVTec AD, MVTec AD 2, MVTec LOCO AD, VisA, BTAD, MPDD, KolektorSDD, KolektorSDD2,
     Real-IAD and AeBAD-S, tables with the columns path and label, and any folders that are called what they hold:
     good and bad, ok and ng, normal and abnormal, train and test, masks; one category or a folder for each.

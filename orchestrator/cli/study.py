@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from adloc.cli.kept import find_kept, print_kept_status
 from adloc.cli.options import (
     AS_JSON,
     FAILED,
@@ -24,11 +25,10 @@ from adloc.cli.options import (
     prepared_study,
     user_errors,
 )
+from adloc.cli.warnings import warn_of_engine, warn_of_random_weights, warn_of_small_parts, warn_of_what_failed
 
 if TYPE_CHECKING:
-    from adloc.plan import Plan
     from adloc.study import Study
-    from adloc.tracking.place import Place
 
 DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 
@@ -97,7 +97,7 @@ def plan(
         return
     from adloc.cli.tables import print_plan
 
-    _warn_of_small_parts(prepared.plan)
+    warn_of_small_parts(prepared.plan)
     print_plan(prepared, run_ids, expected)
 
 
@@ -155,9 +155,9 @@ def run(
 
     place = find_place(workspace, tracking_uri)
     prepared = prepared_study(file, overrides, workspace, download=True)
-    _warn_of_random_weights(prepared)
-    _warn_of_small_parts(prepared.plan)
-    _warn_of_engine(prepared, device)
+    warn_of_random_weights(prepared)
+    warn_of_small_parts(prepared.plan)
+    warn_of_engine(prepared, device)
     computing = Computing(executor, device, jobs, batch_size)
     with (
         OnDemand(computing) as computes,
@@ -187,7 +187,7 @@ def run(
         print_searches(prepared)
         print_where(prepared, outcome, place, meter.account)
         _print_seal(prepared)
-    _warn_of_what_failed(prepared, place)
+    warn_of_what_failed(prepared, place)
     sys.exit(FAILED if outcome.n_failed else OK)
 
 
@@ -198,7 +198,10 @@ def run(
 @AS_JSON
 @user_errors
 def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
-    """Say how many runs of a study are done, failed and still to come."""
+    """Say how many runs of a study are done, failed and still to come; of a study's name, by its records alone."""
+    if (kept := find_kept(file, overrides, workspace)) is not None:
+        print_kept_status(kept, as_json=as_json)
+        return
     from adloc.cli.tables import print_searches
     from adloc.cost.account import Account
     from adloc.cost.words import account_json, accounted
@@ -253,13 +256,19 @@ def results(
     form: str,
     output: Path | None,
 ) -> None:
-    """Print one row a run, and a macro row for every average over categories."""
+    """Print one row a run, and a macro row for every average over categories.
+
+    With a study's name for FILE, from its records alone: without its images, weights or options.
+    """
     from adloc.answer.answer import find_answer
     from adloc.answer.results import write, write_parquet
     from adloc.cli.tables import print_answer
 
-    prepared = prepared_study(file, overrides, workspace)
-    answer = find_answer(prepared.plan, prepared.records)
+    if (kept := find_kept(file, overrides, workspace)) is not None:
+        answer = kept.answer
+    else:
+        prepared = prepared_study(file, overrides, workspace)
+        answer = find_answer(prepared.plan, prepared.records)
     rows = answer.rows
     form = "json" if as_json else form
     if form == "parquet":
@@ -347,42 +356,6 @@ def compare_command(a: str, b: str, workspace: str | None, as_json: bool) -> Non
         click.echo(json.dumps(fields(found), indent=1))
     else:
         click.echo(describe_differences(found, (a, b)))
-
-
-def _warn_of_small_parts(plan: Plan) -> None:
-    from adloc.answer.promises import small_part_warnings
-
-    for line in small_part_warnings(plan):
-        click.echo(f"WARNING: {line}", err=True)
-
-
-def _warn_of_random_weights(prepared: Study) -> None:
-    for (backbone, weights), place in prepared.weights.items():
-        if weights == "random":
-            click.echo(f"WARNING: {backbone} has {place} weights: its figures mean nothing", err=True)
-
-
-def _warn_of_engine(prepared: Study, device: str) -> None:
-    from adloc.environment import pick_device
-
-    engine = prepared.spec.features.engine
-    if engine != "torch" and pick_device(device).type == "cuda":
-        click.echo(
-            f"WARNING: features.engine is {engine}: features are computed on the CPU, only the rest on the GPU",
-            err=True,
-        )
-
-
-def _warn_of_what_failed(prepared: Study, place: Place) -> None:
-    from adloc.explain import boundary as explaining
-    from adloc.model import logged
-    from adloc.report import boundary as reporting
-    from adloc.tracking import tracker
-
-    behind = tracker.complaint(place, prepared.spec.study, prepared.file.path)
-    for why in (explaining.complaint(prepared), reporting.complaint(prepared), logged.complaint(prepared), behind):
-        if why:
-            click.echo(f"WARNING: {why}", err=True)
 
 
 def _seal_json(prepared: Study) -> dict[str, Any]:

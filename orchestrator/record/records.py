@@ -280,6 +280,14 @@ def read_checked(path: Path) -> bytes:
     return from_checked(path.read_bytes())
 
 
+def planned_runs(study_path: Path) -> list[str] | None:
+    """Ids of the runs that a study last planned; None where there is no plan that can be read."""
+    try:
+        return [str(run["run_id"]) for run in json.loads(read_checked(study_path / "plan.json"))["runs"]]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _write(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
