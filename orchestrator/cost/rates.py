@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adloc.workspace import Workspace
 
 NAME = "rates.json"
-FORMAT = 1
+FORMAT = 2  # 1: a start was one, now it is seconds of libraries to load
 _FADING = 0.5  # what was measured before counts for half of what is measured now
 Basis = Literal["measured", "alike", "typical", "unknown"]
 WORST: tuple[Basis, ...] = ("measured", "alike", "typical", "unknown")
