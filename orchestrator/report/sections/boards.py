@@ -35,7 +35,9 @@ def leaderboard(material: Material) -> Section | None:
     labels_of_all = {s.label for s in material.settings}
     of_macro = {(s.label, r): s for s in material.shown for r in material.regimes if material.row(s, r)}
     shown = {s.label for s in material.shown}
-    repeated = {(identity(r, "repeat"), str(r["metric"])): r for r in material.answer.repeats}
+    repeated: dict[tuple[tuple[object, ...], str], Row] = {
+        (identity(r, "repeat"), str(r["metric"])): r for r in material.answer.repeats
+    }
     rows: list[tuple[Cell, ...]] = []
     several = material.plan.spec.repeats > 1
     chosen = material.chosen.label if material.chosen else None
