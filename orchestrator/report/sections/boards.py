@@ -50,12 +50,8 @@ def leaderboard(material: Material) -> Section | None:
             continue
         regime = str(row["regime"])
 
-        of = identity(row, "repeat") if repeated else ()
-
-        def cell(
-            name: str, row: Row = row, label: str = label, regime: str = regime, of: tuple[object, ...] = of
-        ) -> Cell:
-            over = repeated.get((of, name))
+        def cell(name: str, row: Row = row, label: str = label, regime: str = regime) -> Cell:
+            over = repeated.get((identity(row, "repeat"), name)) if repeated else None
             if over is not None:
                 return figure(over["mean"], 3, Interval(float(over["ci95_low"] or 0), float(over["ci95_high"] or 0)))
             finding = settings.get(str(row["run_id"]))
