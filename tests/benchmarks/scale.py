@@ -1,4 +1,4 @@
-"""Item k: what plans, records and trials cost as there are more of them: at three sizes, and the exponent.
+"""Item m: what plans, records and trials cost as there are more of them: at three sizes, and the exponent.
 
 Processor seconds, for the clock is also that of whoever else works on the machine.
 An exponent of one is a cost that grows as the number does; a suggestion's includes what its sampler takes.
