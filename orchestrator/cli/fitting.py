@@ -1,46 +1,74 @@
-"""A table as wide as the terminal: figures are shown whole or left out, and what is left out is named."""
+"""A table as wide as the terminal: every figure is shown whole, whatever the width."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
-WORDS = ("category", "method", "regime", "domain", "scope", "status", "layers")  # the others hold numbers
+WORDS = (
+    "category", "method", "regime", "domain", "scope", "status", "layers", "images of", "metric"
+)  # fmt: skip  # the others hold numbers
 GAP = 2
 
 
+@dataclass(frozen=True, slots=True)
+class _Column:
+    head: str
+    shown: str  # the head as it is printed, broken at its spaces where that is needed
+    cells: tuple[str, ...]
+    tells_apart: bool
+
+    @property
+    def width(self) -> int:
+        return max(map(len, [*self.shown.split(), *self.cells]), default=0)
+
+
 def print_fitting(
-    console: Console, heads: Sequence[str], lines: Sequence[Sequence[str]], n_plain: int | None = None
+    console: Console,
+    heads: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    n_keys: int,
+    n_plain: int | None = None,
 ) -> None:
-    """Print a table; where it is too wide its heads are broken and its columns set closer, then the last left out.
+    """Print a table as narrow as the terminal asks for; nothing is left out.
+
+    Where it is too wide its heads are broken and its columns set closer; then columns that say the same in every row
+    are named above it instead; then it is printed in blocks, each with the columns that tell the rows apart. Where
+    those alone take the width, a block has the rows' numbers instead.
 
     Args:
         console: where to.
         heads: of the columns.
         lines: cells of each row.
+        n_keys: first columns, which tell the rows apart.
         n_plain: rows before those that are bold; None where none is.
     """
-    gap, shown, n = GAP, list(heads), len(heads)
-    widths = _widths(shown, lines)
-    if sum(widths) + gap * (n - 1) > console.width:
-        gap, shown = 1, [head.replace("_", " ") for head in heads]
-        widths = _widths(shown, lines)
-        while n > 1 and sum(widths[:n]) + gap * (n - 1) > console.width:
-            n -= 1
-    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
-    for head, word, width in zip(heads[:n], shown, widths, strict=False):
-        table.add_column(word, justify="left" if head in WORDS else "right", width=width)
-    for number, line in enumerate(lines):
-        table.add_row(*line[:n], style="bold" if n_plain is not None and number >= n_plain else None)
-    console.print(table)
-    if n < len(heads):
-        console.print(f"not shown at this width: {', '.join(heads[n:])}")
+    columns = [_Column(h, h, tuple(line[i] for line in lines), i < n_keys) for i, h in enumerate(heads)]
+    gap = GAP
+    if _width(columns, gap) > console.width:
+        gap, columns = 1, [replace(column, shown=column.head.replace("_", " ")) for column in columns]
+    if _width(columns, gap) > console.width:
+        same = [column for column in columns if len(lines) > 1 and len(set(column.cells)) == 1]
+        columns = [column for column in columns if column not in same] or same[:1]
+        if said := [f"{column.head} {column.cells[0]}" for column in same if column not in columns]:
+            console.print(f"in every row: {', '.join(said)}", markup=False)
+    for number, block in enumerate(_blocks(columns, gap, console.width)):
+        if number:
+            console.print()
+        table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
+        for column in block:
+            side = "left" if column.head in WORDS else "right"
+            table.add_column(column.shown, justify=side, width=column.width, overflow="fold")
+        for row, cells in enumerate(zip(*(column.cells for column in block), strict=True)):
+            table.add_row(*cells, style="bold" if n_plain is not None and row >= n_plain else None)
+        console.print(table)
 
 
 def plain_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -59,6 +87,25 @@ def plain_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _widths(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> list[int]:
-    """Of the columns, heads broken at their spaces."""
-    return [max(map(len, [*head.split(), *(line[i] for line in lines)])) for i, head in enumerate(heads)]
+def _width(columns: Sequence[_Column], gap: int) -> int:
+    return sum(column.width for column in columns) + gap * (len(columns) - 1)
+
+
+def _blocks(columns: Sequence[_Column], gap: int, width: int) -> Iterator[list[_Column]]:
+    """The columns in as many blocks as the width asks for; the first columns of each tell the rows apart."""
+    if _width(columns, gap) <= width:
+        yield list(columns)
+        return
+    keys = [column for column in columns if column.tells_apart]
+    rest = [column for column in columns if not column.tells_apart]
+    if not rest or any(_width([*keys, column], gap) > width for column in rest):
+        n_rows = len(columns[0].cells)
+        keys = [_Column("row", "row", tuple(map(str, range(1, n_rows + 1))), tells_apart=True)]
+        rest = list(columns)
+    block = list(keys)
+    for column in rest:
+        if len(block) > len(keys) and _width([*block, column], gap) > width:
+            yield block
+            block = list(keys)
+        block.append(column)
+    yield block

@@ -46,16 +46,20 @@ SHORTCUT = ("images_of", "threshold_of", "flagged", "n_images")
 
 
 def print_results(rows: Sequence[Row]) -> None:
-    """The results, macro rows under a rule; on a terminal no more than can be read."""
+    """The results, macro rows in bold below; on a terminal no more than can be read.
+
+    The average over a single category would say it twice and is left to the files.
+    """
     if not rows:
         click.echo("no results yet: run the study first")
         return
-    shown = _readable(rows, rows)
+    known = _distinct(rows)
+    shown = _readable(known, known)
     heads, cells = brief(shown)
-    _print_table(heads, cells, sum(row["category"] != MACRO for row in shown))
-    if len(shown) < len(rows):
+    _print_table(heads, cells, heads.index("threshold"), sum(row["category"] != MACRO for row in shown))
+    if len(shown) < len(known):
         click.echo(
-            f"{len(rows) - len(shown):,} of {len(rows):,} rows are not shown: these are the settings with the best"
+            f"{len(known) - len(shown):,} of {len(known):,} rows are not shown: these are the settings with the best"
             " validation image AUROC; all: `adloc study results FILE --format csv`, or into a pipe (`| less -S`)"
         )
     if any("-" in line for line in cells):
@@ -85,17 +89,24 @@ def print_answer(answer: Answer) -> None:
         _print_gains(macro or answer.tuning_gains)
 
 
-def _print_table(heads: Sequence[str], lines: Sequence[Sequence[str]], n_plain: int | None = None) -> None:
+def _distinct(rows: Sequence[Row]) -> Sequence[Row]:
+    """Without macro rows where there is one category only."""
+    plain = [row for row in rows if row["category"] != MACRO]
+    return plain if len({row["category"] for row in plain}) == 1 else rows
+
+
+def _print_table(heads: Sequence[str], lines: Sequence[Sequence[str]], n_keys: int, n_plain: int | None = None) -> None:
+    """A table whose first `n_keys` columns tell its rows apart; those from `n_plain` on are bold."""
     console = _console()
     if console.is_terminal:
-        print_fitting(console, heads, lines, n_plain)
+        print_fitting(console, heads, lines, n_keys, n_plain)
     else:
         click.echo(plain_table(heads, lines), nl=False)
 
 
 def _readable(rows: Sequence[Row], results: Sequence[Row]) -> Sequence[Row]:
     """On a terminal those of the foremost settings, where the results have too many rows."""
-    among = foremost(results, MOST_LINES) if _console().is_terminal else None
+    among = foremost(_distinct(results), MOST_LINES) if _console().is_terminal else None
     return rows if among is None else [row for row in rows if setting_of(row) in among]
 
 
@@ -127,7 +138,7 @@ def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:
     lines = [
         [*(cell(n, row[n]) for n in ("method", *apart, axis)), *(_signed(row[n], n) for n in names)] for row in rows
     ]
-    _print_table(heads, lines)
+    _print_table(heads, lines, len(apart) + 2)
 
 
 def _print_shortcut(rows: Sequence[Row]) -> None:
@@ -140,11 +151,11 @@ def _print_shortcut(rows: Sequence[Row]) -> None:
         what = " ".join(str(model[0][n]) for n in names if n != "category")
         click.echo(f"\nIdentical shortcut, {what}: share of a category's normal images that another's threshold flags")
         columns = list(dict.fromkeys(str(row["threshold_of"]) for row in model))
-        table = Table("images of", *(f"threshold of {c}" for c in columns), box=None, pad_edge=False)
+        lines: list[list[str]] = []
         for name in dict.fromkeys(str(row["images_of"]) for row in model):
             shares = {str(row["threshold_of"]): row["flagged"] for row in model if row["images_of"] == name}
-            table.add_row(name, *(f"{shares[c]:.3f}" for c in columns))
-        _console().print(table)
+            lines.append([name, *(f"{shares[c]:.3f}" for c in columns)])
+        _print_table(["images of", *(f"threshold of {c}" for c in columns)], lines, 1)
 
 
 def _print_repeats(rows: Sequence[Row]) -> None:
@@ -152,12 +163,12 @@ def _print_repeats(rows: Sequence[Row]) -> None:
     click.echo("\nOver repeats: macro mean, standard deviation and 95 % interval of the mean")
     apart = [n for n in varying([{**row, "repeat": 0} for row in macro]) if n != "category"]
     heads = [*(n.removeprefix("params.") for n in apart), "metric", "n", "mean", "std", "95 % interval"]
-    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    lines: list[list[str]] = []
     for row in macro:
         interval = f"{row['ci95_low']:.4f} to {row['ci95_high']:.4f}"
         figures = [str(row["metric"]), str(row["n_repeats"]), f"{row['mean']:.4f}", f"{row['std']:.4f}", interval]
-        table.add_row(*(cell(n, row[n]) for n in apart), *figures)
-    _console().print(table)
+        lines.append([*(cell(n, row[n]) for n in apart), *figures])
+    _print_table(heads, lines, len(apart) + 1)
 
 
 def _print_gains(rows: Sequence[Row]) -> None:
@@ -167,12 +178,12 @@ def _print_gains(rows: Sequence[Row]) -> None:
     names = [n.removeprefix("gain_") for n in rows[0] if n.startswith("gain_")]
     names = [n for n in names if any(row[f"gain_{n}"] is not None for row in rows)]
     apart = [n for n in varying(rows) if (n != "category" or not macro) and not n.startswith("params.")]
-    table = Table(*apart, *names, box=None, pad_edge=False, header_style="bold")
+    lines: list[list[str]] = []
     for row in rows:
         cells = [f"{row[f'tuned_{n}']:.4f} ({row[f'gain_{n}']:+.4f})" if row[f"gain_{n}"] is not None else "-"
                  for n in names]  # fmt: skip
-        table.add_row(*(cell(n, row[n]) for n in apart), *cells)
-    _console().print(table)
+        lines.append([*(cell(n, row[n]) for n in apart), *cells])
+    _print_table([*apart, *names], lines, len(apart))
 
 
 def print_searches(study: Study) -> None:
@@ -341,8 +352,8 @@ def _cell(value: object) -> str:
 
 def _console() -> Console:
     """To stdout; wide enough for every column when stdout is no terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=250)
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=250)
 
 
 def describe_explanation(explanation: Explanation, folder: Path) -> str:
