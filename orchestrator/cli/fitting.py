@@ -64,8 +64,12 @@ def print_fitting(
             console.print()
         table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
         for column in block:
-            side = "left" if column.head in WORDS else "right"
-            table.add_column(column.shown, justify=side, width=column.width, overflow="fold")
+            table.add_column(
+                column.shown,
+                justify="left" if column.head in WORDS else "right",
+                width=column.width,
+                overflow="fold",
+            )
         for row, cells in enumerate(zip(*(column.cells for column in block), strict=True)):
             table.add_row(*cells, style="bold" if n_plain is not None and row >= n_plain else None)
         console.print(table)
