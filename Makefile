@@ -6,7 +6,7 @@ BIN := .venv/bin
 # At the root of this tree the folder datasets/ would shadow the package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test test-fast lint types bench env clean
+.PHONY: demo test test-fast lint types audit bench env clean
 
 demo: env
 	$(BIN)/adloc study run studies/quickstart.yaml
@@ -35,6 +35,13 @@ types: env
 	@ln -s $(CURDIR)/methods .cache/types/adloc/methods
 	@ln -s $(CURDIR)/datasets .cache/types/adloc/datasets
 	cd .cache/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml -p adloc
+
+# Known holes in what is installed. It asks a server for them, so it is skipped, visibly, where it cannot.
+audit: env
+	@if ! $(BIN)/python -c 'import pip_audit' 2>/dev/null; then echo "audit skipped: pip-audit is not installed"; \
+	elif ! $(BIN)/python -c 'import socket; socket.create_connection(("pypi.org", 443), 5).close()' 2>/dev/null; \
+	then echo "audit skipped: pypi.org cannot be reached"; \
+	else $(BIN)/python -m pip_audit --local --skip-editable; fi
 
 env: .venv/.ready
 
