@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from studies import texture_study, time_study
 
-from adloc.record.records import RunRecord, draft_path, empty_draft
 from adloc.study import prepare
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.record.records import Records
+    from adloc.record.records import Records, RunRecord
     from adloc.study import Study
 
 DATASET = {"categories": ["brick", "grass", "gravel"], "n_train": 10, "n_test_good": 6, "n_per_defect": 4}
@@ -73,8 +72,7 @@ def moved(value: float | None, draw: random.Random) -> float | None:
 
 
 def _write(records: Records, record: RunRecord, source: Path, draw: random.Random) -> None:
-    final = records.path(record.run_id)
-    draft = empty_draft(final.parent, record.run_id)
+    draft = records.draft(record.run_id)
     for path in source.rglob("*"):
         target = draft / path.relative_to(source)
         if path.is_dir():
@@ -87,5 +85,4 @@ def _write(records: Records, record: RunRecord, source: Path, draw: random.Rando
         row[5] = repr(float(row[5]) * draw.uniform(0.95, 1))
     with (draft / "images.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([head, *rows])
-    (draft / "record.json").write_text(record.model_dump_json(indent=1), encoding="utf-8")
-    draft_path(final.parent, record.run_id).rename(final)
+    records.write(record)
