@@ -157,8 +157,12 @@ class StageMaker:
         return StepStage(variant.method, step, variant.params, source, before, self._seed + repeat, variant.values)
 
     def _alike_in_step(self, variant: Variant, step: Step) -> Variant:
-        """The first variant with the same values of all that a step declares; what it reads besides are its inputs."""
-        names = (*step.params, step.grows_with)
+        """The first variant with the same values of all that a step and those before it declare.
+
+        A step may read the parameters of its inputs as well: a search by an index those of the index.
+        """
+        steps = variant.method.steps[: variant.method.steps.index(step) + 1]
+        names = sorted({name for each in steps for name in (*each.params, each.grows_with) if name is not None})
         values = {name: variant.values[name] for name in names if name in variant.values}
         return self._alike.setdefault(content_key([variant.method.name, step.name, values]), variant)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from adloc.cli.study import _warn_of_engine
+from adloc.cli.warnings import warn_of_engine
 from adloc.features import FeatureExtraction
 from adloc.methods.backbone import resolve_weights
 from adloc.methods.network import load_backbone
@@ -139,7 +139,7 @@ def test_a_gpu_that_is_left_alone_is_told_of(
     """On a GPU, and with another engine than torch; not else."""
     for engine, device, says in (("torch", "cuda", False), ("onnx", "cpu", False), ("onnx", "cuda", True)):
         monkeypatch.setattr("adloc.environment.pick_device", lambda _name, kind=device: torch.device(kind))
-        _warn_of_engine(planned(study_file, engine), "auto")
+        warn_of_engine(planned(study_file, engine), "auto")
         assert ("features are computed on the CPU" in capsys.readouterr().err) == says
 
 
