@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from adloc.errors import StageMismatchError, UserError
 from adloc.study_file.spec import StudySpec
-from adloc.tuning import tuner
+from adloc.tuning import suggestions, tuner
 from adloc.tuning.search import Search, searches
 from adloc.tuning.storage import open_storage, repair
 from adloc.tuning.suggestions import Suggestions
@@ -94,7 +94,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[T
         if records.fingerprint() is None:
             records.begin({"of": "a test"})
         storage = open_storage(tmp_path / folder / "x.journal", url)
-        suggestions = Suggestions(search, records.revision, records.ticket, {"of": "a test"}, storage)
+        suggested = Suggestions(search, records.revision, records.ticket, {"of": "a test"}, storage)
         none: Any = None
 
         def track(record: TrialRecord) -> str:
@@ -102,7 +102,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[T
                 raise Killed
             return f"run-{record.number}"
 
-        return Tuner(search, Parts(), none, none, records).run(suggestions, track, Quiet())
+        return Tuner(search, Parts(), none, none, records).run(suggested, track, Quiet())
 
     return run_search
 
@@ -466,3 +466,23 @@ def test_each_trial_is_shown_to_the_sampler_once(run: Any, monkeypatch: pytest.M
     monkeypatch.setattr(Suggestions, "_frozen", frozen)
     run(search_of(trials=12), "a")
     assert sorted(shown) == [*range(11)]  # the last one is before no other
+
+
+@pytest.mark.parametrize("tuning", [{}, {"wave": 3}, {"constraints": {"model_mb": 10}}], ids=["plain", "wave", "limit"])
+def test_told_space_suggests_what_a_found_one_does(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tuning: dict[str, Any]
+) -> None:
+    """To the bit, and Optuna does not look for the space in all trials again."""
+    looked: list[int] = []
+    kept = optuna.search_space.IntersectionSearchSpace.calculate
+
+    def calculate(self: Any, study: optuna.Study, use_cache: bool = False) -> Any:
+        looked.append(1)
+        return kept(self, study, use_cache)
+
+    monkeypatch.setattr(optuna.search_space.IntersectionSearchSpace, "calculate", calculate)
+    told = asked(run(search_of(trials=60, **tuning), "told"))
+    assert not looked
+    monkeypatch.delattr(suggestions._KnownSpaceTPE, "infer_relative_search_space")
+    assert asked(run(search_of(trials=60, **tuning), "found")) == told
+    assert len(looked) >= 59

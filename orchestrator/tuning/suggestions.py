@@ -166,7 +166,7 @@ class Suggestions:
         no other left. What was asked is ended as failed, which no sampler looks at: the study is as it was.
         """
         study = self._remembered(before)
-        study.sampler = _sampler(self._search, number)
+        study.sampler = _sampler(self._search, number, self._distributions)
         for values in beside:
             study.add_trial(_trial(TrialState.RUNNING, self._encoded(values), self._distributions))
         known = [dict(record.params) for record in before] + [dict(values) for values in beside]
@@ -230,7 +230,21 @@ class Suggestions:
         return {key: _text_of(value, self._encoding[key]) for key, value in values.items()}
 
 
-def _sampler(search: Search, number: int) -> BaseSampler:
+class _KnownSpaceTPE(optuna.samplers.TPESampler):
+    """TPE of one objective that is told its space, which it would else find again in all trials at each suggestion."""
+
+    def __init__(self, seed: int, space: Mapping[str, BaseDistribution]) -> None:
+        super().__init__(seed=seed)
+        # As Optuna finds it: in the order of the names, for they are drawn in turn, and without what cannot vary.
+        self._space = {name: space[name] for name in sorted(space) if not space[name].single()}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The whole space: every trial of a search has all of it."""
+        del study, trial
+        return dict(self._space)
+
+
+def _sampler(search: Search, number: int, space: Mapping[str, BaseDistribution]) -> BaseSampler:
     """A new one for each trial, seeded by its number: Optuna stores no sampler's state."""
     digest = sha256(f"{search.seed}:{number}".encode()).digest()
     seed = int.from_bytes(digest[:4], "little")
@@ -240,7 +254,9 @@ def _sampler(search: Search, number: int) -> BaseSampler:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.GPSampler(seed=seed, deterministic_objective=True, warn_independent_sampling=False)
-    return optuna.samplers.TPESampler(seed=seed)
+    if len(search.config.objectives) > 1:  # of which TPE draws each hyperparameter by itself, and asks for no space
+        return optuna.samplers.TPESampler(seed=seed)
+    return _KnownSpaceTPE(seed, space)
 
 
 def _encode(dimension: Dimension) -> dict[str, Any]:
