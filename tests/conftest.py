@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from spread import STUDY, TUNED, ran_here
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -143,3 +145,31 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     chromium = Chromium(program, tmp_path_factory.mktemp("profile"))
     yield chromium
     chromium.close()
+
+
+@pytest.fixture(scope="session")
+def spread_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study of `spread`, written down."""
+    path = tmp_path_factory.mktemp("spread") / "spread.yaml"
+    path.write_text(STUDY.format(root=mvtec_tree))
+    return path
+
+
+@pytest.fixture(scope="session")
+def spread_tuned_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study of `spread` that tunes, written down."""
+    path = tmp_path_factory.mktemp("spread_tuned") / "spread.yaml"
+    path.write_text(TUNED.format(root=mvtec_tree))
+    return path
+
+
+@pytest.fixture(scope="session")
+def spread_local(spread_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the study of `spread` has run in one process; to read only."""
+    return ran_here(spread_file, tmp_path_factory.mktemp("spread_local"))
+
+
+@pytest.fixture(scope="session")
+def spread_tuned_local(spread_tuned_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the one that tunes."""
+    return ran_here(spread_tuned_file, tmp_path_factory.mktemp("spread_tuned_local"))

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from adloc.compute import Extents, Workbench
+from adloc.compute import Workbench
 from adloc.errors import UserError
+from adloc.extents import Extents
 from adloc.features import KIND, PASSED, PassingFeatures, StoredFeatures
 from adloc.keeping import SPARE_BYTES, DiskUse, passing, plan_disk, require_room
 from adloc.methods.detector import Result

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adloc.calibration import calibrations
-from adloc.compute import Extents
 from adloc.datasets.sample import Fingerprint, Sample
 from adloc.errors import StageMismatchError, UserError
+from adloc.extents import Extents
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
 from adloc.plan import Inventory, Plan, Run, deepen, make_plan, walk
 from adloc.stage_maker import StageMaker

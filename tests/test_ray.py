@@ -18,6 +18,7 @@ from adloc.executors.executor import Computing
 from adloc.executors.worker import Outcome, compute
 from adloc.stages import TruthStage
 from commandline import adloc
+from spread import N_IMAGES, N_RUNS, recorded, trials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,39 +27,6 @@ if TYPE_CHECKING:
     from adloc.executors.worker import Order
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-
-STUDY = """\
-study: spread
-description: Are they the same?
-dataset: {{kind: mvtec_ad, root: {root}, categories: [gear, strip]}}
-image: {{size: [48, 64]}}
-regimes: [clean, threshold_only]
-methods:
-  - method: patchcore
-    params: {{backbone: efficientnet_lite0, neighbours: 3, reweight: none, smoothing_sigma: 1}}
-    grid: {{coreset_ratio: [0.1, 0.5]}}
-heatmaps: 2
-models: none
-"""
-TUNED = """\
-study: spread
-description: Are the trials the same?
-dataset: {{kind: mvtec_ad, root: {root}, categories: [gear, strip]}}
-image: {{size: 48}}
-methods:
-  - method: patchcore
-    params: {{backbone: efficientnet_lite0, reweight: none}}
-    tune:
-      space:
-        coreset_ratio: {{low: 0.02, high: 0.5, log: true}}
-        neighbours: {{low: 1, high: 9, type: int}}
-        layers: {{choices: [[layer2], [layer2, layer3], [layer3]]}}
-tuning: {{metric: val_pixel_auroc, trials: 8, wave: 4}}
-heatmaps: 0
-models: none
-"""
-N_RUNS = 8
-N_IMAGES = 2 * (10 + 6 + 10 + 6 + 10)  # train, validation, test, and the latter two shifted
 
 
 class OneProcess:
@@ -141,64 +109,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> list[OneProcess]:
     return made
 
 
-@pytest.fixture(scope="module")
-def study_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study, written down."""
-    path = tmp_path_factory.mktemp("study") / "spread.yaml"
-    path.write_text(STUDY.format(root=mvtec_tree))
-    return path
-
-
-@pytest.fixture(scope="module")
-def tuned_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study that tunes, written down."""
-    path = tmp_path_factory.mktemp("tuned") / "spread.yaml"
-    path.write_text(TUNED.format(root=mvtec_tree))
-    return path
-
-
-@pytest.fixture(scope="module")
-def local(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the study has run in one process; to read only."""
-    workspace = tmp_path_factory.mktemp("local")
-    adloc("study", "run", study_file, "--workspace", workspace)
-    return workspace
-
-
-@pytest.fixture(scope="module")
-def tuned_local(tuned_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same of the study that tunes."""
-    workspace = tmp_path_factory.mktemp("tuned_local")
-    adloc("study", "run", tuned_file, "--workspace", workspace)
-    return workspace
-
-
-def recorded(workspace: Path) -> dict[str, list[Any]]:
-    """By run: everything that was found, costs left out, every score, and the bytes of curves and heatmaps."""
-    costs = ("fit_s", "score_ms_per_image", "peak_memory_mb")
-    found: dict[str, list[Any]] = {}
-    for path in (workspace / "studies" / "spread" / "records").glob("[!.]*/record.json"):
-        record = json.loads(path.read_text())
-        metrics = {name: value for name, value in record["metrics"].items() if name not in costs}
-        files = sorted(p for p in path.parent.rglob("*") if p.suffix in (".csv", ".png") or p.name == "curves.json")
-        found[record["run_id"]] = [record["status"], record["threshold"], metrics, [p.read_bytes() for p in files]]
-    return found
-
-
-def trials(workspace: Path) -> list[list[Any]]:
-    """Number, state, values and objective of every trial."""
-    folder = workspace / "studies" / "spread" / "trials" / "patchcore" / "r1"
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    return [[r["number"], r["state"], r["params"], r["figures"].get("val_pixel_auroc")] for r in records]
-
-
 @pytest.mark.slow
 def test_figures_are_those_of_one_process(
-    cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path
+    cluster: list[OneProcess], spread_file: Path, spread_local: Path, tmp_path: Path
 ) -> None:
     """To the last bit, in whatever order; each stage is sent out once and each image passes the backbone once."""
-    adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray")
-    assert recorded(tmp_path) == recorded(local)
+    adloc("study", "run", spread_file, "--workspace", tmp_path, "--executor", "ray")
+    assert recorded(tmp_path) == recorded(spread_local)
     assert len(recorded(tmp_path)) == N_RUNS
     orders = cluster[0].orders
     assert sum(len(order.images) for order in orders) == N_IMAGES
@@ -212,33 +129,33 @@ def test_figures_are_those_of_one_process(
 
 @pytest.mark.slow
 def test_finished_study_needs_no_cluster(
-    cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path
+    cluster: list[OneProcess], spread_file: Path, spread_local: Path, tmp_path: Path
 ) -> None:
     """Run again, also by another executor, nothing is started."""
-    workspace = shutil.copytree(local, tmp_path / "workspace")
-    adloc("study", "run", study_file, "--workspace", workspace)  # mends what moving it has changed
-    outcome = adloc("study", "run", study_file, "--workspace", workspace, "--executor", "ray", "--json")
+    workspace = shutil.copytree(spread_local, tmp_path / "workspace")
+    adloc("study", "run", spread_file, "--workspace", workspace)  # mends what moving it has changed
+    outcome = adloc("study", "run", spread_file, "--workspace", workspace, "--executor", "ray", "--json")
     assert json.loads(outcome.stdout)["outcome"]["n_stages"] == 0
     assert cluster == []
 
 
 @pytest.mark.slow
 def test_only_what_is_missing_is_sent_out(
-    cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path
+    cluster: list[OneProcess], spread_file: Path, spread_local: Path, tmp_path: Path
 ) -> None:
     """With half of the store there, orders are for the other half; a base is computed before what builds on it."""
-    workspace = shutil.copytree(local, tmp_path / "workspace")
+    workspace = shutil.copytree(spread_local, tmp_path / "workspace")
     shutil.rmtree(workspace / "studies")
     for kind in ("patchcore.search", "patchcore.scores", "evaluation"):
         shutil.rmtree(workspace / "store" / kind)
-    adloc("study", "run", study_file, "--workspace", workspace, "--executor", "ray")
-    assert recorded(workspace) == recorded(local)
+    adloc("study", "run", spread_file, "--workspace", workspace, "--executor", "ray")
+    assert recorded(workspace) == recorded(spread_local)
     assert {o.stage.kind for o in cluster[0].orders} == {"patchcore.search", "patchcore.scores", "evaluation"}
 
 
 @pytest.mark.slow
 def test_failure_is_recorded_with_those_it_stops(
-    cluster: list[OneProcess], study_file: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: list[OneProcess], spread_file: Path, spread_local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runs that need the failed stage fail with its words; the others are done; the next run mends it."""
     from adloc.methods.patchcore.detector import PatchCore
@@ -252,19 +169,19 @@ def test_failure_is_recorded_with_those_it_stops(
 
     with monkeypatch.context() as patched:
         patched.setattr(PatchCore, "search", broken)
-        adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=3)
+        adloc("study", "run", spread_file, "--workspace", tmp_path, "--executor", "ray", expect=3)
     states = [each[0] for each in recorded(tmp_path).values()]
     assert sorted(states) == ["done"] * 4 + ["failed"] * 4
-    status = adloc("study", "status", study_file, "--workspace", tmp_path).stdout
+    status = adloc("study", "status", spread_file, "--workspace", tmp_path).stdout
     assert "out of luck" in status
-    adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray")
-    assert recorded(tmp_path) == recorded(local)
+    adloc("study", "run", spread_file, "--workspace", tmp_path, "--executor", "ray")
+    assert recorded(tmp_path) == recorded(spread_local)
     assert len(cluster) == 2
 
 
 @pytest.mark.slow
 def test_lost_worker_fails_what_it_computed(
-    cluster: list[OneProcess], study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: list[OneProcess], spread_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What Ray itself could not carry out is a failure with Ray's words, not the end of the study."""
     del cluster
@@ -273,17 +190,17 @@ def test_lost_worker_fails_what_it_computed(
         return isinstance(order.stage, TruthStage) and order.stage.part.category == "gear"
 
     monkeypatch.setattr(OneProcess, "is_lost", staticmethod(is_lost))
-    adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=3)
+    adloc("study", "run", spread_file, "--workspace", tmp_path, "--executor", "ray", expect=3)
     assert {run_id.split("-")[0]: each[0] for run_id, each in recorded(tmp_path).items()} == {
         "gear": "failed",
         "strip": "done",
     }
-    assert "its worker died" in adloc("study", "status", study_file, "--workspace", tmp_path).stdout
+    assert "its worker died" in adloc("study", "status", spread_file, "--workspace", tmp_path).stdout
 
 
 @pytest.mark.slow
 def test_failed_tuned_study_still_prints_its_table(
-    cluster: list[OneProcess], tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: list[OneProcess], spread_tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A category whose runs failed leaves no average, and no gain to tell of."""
     del cluster
@@ -292,7 +209,7 @@ def test_failed_tuned_study_still_prints_its_table(
         return isinstance(order.stage, TruthStage) and len(order.stage.part) == 10
 
     monkeypatch.setattr(OneProcess, "is_lost", staticmethod(is_lost))
-    result = adloc("study", "run", tuned_file, "--workspace", tmp_path, "--executor", "ray", expect=3)
+    result = adloc("study", "run", spread_tuned_file, "--workspace", tmp_path, "--executor", "ray", expect=3)
     assert "incomplete" in result.output
 
 
@@ -306,7 +223,7 @@ def test_failed_tuned_study_still_prints_its_table(
 @pytest.mark.slow
 def test_machine_that_is_not_fit_is_named_before_any_work(
     cluster: list[OneProcess],
-    study_file: Path,
+    spread_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     found: dict[str, Any],
@@ -317,11 +234,11 @@ def test_machine_that_is_not_fit_is_named_before_any_work(
 
     machine = Machine(**({"host": "far-away", "versions": {}, "device": "cpu", "problems": ()} | found))
     monkeypatch.setattr(OneProcess, "look_around", lambda *_: [machine])
-    assert words in adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=2).output
+    assert words in adloc("study", "run", spread_file, "--workspace", tmp_path, "--executor", "ray", expect=2).output
     assert cluster[0].orders == []
 
 
-def test_worker_sees_what_is_not_there(study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_sees_what_is_not_there(spread_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another disk, a missing image and other weights are told in words."""
     from dataclasses import replace
 
@@ -331,7 +248,7 @@ def test_worker_sees_what_is_not_there(study_file: Path, tmp_path: Path, monkeyp
     from adloc.study import prepare
     from adloc.workspace import Workspace
 
-    study = prepare(study_file, [], Workspace(tmp_path), download=False)
+    study = prepare(spread_file, [], Workspace(tmp_path), download=False)
     (source, *_) = sources(study.plan.stages.values())
     with Store(tmp_path / "store").probe() as probe:
         assert look_around(probe, [source], on_gpu=False).problems == ()
@@ -345,20 +262,20 @@ def test_worker_sees_what_is_not_there(study_file: Path, tmp_path: Path, monkeyp
 
 @pytest.mark.slow
 def test_trials_of_a_wave_are_those_of_one_process(
-    cluster: list[OneProcess], tuned_file: Path, tuned_local: Path, tmp_path: Path
+    cluster: list[OneProcess], spread_tuned_file: Path, spread_tuned_local: Path, tmp_path: Path
 ) -> None:
     """Suggestions, figures, what is pruned and the winner's runs: the same, though a wave's trials run at a time."""
-    adloc("study", "run", tuned_file, "--workspace", tmp_path, "--executor", "ray")
-    assert trials(tmp_path) == trials(tuned_local)
+    adloc("study", "run", spread_tuned_file, "--workspace", tmp_path, "--executor", "ray")
+    assert trials(tmp_path) == trials(spread_tuned_local)
     assert len(trials(tmp_path)) == 8
-    assert recorded(tmp_path) == recorded(tuned_local)
+    assert recorded(tmp_path) == recorded(spread_tuned_local)
     images = [(o.stage.image_keys[i]) for o in cluster[0].orders if o.images for i in o.images]  # type: ignore[union-attr]
     assert len(images) == len(set(images))
 
 
 @pytest.mark.slow
 def test_trial_cannot_have_a_test_image_computed(
-    cluster: list[OneProcess], tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: list[OneProcess], spread_tuned_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trial that asks for a stage of a test part is refused before anything is sent out for it."""
     from adloc.errors import StageMismatchError
@@ -366,7 +283,7 @@ def test_trial_cannot_have_a_test_image_computed(
     from adloc.tuning import tuner
     from adloc.workspace import Workspace
 
-    study = prepare(tuned_file, [], Workspace(tmp_path), download=False)
+    study = prepare(spread_tuned_file, [], Workspace(tmp_path), download=False)
     test_stage = study.plan.runs[0].test
 
     def peep(_stages: Any, _variant: Any, _category: str, bench: Any, _reach: Any) -> Any:
@@ -374,7 +291,7 @@ def test_trial_cannot_have_a_test_image_computed(
 
     monkeypatch.setattr(tuner, "try_category", peep)
     result = CliRunner().invoke(
-        cli, ["study", "run", str(tuned_file), "--workspace", str(tmp_path), "--executor", "ray"]
+        cli, ["study", "run", str(spread_tuned_file), "--workspace", str(tmp_path), "--executor", "ray"]
     )
     assert isinstance(result.exception, StageMismatchError)
     assert cluster[0].orders == []
@@ -413,18 +330,18 @@ def test_gpu_that_is_not_there_is_refused() -> None:
         _shape(Computing("ray"), [])
 
 
-def test_cluster_that_is_not_there_is_said(study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cluster_that_is_not_there_is_said(spread_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, with the address and what to do about it."""
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # the port of discard, where nothing listens
-    result = adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=2)
+    result = adloc("study", "run", spread_file, "--workspace", tmp_path, "--executor", "ray", expect=2)
     assert "127.0.0.1:9" in result.output
     assert "unset $RAY_ADDRESS" in result.output
 
 
-def test_ray_that_is_not_installed_is_said(study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_that_is_not_installed_is_said(spread_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to install."""
     for name in ("adloc.executors.ray_executor", "adloc.executors.cluster"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
-    result = adloc("study", "run", study_file, "--workspace", tmp_path, "--executor", "ray", expect=2)
+    result = adloc("study", "run", spread_file, "--workspace", tmp_path, "--executor", "ray", expect=2)
     assert "pip install 'adloc[ray]'" in result.output

@@ -15,45 +15,13 @@ import pytest
 
 from commandline import adloc
 from object_server import BUCKET, CREDENTIALS, ObjectServer, object_server
-from test_ray import N_RUNS, STUDY, TUNED, recorded, trials
+from spread import N_RUNS, recorded, trials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
-
-
-@pytest.fixture(scope="module")
-def study_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study, written down."""
-    path = tmp_path_factory.mktemp("study") / "spread.yaml"
-    path.write_text(STUDY.format(root=mvtec_tree))
-    return path
-
-
-@pytest.fixture(scope="module")
-def tuned_file(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study that tunes, written down."""
-    path = tmp_path_factory.mktemp("tuned") / "spread.yaml"
-    path.write_text(TUNED.format(root=mvtec_tree))
-    return path
-
-
-@pytest.fixture(scope="module")
-def local(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the study has run in one process; to read only."""
-    workspace = tmp_path_factory.mktemp("local")
-    adloc("study", "run", study_file, "--workspace", workspace)
-    return workspace
-
-
-@pytest.fixture(scope="module")
-def tuned_local(tuned_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same of the study that tunes."""
-    workspace = tmp_path_factory.mktemp("tuned_local")
-    adloc("study", "run", tuned_file, "--workspace", workspace)
-    return workspace
 
 
 @pytest.fixture
@@ -90,9 +58,9 @@ def wait_for(process: subprocess.Popen[str], folder: Path, pattern: str) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
-def test_stopped_driver_goes_on_where_it_was(study_file: Path, local: Path, tmp_path: Path, name: str) -> None:
+def test_stopped_driver_goes_on_where_it_was(spread_file: Path, spread_local: Path, tmp_path: Path, name: str) -> None:
     """Killed after its first record and run again: nothing lost, nothing twice, the same figures."""
-    process = start(study_file, tmp_path, tmp_path)
+    process = start(spread_file, tmp_path, tmp_path)
     records = tmp_path / "studies" / "spread" / "records"
     wait_for(process, records, "[!.]*/record.json")
     process.send_signal(getattr(signal, name))
@@ -100,24 +68,24 @@ def test_stopped_driver_goes_on_where_it_was(study_file: Path, local: Path, tmp_
     assert process.returncode == (-signal.SIGKILL if name == "SIGKILL" else 130), errors
     n_recorded = len(list(records.glob("[!.]*/record.json")))
     assert 1 <= n_recorded < N_RUNS
-    again = adloc("study", "run", study_file, "--workspace", tmp_path, "--json")  # by the other executor
+    again = adloc("study", "run", spread_file, "--workspace", tmp_path, "--json")  # by the other executor
     assert json.loads(again.stdout)["outcome"]["n_computed"] == N_RUNS - n_recorded
-    assert recorded(tmp_path) == recorded(local)
+    assert recorded(tmp_path) == recorded(spread_local)
 
 
 @pytest.mark.slow
-def test_search_on_real_workers(tuned_file: Path, tuned_local: Path, tmp_path: Path) -> None:
+def test_search_on_real_workers(spread_tuned_file: Path, spread_tuned_local: Path, tmp_path: Path) -> None:
     """Killed in the middle of its waves and run again: the suggestions and figures of one process."""
-    process = start(tuned_file, tmp_path, tmp_path)
+    process = start(spread_tuned_file, tmp_path, tmp_path)
     wait_for(process, tmp_path / "studies" / "spread" / "trials", "*/r1/*.json")
     process.kill()
     process.communicate(timeout=60)
     assert len(trials(tmp_path)) < 8
-    process = start(tuned_file, tmp_path, tmp_path)
+    process = start(spread_tuned_file, tmp_path, tmp_path)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert trials(tmp_path) == trials(tuned_local)
-    assert recorded(tmp_path) == recorded(tuned_local)
+    assert trials(tmp_path) == trials(spread_tuned_local)
+    assert recorded(tmp_path) == recorded(spread_tuned_local)
 
 
 def kept(root: Path) -> set[str]:
@@ -136,7 +104,7 @@ def results(server: ObjectServer) -> dict[str, list[str]]:
 
 @pytest.mark.slow
 def test_three_machines_without_a_shared_disk(
-    server: ObjectServer, study_file: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ObjectServer, spread_file: Path, spread_local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One dies in the middle: the records of one process on one disk, and of a cluster that shares one, to the bit.
 
@@ -153,11 +121,11 @@ def test_three_machines_without_a_shared_disk(
         _, third = (cluster.add_node(num_cpus=1, env_vars=environment) for environment in environments[1:])
         cluster.wait_for_nodes()
         disk = tmp_path / "disk"
-        process = start(study_file, disk, tmp_path / "unused", RAY_ADDRESS=cluster.address, **CREDENTIALS)
+        process = start(spread_file, disk, tmp_path / "unused", RAY_ADDRESS=cluster.address, **CREDENTIALS)
         _, errors = process.communicate(timeout=400)
         assert process.returncode == 0, errors
         url = f"s3://{BUCKET}/spread"
-        process = start(study_file, url, caches[0], RAY_ADDRESS=cluster.address, **server.environment)
+        process = start(spread_file, url, caches[0], RAY_ADDRESS=cluster.address, **server.environment)
         deadline = time.monotonic() + 200
         while not kept(caches[3]) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -168,7 +136,7 @@ def test_three_machines_without_a_shared_disk(
     finally:
         cluster.shutdown()
     (copy,) = caches[0].iterdir()
-    assert recorded(copy) == recorded(disk) == recorded(local)
+    assert recorded(copy) == recorded(disk) == recorded(spread_local)
     assert len(recorded(copy)) == N_RUNS
     assert all(kept(cache) for cache in caches)  # each worked
     after = results(server)

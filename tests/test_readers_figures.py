@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from adloc.compute import Extents, Workbench
+from adloc.compute import Workbench
+from adloc.extents import Extents
 from adloc.store import Store
 from adloc.study import prepare
 from adloc.workspace import Workspace

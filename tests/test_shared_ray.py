@@ -11,7 +11,8 @@ from adloc.cost.account import Account
 from adloc.executors.worker import compute
 from adloc.stages import StepStage
 from commandline import adloc
-from test_ray import N_IMAGES, N_RUNS, STUDY, OneProcess, recorded
+from spread import N_IMAGES, N_RUNS, recorded
+from test_ray import OneProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,26 +57,23 @@ class ThreeMachines(OneProcess):
 
 @pytest.mark.slow
 def test_figures_are_those_of_one_disk_whatever_machine_computes(
-    mvtec_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spread_file: Path, spread_local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the bit, though a machine is lost with all that it kept; each image and each stage is computed once."""
     from adloc import environment
     from adloc.executors import ray_executor, worker
 
-    study_file = tmp_path / "spread.yaml"
-    study_file.write_text(STUDY.format(root=mvtec_tree))
-    adloc("study", "run", study_file, "--workspace", tmp_path / "local")
     monkeypatch.setattr(worker, "_benches", {})
     monkeypatch.setattr(environment, "limit_threads", lambda _: None)  # of this process, which has other tests to run
     monkeypatch.setattr(ray_executor, "Cluster", ThreeMachines)
     monkeypatch.setattr(ThreeMachines, "caches", tuple(tmp_path / name for name in ("one", "two", "three")))
     monkeypatch.setattr(ThreeMachines, "computed", [])
     monkeypatch.setenv("ADLOC_CACHE", str(tmp_path / "driver"))
-    adloc("study", "run", study_file, "--workspace", f"file://{tmp_path}/bucket", "--executor", "ray")
+    adloc("study", "run", spread_file, "--workspace", f"file://{tmp_path}/bucket", "--executor", "ray")
     (copy,) = (tmp_path / "driver").iterdir()
-    assert recorded(copy) == recorded(tmp_path / "local")
+    assert recorded(copy) == recorded(spread_local)
     assert len(recorded(copy)) == N_RUNS
-    here, there = (Account.read(root / "studies" / "spread") for root in (tmp_path / "local", copy))
+    here, there = (Account.read(root / "studies" / "spread") for root in (spread_local, copy))
     assert here
     assert there
     assert there.disk_bytes == pytest.approx(here.disk_bytes, rel=0.05)  # whatever machine kept it

@@ -22,7 +22,7 @@ from adloc.remote.versions import Version
 from adloc.workspace import Workspace
 from commandline import adloc
 from object_server import BUCKET, Faults, object_server
-from test_ray import N_RUNS, STUDY, recorded
+from spread import N_RUNS, STUDY, recorded
 
 if TYPE_CHECKING:
     from pathlib import Path

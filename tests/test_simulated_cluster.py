@@ -62,7 +62,7 @@ def test_records_of_one_driver_bound_what_workers_gain(simulated: Any) -> None:
 
 def test_a_run_is_ready_when_the_last_of_its_tasks_has_ended() -> None:
     """The plan's first one before others; one that waits for nothing at once."""
-    from adloc.executors.ray_executor import _Waiting
+    from adloc.executors.ledger import _Waiting
 
     waiting, runs = _Waiting(), [SimpleNamespace(run_id=str(i)) for i in range(4)]
     tasks: list[Any] = ["a", "b"]

@@ -200,7 +200,7 @@ def test_stage_of_a_test_part_in_a_trial_is_refused(watched: tuple[Study, Watche
     """Also when it is already in the store, or calls itself a validation part."""
     import torch
 
-    from adloc.compute import Extents
+    from adloc.extents import Extents
     from adloc.stages import EvaluationStage, FeatureStage, TruthStage
     from adloc.store import Store
     from adloc.tuning.trial import TrialBench
@@ -431,7 +431,8 @@ def test_trials_leave_no_short_search_behind(mvtec_tree: Path, tmp_path: Path) -
     """Trials that go on from a search of the plan's for fewer neighbours: what they keep is that of a fresh store."""
     import torch
 
-    from adloc.compute import Extents, Workbench
+    from adloc.compute import Workbench
+    from adloc.extents import Extents
     from adloc.store import Store
     from adloc.tune import tune_study
 

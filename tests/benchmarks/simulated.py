@@ -18,11 +18,11 @@ from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from adloc.compute import Extents
 from adloc.datasets.sample import Fingerprint, Sample
 from adloc.executors.cluster import Shape
-from adloc.executors.ray_executor import Ledger
+from adloc.executors.ledger import Ledger
 from adloc.executors.worker import Outcome
+from adloc.extents import Extents
 from adloc.plan import Inventory, make_plan
 from adloc.stages import FeatureStage, ImageStage
 from adloc.study_file.spec import StudySpec

@@ -1,0 +1,42 @@
+"""How far the stages that runs share must reach for the whole plan: stages alone do not know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from adloc.keeping import passing
+from adloc.plan import walk
+from adloc.stages import FeatureStage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from adloc.plan import Plan
+    from adloc.stages import Stage, StepStage
+
+
+@dataclass(frozen=True, slots=True)
+class Extents:
+    """How far shared stages reach for the whole plan, not for one run alone, and which go on from which."""
+
+    extents: Mapping[str, float]
+    layers: Mapping[str, tuple[str, ...]]
+    bases: Mapping[str, StepStage] = field(default_factory=dict)
+    passing: frozenset[str] = frozenset()  # keys of features stages that are not kept
+
+    @classmethod
+    def of(cls, plan: Plan) -> Extents:
+        """What the plan's runs need together."""
+        return cls(plan.extents, plan.layers, plan.bases, passing(plan.stages.values(), plan.spec.features.keep))
+
+    def around(self, stage: Stage) -> Extents:
+        """What computing this stage from its inputs needs to know: small enough to travel."""
+        base = self.bases.get(stage.key)
+        stages = [*walk(stage), *(() if base is None else walk(base))]
+        return Extents(
+            {each.key: self.extents[each.key] for each in stages if each.key in self.extents},
+            {each.source: self.layers[each.source] for each in stages if isinstance(each, FeatureStage)},
+            {} if base is None else {stage.key: base},
+            self.passing.intersection(each.key for each in stages),
+        )
