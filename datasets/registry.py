@@ -212,10 +212,7 @@ def _load_place(place: str) -> type[KindConfig]:
         raise _refusal(f"kind {place}: {outermost} is a part of Python", _STANDARD, _EXAMPLE)
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a foreign module raises on import is its own fault, and said as such
+    except (Exception, SystemExit) as error:  # whatever a foreign module raises or ends is its own fault
         reason = f"{type(error).__name__}: {error}"
         raise _refusal(f"kind {place}: cannot be imported ({reason})", _STANDARD, remedy) from error
     if not isinstance(found, type):

@@ -22,7 +22,8 @@ def require_possible_runs(file: StudyFile, plan: Plan) -> None:
         UserError: naming each value that is impossible, once.
     """
     found: dict[str, Complaint] = {}
-    for run in plan.runs:
+    alike = {(run.variant, len(run.train_part)): run for run in plan.runs}  # regimes and repeats differ in nothing here
+    for run in alike.values():
         try:
             require_possible(run.variant.method, run.variant.params, _given(run))
         except MethodError as error:

@@ -6,7 +6,6 @@ From the records alone: neither images nor weights need to be there.
 from __future__ import annotations
 
 import csv
-import json
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from adloc.conditions import described
 from adloc.errors import Complaint, UserError
 from adloc.metrics.registry import METRICS
-from adloc.record.records import Records, read_checked
+from adloc.record.records import Records, planned_runs
 from adloc.study_file.reader import StudyFile
 from adloc.study_file.validation import load_study
 
@@ -141,12 +140,9 @@ def _study(name: str, folder: Path) -> Side:
     """The runs of the study's last plan that are done."""
     records = Records(folder)
     found = {r.run_id: r for r in records.all() if r.status == "done"}
-    try:
-        plan = json.loads(read_checked(folder / "plan.json"))
-        planned = {run["run_id"] for run in plan["runs"]}
+    if (ids := planned_runs(folder)) is not None:  # else all that is recorded
+        planned = set(ids)
         found = {k: r for k, r in found.items() if k in planned}
-    except (FileNotFoundError, ValueError, KeyError):
-        pass  # all that is recorded, then
     if not found:
         raise UserError(
             Complaint(
