@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,13 +14,11 @@ from adloc.environment import describe, peak_bytes
 from adloc.features import FeatureExtraction, PassingFeatures, StoredFeatures
 from adloc.foreign import held_to_declaration, readable
 from adloc.images import PartImages
-from adloc.keeping import passing
 from adloc.localisation import localise, segment
 from adloc.methods import load_detector
 from adloc.methods.detector import ImageContext, Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
 from adloc.parts import TestPart, TrainPart, ValidationPart, require
-from adloc.plan import walk
 from adloc.saturation import find_saturated
 from adloc.stages import (
     DiagnosisStage,
@@ -42,10 +40,10 @@ if TYPE_CHECKING:
 
     import torch
 
+    from adloc.extents import Extents
     from adloc.features import PartFeatures
     from adloc.methods.detector import Detector
     from adloc.methods.method import Method
-    from adloc.plan import Plan
     from adloc.stages import Stage
     from adloc.store import Store
 
@@ -93,32 +91,6 @@ class Helper(Protocol):
             StageFailedError: it, or something that it needs, failed.
             StageMismatchError: it was given a part that it must never see.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Extents:
-    """How far shared stages reach for the whole plan, not for one run alone, and which go on from which."""
-
-    extents: Mapping[str, float]
-    layers: Mapping[str, tuple[str, ...]]
-    bases: Mapping[str, StepStage] = field(default_factory=dict)
-    passing: frozenset[str] = frozenset()  # keys of features stages that are not kept
-
-    @classmethod
-    def of(cls, plan: Plan) -> Extents:
-        """What the plan's runs need together."""
-        return cls(plan.extents, plan.layers, plan.bases, passing(plan.stages.values(), plan.spec.features.keep))
-
-    def around(self, stage: Stage) -> Extents:
-        """What computing this stage from its inputs needs to know: small enough to travel."""
-        base = self.bases.get(stage.key)
-        stages = [*walk(stage), *(() if base is None else walk(base))]
-        return Extents(
-            {each.key: self.extents[each.key] for each in stages if each.key in self.extents},
-            {each.source: self.layers[each.source] for each in stages if isinstance(each, FeatureStage)},
-            {} if base is None else {stage.key: base},
-            self.passing.intersection(each.key for each in stages),
-        )
 
 
 class Workbench:

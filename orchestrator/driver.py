@@ -151,7 +151,8 @@ def _run(
 
 def _workbench(study: Study, todo: list[Run], executor: Executor, store: Store, reporter: Reporter) -> Workbench:
     """Where stages are computed, with every network loaded and every machine looked at."""
-    from adloc.compute import Extents, Workbench
+    from adloc.compute import Workbench
+    from adloc.extents import Extents
 
     reach = Extents.of(study.plan)
     bench = Workbench(store, reach, executor.device, reporter, executor.batch_size, executor.helper)

@@ -16,13 +16,14 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from adloc.compute import Extents, Workbench
+from adloc.compute import Workbench
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.fingerprint import FingerprintCache, fingerprints
 from adloc.datasets.readers.mvtec_ad_2 import MvtecAd2Config
 from adloc.errors import Complaint, UserError
 from adloc.explain.boundary import find_run
 from adloc.explain.explainer import Unheard
+from adloc.extents import Extents
 from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import PATCH_MAPS
 from adloc.parts import PrivatePart, ValidationPart, require

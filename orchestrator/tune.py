@@ -80,7 +80,7 @@ def _is_shown(study: Study, state: SearchState, place: Place) -> bool:
 def _tune(
     study: Study, on_demand: OnDemand, reporter: Reporter, place: Place, *, fresh: bool, storage: str | None
 ) -> Study:
-    from adloc.compute import Extents
+    from adloc.extents import Extents
     from adloc.tuning.plots import draw_search
     from adloc.tuning.storage import open_storage
     from adloc.tuning.suggestions import Suggestions

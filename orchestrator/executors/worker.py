@@ -20,7 +20,8 @@ from adloc.stages import FeatureStage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adloc.compute import Extents, Workbench
+    from adloc.compute import Workbench
+    from adloc.extents import Extents
     from adloc.stages import Network, Source, Stage
     from adloc.store import Probe, Store
 

@@ -60,8 +60,9 @@ def explain(study: Study, on_demand: OnDemand, runs: Sequence[Run]) -> Iterator[
     for run in runs:
         known = explanations.get(run, config)
         if known is None:
-            from adloc.compute import Extents, Workbench
+            from adloc.compute import Workbench
             from adloc.explain.explainer import Unheard, explain_run
+            from adloc.extents import Extents
 
             if bench is None:
                 store, executor = study.workspace.store(), on_demand.executor

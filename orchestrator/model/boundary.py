@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.compute import Extents, Workbench
+from adloc.compute import Workbench
 from adloc.explain.boundary import find_run
 from adloc.explain.explainer import Unheard
+from adloc.extents import Extents
 from adloc.model.card import write_card
 from adloc.model.choosing import best_runs, material_of
 from adloc.model.export import Exported, Told, export_run

@@ -11,8 +11,9 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from adloc.bases import deepen, find_bases
-from adloc.compute import Extents, Workbench
+from adloc.compute import Workbench
 from adloc.errors import StageMismatchError
+from adloc.extents import Extents
 from adloc.parts import TrainPart, ValidationPart
 from adloc.plan import walk
 from adloc.record.recorder import costs, figures
