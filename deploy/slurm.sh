@@ -15,6 +15,7 @@ export RAY_ADDRESS=$address RAY_USAGE_STATS_ENABLED=0
 # A cluster of its own, and a token that no other user of the nodes knows.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=${RAY_AUTH_TOKEN:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}
 # What is kept in the store is kept for the next job: SIGTERM ends a study in good order, and a later job goes on.
-exec srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" \
+# --wait: a node whose Ray does not notice that the study has ended is ended a minute after it.
+exec srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --wait=60 \
   ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" --num-cpus "${SLURM_CPUS_ON_NODE:-1}" -- \
   adloc study run "$@" --executor ray
