@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adloc.environment import environment
+from adloc.computing.environment import environment
 from adloc.methods.backbone import BACKBONES, resolve_weights
 from adloc.methods.errors import MethodError
 

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 from adloc.answer.answer import find_answer, write_answer
 from adloc.cost.phases import EXPLAIN, MODELS, REPORT, START, TABLES, TRACKING, WAITING
 from adloc.explain.boundary import explanations_of, try_explain
-from adloc.keeping import plan_disk, require_room
 from adloc.ledger import open_test
 from adloc.model.logged import model_keys, try_log_models
-from adloc.plan import each_stage, sources
+from adloc.planning.keeping import plan_disk, require_room
+from adloc.planning.plan import each_stage, sources
+from adloc.planning.stages import FeatureStage
 from adloc.record.records import write_checked
 from adloc.report.boundary import try_report
-from adloc.stages import FeatureStage
 from adloc.study import located, pending, plan_json, spec_yaml
-from adloc.track import Shown, connect, finish, is_tracked, param_names, replaced, show
 from adloc.tracking.index import TrackingIndex
 from adloc.tracking.place import Place
+from adloc.tracking.track import Shown, connect, finish, is_tracked, param_names, replaced, show
 from adloc.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adloc.answer.answer import Answer
-    from adloc.compute import Workbench
+    from adloc.computing.compute import Workbench
+    from adloc.computing.store import Store
     from adloc.executors.executor import Executor, OnDemand
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
+    from adloc.planning.stages import Stage
     from adloc.record.records import RunRecord
     from adloc.runner import Reporter
-    from adloc.stages import Stage
-    from adloc.store import Store
     from adloc.study import Study
     from adloc.tracking.experiment import Tracking
 
@@ -99,8 +99,8 @@ def _run(
     study: Study, todo: list[Run], on_demand: OnDemand, reporter: Reporter, place: Place, *, fresh: bool
 ) -> Outcome:
     reporter.phase_started(START)
+    from adloc.computing.store import cap_bytes
     from adloc.runner import Runner
-    from adloc.store import cap_bytes
 
     folder = study.workspace.study_path(study.spec.study)
     executor, store = on_demand.executor, study.workspace.store()
@@ -151,8 +151,8 @@ def _run(
 
 def _workbench(study: Study, todo: list[Run], executor: Executor, store: Store, reporter: Reporter) -> Workbench:
     """Where stages are computed, with every network loaded and every machine looked at."""
-    from adloc.compute import Workbench
-    from adloc.extents import Extents
+    from adloc.computing.compute import Workbench
+    from adloc.planning.extents import Extents
 
     reach = Extents.of(study.plan)
     bench = Workbench(store, reach, executor.device, reporter, executor.batch_size, executor.helper)
@@ -195,8 +195,8 @@ def _is_tracked(study: Study, answer: Answer, place: Place) -> bool:
 
 def forget(study: Study, store: Store) -> None:
     """Drop the stages and explanations of this study, the stages of its trials too, and set its records aside."""
+    from adloc.computing.features import PASSED
     from adloc.explain.suspicious import leave_one_out_stage
-    from adloc.features import PASSED
 
     tried = (stage for state in study.searches for stage in state.tried_stages())
     for stage in (*study.plan.stages.values(), *tried):
@@ -217,7 +217,7 @@ def require_disk(study: Study, stages: Sequence[Stage], bench: Workbench, store:
     Raises:
         UserError: the disk has not the room.
     """
-    from adloc.features import KIND
+    from adloc.computing.features import KIND
 
     keep = study.spec.features.keep
     use = plan_disk(stages, keep, store.root, lambda key: store.path(KIND, key).exists(), bench.image_bytes)

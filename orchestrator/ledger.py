@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
     from adloc.seal import Seal
     from adloc.workspace import Workspace
 

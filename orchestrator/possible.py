@@ -11,7 +11,7 @@ from adloc.methods.given import Given
 from adloc.methods.registry import require_possible
 
 if TYPE_CHECKING:
-    from adloc.plan import Plan, Run
+    from adloc.planning.plan import Plan, Run
     from adloc.study_file.reader import StudyFile
 
 

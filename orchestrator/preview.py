@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from adloc.datasets.sheet import SheetRow, contact_sheet
 from adloc.datasets.split import twin_name
-from adloc.parts import read_in_domain
+from adloc.planning.parts import read_in_domain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from adloc.datasets.sample import Picture, Sample
-    from adloc.parts import Parts
-    from adloc.plan import Plan
+    from adloc.planning.parts import Parts
+    from adloc.planning.plan import Plan
 
 
 def preview_sheet(plan: Plan, n_images: int) -> Image:

@@ -16,18 +16,18 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from adloc.compute import Workbench
+from adloc.computing.compute import Workbench
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.fingerprint import FingerprintCache, fingerprints
 from adloc.datasets.readers.mvtec_ad_2 import MvtecAd2Config
 from adloc.errors import Complaint, UserError
 from adloc.explain.boundary import find_run
 from adloc.explain.explainer import Unheard
-from adloc.extents import Extents
 from adloc.methods.anomaly_map import expand_maps
 from adloc.methods.detector import PATCH_MAPS
-from adloc.parts import PrivatePart, ValidationPart, require
-from adloc.stage_maker import StageMaker
+from adloc.planning.extents import Extents
+from adloc.planning.parts import PrivatePart, ValidationPart, require
+from adloc.planning.stage_maker import StageMaker
 from adloc.study_file.evaluating import NATIVE
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from adloc.datasets.sample import Sample
     from adloc.executors.executor import OnDemand
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.study import Study
 
 MAPS, MASKS = "anomaly_images", "anomaly_images_thresholded"

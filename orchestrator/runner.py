@@ -6,7 +6,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from adloc.compute import Listener
+from adloc.computing.compute import Listener
 from adloc.datasets.errors import DatasetError
 from adloc.errors import StageFailedError, StageMismatchError, UserError
 from adloc.methods.errors import MethodError
@@ -16,11 +16,11 @@ from adloc.study import is_current
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from adloc.compute import Workbench
+    from adloc.computing.compute import Workbench
     from adloc.cost.outlook import Outlook
     from adloc.cost.phases import Phase
     from adloc.executors.executor import Executor
-    from adloc.plan import Plan, Run
+    from adloc.planning.plan import Plan, Run
     from adloc.record.records import Records, RunRecord
     from adloc.tuning.search import Search
     from adloc.tuning.trial_records import TrialRecord

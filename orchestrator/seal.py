@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from adloc.parts import Part
-    from adloc.plan import Plan, Run
+    from adloc.planning.parts import Part
+    from adloc.planning.plan import Plan, Run
 
 Content = dict[str, JsonValue]
 _NO_FIGURE = {"description", "heatmaps", "explain", "models", "max_runs"}  # keys of a study file

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
-from adloc.calibration import calibrations
 from adloc.datasets import check, load_samples
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.fingerprint import FingerprintCache, fingerprints
 from adloc.errors import Complaint, UserError
 from adloc.methods.backbone import hash_weights, resolve_weights
 from adloc.methods.errors import MethodError
-from adloc.part_warnings import part_warnings
-from adloc.plan import Inventory, Plan, make_plan
+from adloc.planning.calibration import calibrations
+from adloc.planning.part_warnings import part_warnings
+from adloc.planning.plan import Inventory, Plan, make_plan
+from adloc.planning.stage_maker import StageMaker
+from adloc.planning.targets import load_targets, source_samples, target_datasets
 from adloc.possible import require_possible_runs
 from adloc.record.records import Records
-from adloc.stage_maker import StageMaker
 from adloc.study_file.size import require_size
 from adloc.study_file.validation import load_study
 from adloc.study_file.variants import network_of, variants
-from adloc.targets import load_targets, source_samples, target_datasets
 from adloc.tuning.search import possible
 from adloc.tuning.state import progress, search_states
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.record.records import RunRecord
     from adloc.study_file.reader import StudyFile
     from adloc.study_file.spec import StudySpec

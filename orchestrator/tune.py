@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from adloc.driver import forget, terminate_as_interrupt
 from adloc.errors import UserError
-from adloc.plan import sources, walk
+from adloc.planning.plan import sources, walk
 from adloc.study import located, spec_yaml, with_winners
-from adloc.track import connect, param_names
 from adloc.tracking.index import TrackingIndex, trial_key
 from adloc.tracking.place import Place
+from adloc.tracking.track import connect, param_names
 from adloc.tracking.tracker import Tracker
 from adloc.tuning.plots import is_drawn
 
 if TYPE_CHECKING:
     from adloc.executors.executor import OnDemand
+    from adloc.planning.stages import Stage
     from adloc.runner import Reporter
-    from adloc.stages import Stage
     from adloc.study import Study
     from adloc.tuning.state import SearchState
     from adloc.tuning.trial import Reach
@@ -80,7 +80,7 @@ def _is_shown(study: Study, state: SearchState, place: Place) -> bool:
 def _tune(
     study: Study, on_demand: OnDemand, reporter: Reporter, place: Place, *, fresh: bool, storage: str | None
 ) -> Study:
-    from adloc.extents import Extents
+    from adloc.planning.extents import Extents
     from adloc.tuning.plots import draw_search
     from adloc.tuning.storage import open_storage
     from adloc.tuning.suggestions import Suggestions

@@ -19,8 +19,8 @@ from adloc.errors import Complaint, UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from adloc.computing.store import Store
     from adloc.remote.shared import Shared
-    from adloc.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Workspace:
 
     def store(self) -> Store:
         """The results of stages."""
-        from adloc.store import Store
+        from adloc.computing.store import Store
 
         return Store(self.store_path) if self.shared is None else self.shared.store()
 
@@ -170,12 +170,12 @@ class Workspace:
 
 
 def open_store(address: str) -> Store:
-    """The store that another process knows by this address; see `adloc.store.Store.address`.
+    """The store that another process knows by this address; see `adloc.computing.store.Store.address`.
 
     Raises:
         UnreachableError: it is behind a URL that cannot be reached.
     """
-    from adloc.store import Store
+    from adloc.computing.store import Store
 
     return Workspace.find(address).store() if is_url(address) else Store(Path(address))
 

@@ -14,10 +14,10 @@ from adloc.answer.finding import Finding, Images, Setting
 from adloc.answer.material import Material, gather
 from adloc.answer.paired import Comparison
 from adloc.answer.results import current, table
-from adloc.conditions import Condition
 from adloc.record.records import RunRecord
 from adloc.study_file.axes import StudyShift
 from adloc.study_file.comparing import ComparisonConfig
+from adloc.study_file.conditions import Condition
 from adloc.thresholds import ThresholdConfig
 from adloc.uncertainty.resampling import Interval
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from adloc.datasets.sample import Fingerprint, Picture, Sample
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.study import Study
 
 STARTED = "2026-01-01T00:00:00+00:00"

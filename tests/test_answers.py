@@ -10,7 +10,7 @@ import pytest
 from adloc.answer.answer import Answer
 from adloc.answer.claims import find_claims
 from adloc.answer.verdicts import judge
-from adloc.plan import make_plan
+from adloc.planning.plan import make_plan
 from adloc.study import Study, _inventory
 from adloc.study_file.validation import load_study
 from adloc.study_file.variants import Winner
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adloc.answer.claim import Claim
     from adloc.answer.finding import Finding, Setting
     from adloc.answer.paired import Comparison
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
 
 STUDIES = sorted((Path(__file__).resolve().parent.parent / "studies").glob("*.yaml"))
 REGIMES = ("clean", "no_adaptation", "threshold_only", "full_adaptation")

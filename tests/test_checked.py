@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from adloc.computing.store import Store
 from adloc.cost.account import Account
 from adloc.datasets.checked import DamagedError, from_checked, to_checked
 from adloc.datasets.fingerprint import FingerprintCache
 from adloc.datasets.sample import Fingerprint
 from adloc.methods.detector import Result
 from adloc.record.records import Records, RunRecord
-from adloc.store import Store
 from adloc.tracking.index import TrackingIndex
 from adloc.tuning.trial_records import TrialRecord, TrialRecords
 from handmade import record

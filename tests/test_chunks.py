@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adloc import localisation
-from adloc.localisation import localise
+from adloc.computing import localisation
+from adloc.computing.localisation import localise
 from adloc.methods.detector import Result
 from adloc.metrics.chunk import Chunk, EveryNth
 from adloc.metrics.pimo import aupimo, aupimo_of
 from adloc.metrics.ranking import rank
 from adloc.metrics.regions import measure, pixel_metrics, rank_pixels
 from adloc.metrics.registry import CHOICES
-from adloc.parts import TestPart
+from adloc.planning.parts import TestPart
 from adloc.uncertainty.pixel_bootstrap import count_chunks, count_pixels
 
 if TYPE_CHECKING:

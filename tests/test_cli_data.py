@@ -113,8 +113,8 @@ def test_store_is_listed_verified_and_emptied(tmp_path: Path) -> None:
     """By kind; a damaged file is set aside with exit code 3; `gc --max-gb 0` leaves nothing."""
     import numpy as np
 
+    from adloc.computing.store import Store
     from adloc.methods.detector import Result as StageResult
-    from adloc.store import Store
 
     store = Store(tmp_path / "store")
     for key in ("aa", "bb"):

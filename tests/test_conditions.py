@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adloc.conditions import Condition
 from adloc.datasets.sample import Fingerprint, Sample
 from adloc.datasets.shift import ShiftConfig, draw_parameters
 from adloc.errors import UserError
 from adloc.keys import content_key
-from adloc.plan import Inventory, make_plan
+from adloc.planning.plan import Inventory, make_plan
 from adloc.study_file.axes import FACTORS, StudyShift
+from adloc.study_file.conditions import Condition
 from adloc.study_file.spec import StudySpec
 from adloc.study_file.validation import load_study
 from handmade import Nowhere
@@ -22,7 +22,7 @@ from handmade import Nowhere
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.plan import Plan, Run
+    from adloc.planning.plan import Plan, Run
 
 FOUR = ["clean", "no_adaptation", "threshold_only", "full_adaptation"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from adloc.calibration import calibrations
+from adloc.computing.store import Store
 from adloc.cost.account import Account
 from adloc.cost.estimate import Estimate, Line, estimate
 from adloc.cost.hardware import Hardware
@@ -26,10 +26,10 @@ from adloc.cost.words import accounted
 from adloc.cost.work import Work, work_of
 from adloc.datasets.sample import Fingerprint, Sample
 from adloc.datasets.transform import ImageConfig
-from adloc.plan import Inventory, Plan, make_plan
-from adloc.stage_maker import StageMaker
-from adloc.stages import FeatureStage, StepStage
-from adloc.store import Store
+from adloc.planning.calibration import calibrations
+from adloc.planning.plan import Inventory, Plan, make_plan
+from adloc.planning.stage_maker import StageMaker
+from adloc.planning.stages import FeatureStage, StepStage
 from adloc.study_file.spec import StudySpec
 from adloc.tuning.state import search_states
 from adloc.workspace import Workspace
@@ -39,7 +39,7 @@ from handmade import Nowhere
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.stages import Stage
+    from adloc.planning.stages import Stage
     from adloc.tuning.state import SearchState
 
 HERE, GPU = Hardware("a CPU", 1), Hardware("a GPU", 1, on_gpu=True)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from adloc import features, parts
 from adloc.answer.results import table
-from adloc.conditions import Condition
-from adloc.features import FeatureExtraction
-from adloc.store import Store
+from adloc.computing import features
+from adloc.computing.features import FeatureExtraction
+from adloc.computing.store import Store
+from adloc.planning import parts
 from adloc.study import prepare
+from adloc.study_file.conditions import Condition
 from adloc.workspace import Workspace
 from handmade import record
 

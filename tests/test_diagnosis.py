@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from adloc.answer.claims import find_claims
 from adloc.answer.results import WARNINGS, brief
 from adloc.answer.warned import find_warnings
-from adloc.diagnosis import Scoring, compare, diagnose
+from adloc.computing.diagnosis import Scoring, compare, diagnose
 from adloc.errors import StageMismatchError
 from adloc.methods import METHODS, load_detector
 from adloc.methods.detector import Rescoring, Result, StepContext

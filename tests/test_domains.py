@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adloc.answer.results import table
-from adloc.conditions import Condition, described
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.sample import Fingerprint, Sample
 from adloc.errors import UserError
-from adloc.plan import Inventory, make_plan
+from adloc.planning.plan import Inventory, make_plan
+from adloc.planning.targets import Target
 from adloc.seal import plan_content
+from adloc.study_file.conditions import Condition, described
 from adloc.study_file.spec import StudySpec
 from adloc.study_file.validation import load_study
-from adloc.targets import Target
 from handmade import Nowhere, record, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
 
 FOUR = ["clean", "no_adaptation", "threshold_only", "full_adaptation"]
 COUNTS = (("train", "good", 20), ("test", "good", 4), ("test", "cut", 10))

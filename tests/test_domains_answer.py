@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.material import Material
     from adloc.datasets.sample import Sample
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.study import Study
 
 STUDY = """\

@@ -15,7 +15,7 @@ from adloc.datasets import load_samples
 from adloc.datasets.readers.mvtec_ad import MvtecAdConfig
 from adloc.datasets.transform import ImageConfig
 from adloc.metrics.registry import METRICS
-from adloc.parts import read_in_domain
+from adloc.planning.parts import read_in_domain
 from adloc.study_file.axes import StudyShift
 from conftest import write_layout_image
 

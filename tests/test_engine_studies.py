@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from adloc.cli.warnings import warn_of_engine
-from adloc.features import FeatureExtraction
+from adloc.computing.features import FeatureExtraction
+from adloc.computing.store import Store
 from adloc.methods.backbone import resolve_weights
 from adloc.methods.network import load_backbone
-from adloc.stage_maker import StageMaker
-from adloc.store import Store
+from adloc.planning.stage_maker import StageMaker
 from adloc.study import prepare
 from adloc.study_file.spec import StudySpec
 from adloc.workspace import Workspace
@@ -24,7 +24,7 @@ from commandline import adloc
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.stages import FeatureStage
+    from adloc.planning.stages import FeatureStage
     from adloc.study import Study
 
 CPU = torch.device("cpu")
@@ -118,7 +118,7 @@ def test_a_network_is_converted_once(
     first = FeatureExtraction(Store(tmp_path / "store"), CPU).network(stage, LAYERS)
     (kept,) = (tmp_path / "store" / "networks").glob("*/*")
     assert kept.suffix == ".safetensors"
-    monkeypatch.setattr("adloc.features.load_backbone", None)  # calling it would fail
+    monkeypatch.setattr("adloc.computing.features.load_backbone", None)  # calling it would fail
     again = FeatureExtraction(Store(tmp_path / "store"), CPU).network(stage, LAYERS)
     images = torch.rand(2, 3, 48, 48)
     assert torch.equal(first(images)["second"], again(images)["second"])
@@ -138,7 +138,7 @@ def test_a_gpu_that_is_left_alone_is_told_of(
 ) -> None:
     """On a GPU, and with another engine than torch; not else."""
     for engine, device, says in (("torch", "cuda", False), ("onnx", "cpu", False), ("onnx", "cuda", True)):
-        monkeypatch.setattr("adloc.environment.pick_device", lambda _name, kind=device: torch.device(kind))
+        monkeypatch.setattr("adloc.computing.environment.pick_device", lambda _name, kind=device: torch.device(kind))
         warn_of_engine(planned(study_file, engine), "auto")
         assert ("features are computed on the CPU" in capsys.readouterr().err) == says
 

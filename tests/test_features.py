@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from adloc.features import FeatureExtraction
-from adloc.store import Store
+from adloc.computing.features import FeatureExtraction
+from adloc.computing.store import Store
 from adloc.study import prepare
 from adloc.workspace import Workspace
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from adloc.answer.comparisons import regime_drops
-from adloc.compute import choose_threshold
+from adloc.computing.compute import choose_threshold
 from adloc.methods.detector import Result
 from adloc.metrics.registry import METRICS
-from adloc.parts import StageMismatchError, TestPart, TrainPart, ValidationPart
+from adloc.planning.parts import StageMismatchError, TestPart, TrainPart, ValidationPart
+from adloc.planning.stages import ThresholdStage
 from adloc.record.recorder import costs, promises
-from adloc.stages import ThresholdStage
 from adloc.thresholds import ThresholdConfig
 from adloc.tracking.experiment import Tracking
 from adloc.tracking.index import TrackingIndex

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from adloc.compute import Workbench
+from adloc.computing.compute import Workbench
+from adloc.computing.features import KIND, PASSED, PassingFeatures, StoredFeatures
+from adloc.computing.store import Store
 from adloc.errors import UserError
-from adloc.extents import Extents
-from adloc.features import KIND, PASSED, PassingFeatures, StoredFeatures
-from adloc.keeping import SPARE_BYTES, DiskUse, passing, plan_disk, require_room
 from adloc.methods.detector import Result
-from adloc.parts import TrainPart
-from adloc.stages import FeatureStage
-from adloc.store import Store
+from adloc.planning.extents import Extents
+from adloc.planning.keeping import SPARE_BYTES, DiskUse, passing, plan_disk, require_room
+from adloc.planning.parts import TrainPart
+from adloc.planning.stages import FeatureStage
 from adloc.study import prepare
 from adloc.workspace import Workspace
 from commandline import adloc

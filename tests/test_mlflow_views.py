@@ -16,12 +16,12 @@ from PIL import Image
 
 from adloc.metrics.registry import METRICS
 from adloc.study_file.spec import StudySpec
-from adloc.track import compared
 from adloc.tracking.experiment import Tracking
 from adloc.tracking.index import TrackingIndex
 from adloc.tracking.machine import MachineWatch
 from adloc.tracking.naming import run_name
 from adloc.tracking.place import Place
+from adloc.tracking.track import compared
 from adloc.tracking.views import View, link, views_of
 from adloc.tuning.trial_records import TrialRecord
 from adloc.ui import tables

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adloc.answer.material import Material
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.report.tables import Table
 
 STUDY = """\

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adloc.calibration import calibrations
 from adloc.datasets.sample import Fingerprint, Sample
 from adloc.errors import StageMismatchError, UserError
-from adloc.extents import Extents
-from adloc.parts import TestPart, TrainPart, ValidationPart, require
-from adloc.plan import Inventory, Plan, Run, deepen, make_plan, walk
-from adloc.stage_maker import StageMaker
-from adloc.stages import FeatureStage, StepStage
+from adloc.planning.calibration import calibrations
+from adloc.planning.extents import Extents
+from adloc.planning.parts import TestPart, TrainPart, ValidationPart, require
+from adloc.planning.plan import Inventory, Plan, Run, deepen, make_plan, walk
+from adloc.planning.stage_maker import StageMaker
+from adloc.planning.stages import FeatureStage, StepStage
 from adloc.study_file.spec import StudySpec
 from adloc.tuning.state import search_states
 from adloc.tuning.trial import Reach
@@ -305,7 +305,7 @@ def test_wrong_part_is_refused_when_run() -> None:
 
 def test_inputs_come_before_what_needs_them() -> None:
     """The stages of a plan are in an order in which they can run."""
-    from adloc.plan import inputs
+    from adloc.planning.plan import inputs
 
     seen: set[str] = set()
     for key, stage in plan_of(regimes=["clean", "threshold_only"]).stages.items():

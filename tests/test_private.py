@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from adloc.cli import cli
-from adloc.compute import choose_threshold, evaluate
+from adloc.computing.compute import choose_threshold, evaluate
 from adloc.datasets import load_samples
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.readers.mvtec_ad_2 import MvtecAd2Config
@@ -22,9 +22,9 @@ from adloc.datasets.split import SplitConfig, split
 from adloc.datasets.transform import ImageConfig
 from adloc.errors import StageMismatchError
 from adloc.methods.detector import Result
-from adloc.parts import PrivatePart, TestPart, TrainPart, ValidationPart, require
+from adloc.planning.parts import PrivatePart, TestPart, TrainPart, ValidationPart, require
+from adloc.planning.stages import EvaluationStage, ThresholdStage, TruthStage
 from adloc.private import pixel_threshold
-from adloc.stages import EvaluationStage, ThresholdStage, TruthStage
 from adloc.thresholds import ThresholdConfig
 
 sys.path.append(str(Path(__file__).parent))

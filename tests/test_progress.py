@@ -10,7 +10,7 @@ from rich.console import Console
 from adloc.cli import progress
 from adloc.cli.live import Board, LiveBlock
 from adloc.cli.progress import Progress
-from adloc.stages import FeatureStage, StepStage
+from adloc.planning.stages import FeatureStage, StepStage
 
 if TYPE_CHECKING:
     import pytest

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from adloc.answer.promises import promise_lines, promised, small_part_warnings
 from adloc.errors import UserError
 from adloc.keys import content_key
-from adloc.stage_maker import StageMaker
-from adloc.stages import THRESHOLD_VERSION, ThresholdStage
+from adloc.planning.stage_maker import StageMaker
+from adloc.planning.stages import THRESHOLD_VERSION, ThresholdStage
 from adloc.study_file.operating import OperatingConfig
 from adloc.study_file.spec import StudySpec
 from adloc.thresholds import ThresholdConfig, calibrate, promise_of

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from adloc.cli import cli
 from adloc.executors.executor import Computing
 from adloc.executors.worker import Outcome, compute
-from adloc.stages import TruthStage
+from adloc.planning.stages import TruthStage
 from commandline import adloc
 from spread import N_IMAGES, N_RUNS, recorded, trials
 
@@ -94,7 +94,7 @@ class OneProcess:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> list[OneProcess]:
     """Every cluster that is connected to is in this process, and in this list."""
-    from adloc import environment
+    from adloc.computing import environment
     from adloc.executors import ray_executor, worker
 
     made: list[OneProcess] = []
@@ -242,9 +242,9 @@ def test_worker_sees_what_is_not_there(spread_file: Path, tmp_path: Path, monkey
     """Another disk, a missing image and other weights are told in words."""
     from dataclasses import replace
 
+    from adloc.computing.store import Store
     from adloc.executors.worker import look_around
-    from adloc.plan import sources
-    from adloc.store import Store
+    from adloc.planning.plan import sources
     from adloc.study import prepare
     from adloc.workspace import Workspace
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from adloc.compute import Workbench
-from adloc.extents import Extents
-from adloc.store import Store
+from adloc.computing.compute import Workbench
+from adloc.computing.store import Store
+from adloc.planning.extents import Extents
 from adloc.study import prepare
 from adloc.workspace import Workspace
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from adloc.answer.results import brief, over_categories, table, varying, write, write_parquet
-from adloc.conditions import Condition
+from adloc.study_file.conditions import Condition
 from handmade import record
 
 if TYPE_CHECKING:

@@ -13,6 +13,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from adloc.cli import cli
+from adloc.computing.saturation import read_regions
+from adloc.computing.store import Store
+from adloc.computing.truth import truth_of
 from adloc.datasets import check, load_samples
 from adloc.datasets.defect_kinds import DefectKind, read_defect_kinds
 from adloc.datasets.errors import DatasetError
@@ -21,12 +24,9 @@ from adloc.datasets.readers.mvtec_loco import MvtecLocoConfig
 from adloc.datasets.sample import Sample
 from adloc.datasets.transform import ImageConfig
 from adloc.methods import load_detector
-from adloc.parts import TestPart
-from adloc.saturation import read_regions
-from adloc.stages import TruthStage
-from adloc.store import Store
+from adloc.planning.parts import TestPart
+from adloc.planning.stages import TruthStage
 from adloc.study import prepare
-from adloc.truth import truth_of
 from adloc.workspace import Workspace
 
 sys.path.append(str(Path(__file__).parent))

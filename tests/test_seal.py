@@ -21,7 +21,7 @@ from adloc.workspace import Workspace
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
 
 STUDY = """\
 study: {name}

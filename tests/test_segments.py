@@ -16,7 +16,7 @@ from adloc.methods.detector import Result, StepContext
 from adloc.methods.patchcore.detector import PatchCore
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.methods.patchcore.search import MemoryBank
-from adloc.plan import Inventory, make_plan
+from adloc.planning.plan import Inventory, make_plan
 from adloc.study_file.spec import StudySpec
 from handmade import Nowhere
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import pytest
 
 from adloc.cost.account import Account
 from adloc.executors.worker import compute
-from adloc.stages import StepStage
+from adloc.planning.stages import StepStage
 from commandline import adloc
 from spread import N_IMAGES, N_RUNS, recorded
 from test_ray import OneProcess
@@ -60,7 +60,7 @@ def test_figures_are_those_of_one_disk_whatever_machine_computes(
     spread_file: Path, spread_local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the bit, though a machine is lost with all that it kept; each image and each stage is computed once."""
-    from adloc import environment
+    from adloc.computing import environment
     from adloc.executors import ray_executor, worker
 
     monkeypatch.setattr(worker, "_benches", {})

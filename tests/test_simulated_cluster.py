@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adloc.stages import FeatureStage, ImageStage
+from adloc.planning.stages import FeatureStage, ImageStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ from adloc.datasets.split import (
     counts,
     split,
 )
-from adloc.parts import make_parts
+from adloc.planning.parts import make_parts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adloc import store as store_module
+from adloc.computing import store as store_module
+from adloc.computing.store import Store
 from adloc.methods.detector import Result
-from adloc.store import Store
 
 KEY = "0123456789abcdef0123456789abcdef"
 

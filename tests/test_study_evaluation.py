@@ -10,19 +10,19 @@ import pytest
 from click.testing import CliRunner
 
 from adloc.cli import cli
+from adloc.computing.store import Store
+from adloc.computing.truth import truth_of
 from adloc.methods import load_detector
 from adloc.metrics.pimo import aupimo
 from adloc.metrics.regions import pixel_metrics
 from adloc.record.records import RunRecord, read_checked
-from adloc.store import Store
 from adloc.study import prepare
-from adloc.truth import truth_of
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
 
 STUDY = """\
 study: measured

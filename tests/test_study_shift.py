@@ -17,7 +17,7 @@ from adloc.cli.progress import Progress
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.stages import Stage
+    from adloc.planning.stages import Stage
 
 pytestmark = pytest.mark.slow  # whole studies
 

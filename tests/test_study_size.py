@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from adloc.errors import UserError
 from adloc.keys import canonical, content_key, key_of_lists
-from adloc.plan import each_stage, make_plan
+from adloc.planning.plan import each_stage, make_plan
 from adloc.study import prepare
 from adloc.study_file.size import size_of
 from adloc.study_file.spec import StudySpec

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adloc.cli import cli
+from adloc.computing.tiling import check_tiles, pass_network
 from adloc.datasets.tiles import TilesConfig, place_tiles, share_of
 from adloc.datasets.transform import ImageConfig, native_size, prepare_image, prepare_mask
 from adloc.methods.backbone import resolve_weights
 from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone
-from adloc.tiling import check_tiles, pass_network
 from conftest import write_layout_image
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from adloc.computing.truth import read_truth, truth_of, void_share
 from adloc.datasets.sample import Fingerprint, Picture, Sample
 from adloc.datasets.shift import ShiftConfig, draw_parameters, find_void, share_in_frame
 from adloc.datasets.shift_pixels import affine_matrix
 from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig
-from adloc.parts import TestPart, leaves_frame, make_parts
-from adloc.stages import TruthStage
+from adloc.planning.parts import TestPart, leaves_frame, make_parts
+from adloc.planning.stages import TruthStage
 from adloc.study_file.evaluating import NATIVE
-from adloc.truth import read_truth, truth_of, void_share
 
 Box = tuple[int, int, int, int]  # top, bottom, left, right
 SHIFT = ShiftConfig(seed=1)

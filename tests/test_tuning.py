@@ -19,7 +19,7 @@ import commandline
 from adloc.datasets.checked import from_checked
 from adloc.errors import StageMismatchError
 from adloc.executors.executor import Computing, OnDemand
-from adloc.parts import TestPart, ValidationPart
+from adloc.planning.parts import TestPart, ValidationPart
 from adloc.study import prepare
 from adloc.study_file.validation import load_study
 from adloc.tracking.place import Place
@@ -27,7 +27,7 @@ from adloc.tuning.trial_records import TrialRecord
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
-    from adloc.stages import Stage
+    from adloc.planning.stages import Stage
     from adloc.study import Study
 
 pytestmark = pytest.mark.slow  # whole studies
@@ -200,9 +200,9 @@ def test_stage_of_a_test_part_in_a_trial_is_refused(watched: tuple[Study, Watche
     """Also when it is already in the store, or calls itself a validation part."""
     import torch
 
-    from adloc.extents import Extents
-    from adloc.stages import EvaluationStage, FeatureStage, TruthStage
-    from adloc.store import Store
+    from adloc.computing.store import Store
+    from adloc.planning.extents import Extents
+    from adloc.planning.stages import EvaluationStage, FeatureStage, TruthStage
     from adloc.tuning.trial import TrialBench
 
     study, watcher = watched
@@ -431,9 +431,9 @@ def test_trials_leave_no_short_search_behind(mvtec_tree: Path, tmp_path: Path) -
     """Trials that go on from a search of the plan's for fewer neighbours: what they keep is that of a fresh store."""
     import torch
 
-    from adloc.compute import Workbench
-    from adloc.extents import Extents
-    from adloc.store import Store
+    from adloc.computing.compute import Workbench
+    from adloc.computing.store import Store
+    from adloc.planning.extents import Extents
     from adloc.tune import tune_study
 
     def prepared(text: str) -> Study:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from adloc.computing.truth import read_truth
 from adloc.datasets.fingerprint import fingerprints
 from adloc.datasets.readers.mvtec_layout import list_category
 from adloc.datasets.shift import ShiftConfig, apply_shift, draw_parameters
 from adloc.datasets.split import SplitConfig
 from adloc.datasets.transform import ImageConfig, resize_picture
-from adloc.parts import leaves_frame, make_parts
-from adloc.stages import TruthStage
-from adloc.truth import read_truth
+from adloc.planning.parts import leaves_frame, make_parts
+from adloc.planning.stages import TruthStage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from adloc.datasets.sample import Sample
-    from adloc.parts import TestPart
+    from adloc.planning.parts import TestPart
 
 SIZE = (16, 20)
 

@@ -142,7 +142,9 @@ def test_steps_see_no_labels(seen: list[StepContext | ImageContext]) -> None:
     words = ("label", "mask", "defect", "sample", "split", "truth")
     for context in seen:
         for where, value in reachable(context):
-            assert not type(value).__module__.startswith(("adloc.datasets", "adloc.parts", "adloc.truth")), where
+            assert not type(value).__module__.startswith(
+                ("adloc.datasets", "adloc.planning.parts", "adloc.computing.truth")
+            ), where
             assert not any(word in where for word in words), where
 
 

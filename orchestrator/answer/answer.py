@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from adloc.answer.comparisons import HEADLINE, identical_shortcut, regime_drops, repeat_statistics, scope_drops
 from adloc.answer.gains import masked, searched, tuning_gains
 from adloc.answer.results import MACRO, current, table, varying, write
-from adloc.conditions import described
+from adloc.study_file.conditions import described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from adloc.answer.results import Row
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
     from adloc.record.records import Records, RunRecord
     from adloc.study_file.spec import StudySpec
 

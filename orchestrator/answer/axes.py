@@ -1,7 +1,7 @@
 """How figures move along the axes of a study: severity, factors, number of training images, contamination.
 
 Pure: rows in, figures out. A curve is of macro rows that differ in the axis alone; its points hold every draw and
-repeat. All other axes are at their base, see `adloc.conditions`.
+repeat. All other axes are at their base, see `adloc.study_file.conditions`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
-from adloc.conditions import ALL, AXES, OF_THE_SHIFT, base_condition, is_base
-from adloc.regimes import SHIFT
+from adloc.study_file.conditions import ALL, AXES, OF_THE_SHIFT, base_condition, is_base
+from adloc.study_file.regimes import SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -12,8 +12,8 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from adloc.answer.results import MACRO, SIZES, WHO, Cell, Row
-from adloc.conditions import AXES, OF_THE_SHIFT
 from adloc.metrics.registry import METRICS
+from adloc.study_file.conditions import AXES, OF_THE_SHIFT
 from adloc.uncertainty.resampling import Interval
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adloc.conditions import described
 from adloc.errors import Complaint, UserError
 from adloc.metrics.registry import METRICS
 from adloc.record.records import Records, planned_runs
+from adloc.study_file.conditions import described
 from adloc.study_file.reader import StudyFile
 from adloc.study_file.validation import load_study
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from adloc.answer.comparisons import identity
 from adloc.answer.material import CHOSEN_BY
 from adloc.answer.results import MACRO
-from adloc.conditions import AXES
+from adloc.study_file.conditions import AXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

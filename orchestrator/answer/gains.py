@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import HEADLINE, identity
-from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
-from adloc.regimes import REGIMES
+from adloc.study_file.conditions import AXES
+from adloc.study_file.regimes import REGIMES
 from adloc.study_file.tuning import OBJECTIVES
 from adloc.study_file.variants import DEFAULT, SETTING, TUNED
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from adloc.answer.material import Material
-    from adloc.parts import Part, Parts
+    from adloc.planning.parts import Part, Parts
     from adloc.study_file.axes import StudyShift
 
 TRANSFORMS = (

@@ -21,9 +21,9 @@ from adloc.answer.comparisons import mean_interval
 from adloc.answer.finding import ERROR_RATES, Finding, Setting
 from adloc.answer.operating import mean_share
 from adloc.answer.results import MODEL, over_categories, varying
-from adloc.conditions import AXES, is_base
 from adloc.metrics.registry import METRICS
-from adloc.regimes import CLEAN, SHIFT, evaluated_in
+from adloc.study_file.conditions import AXES, is_base
+from adloc.study_file.regimes import CLEAN, SHIFT, evaluated_in
 from adloc.uncertainty.resampling import N_RESAMPLES, Interval, percentile_interval
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.answer import Answer
     from adloc.answer.results import Row
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
     from adloc.record.records import Records, RunRecord
     from adloc.study_file.spec import Regime
 

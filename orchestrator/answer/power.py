@@ -20,7 +20,7 @@ from adloc.uncertainty.power import (
 
 if TYPE_CHECKING:
     from adloc.answer.material import Material
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
 
 WANTED = 0.05  # the macro difference for which images are counted
 

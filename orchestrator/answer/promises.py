@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.material import REGIME_TITLES
 from adloc.answer.operating import PER_PARTS
-from adloc.regimes import is_promised
+from adloc.study_file.regimes import is_promised
 from adloc.thresholds import NEEDS_DEFECTS, promise_of
 from adloc.uncertainty.order_statistics import CONFIDENCE, Promise, expected_bound, upper_bound
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
     from adloc.thresholds import ThresholdConfig
 
 NOT_EXCHANGEABLE = (

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
 from adloc.record.diagnosed import marks
-from adloc.regimes import CLEAN
+from adloc.study_file.conditions import AXES
+from adloc.study_file.regimes import CLEAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
     from adloc.record.records import RunRecord
 
 Cell = str | int | float | None

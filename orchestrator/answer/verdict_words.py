@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.claim import Claim
 from adloc.answer.verdicts import USABLE
-from adloc.regimes import SHIFT
+from adloc.study_file.regimes import SHIFT
 
 if TYPE_CHECKING:
     from adloc.answer.finding import Setting

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from adloc.metrics.classification import confusion
-from adloc.regimes import SHIFT
+from adloc.study_file.regimes import SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

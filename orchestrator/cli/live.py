@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from adloc.stages import FeatureStage, StepStage
+from adloc.planning.stages import FeatureStage, StepStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rich.console import RenderableType
 
-    from adloc.stages import Stage
+    from adloc.planning.stages import Stage
 
 MOST_WORKERS = 16  # lines, those heard of last
 _RECENT = 0.8  # weight of the throughput so far against that of the features just done

@@ -122,7 +122,7 @@ def check(model_path: Path, as_json: bool, device: str) -> None:  # noqa: FBT001
 
     read = read_model(model_path)  # what is wrong with it is said before torch is imported
 
-    from adloc.environment import pick_device
+    from adloc.computing.environment import pick_device
     from adloc.model.scorer import Scorer
     from adloc.model.selftest import replay
 

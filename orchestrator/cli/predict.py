@@ -151,7 +151,7 @@ def _predict(request: _Request, stop: threading.Event, files: ExitStack) -> Tall
     model = read_model(request.model_path)
     chosen = choose_threshold(model, request.threshold, request.fpr)
 
-    from adloc.environment import pick_device
+    from adloc.computing.environment import pick_device
     from adloc.model.scorer import Scorer
     from adloc.predict.boundary import write_all
     from adloc.predict.output import TEXT_SUFFIXES

@@ -11,16 +11,16 @@ from rich.live import Live
 from adloc.cli.live import Board, LiveBlock
 from adloc.cost.words import duration, expectation
 from adloc.errors import in_one_line
-from adloc.stages import FeatureStage, StepStage
+from adloc.planning.stages import FeatureStage, StepStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from adloc.cost.outlook import Outlook
     from adloc.cost.phases import Phase
-    from adloc.plan import Plan, Run
+    from adloc.planning.plan import Plan, Run
+    from adloc.planning.stages import Stage
     from adloc.record.records import RunRecord
-    from adloc.stages import Stage
     from adloc.tuning.search import Search
     from adloc.tuning.trial_records import TrialRecord
 

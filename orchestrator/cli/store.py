@@ -28,7 +28,7 @@ def store() -> None:
 @user_errors
 def list_store(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Count files and bytes by kind of stage: of this machine, and behind the workspace's URL where it has one."""
-    from adloc.store import Store
+    from adloc.computing.store import Store
 
     found = find_workspace(workspace)
     totals: dict[str, dict[str, int]] = {}
@@ -64,7 +64,7 @@ def gc(workspace: str | None, shared: bool, max_gb: float | None) -> None:  # no
 
     Behind a URL it is what was written longest ago, and nothing is deleted while a study runs on any machine.
     """
-    from adloc.store import Store, cap_bytes
+    from adloc.computing.store import Store, cap_bytes
 
     found = find_workspace(workspace)
     if shared:
@@ -87,7 +87,7 @@ def verify(workspace: str | None, shared: bool) -> None:  # noqa: FBT001
 
     Behind a URL a damaged result is deleted; damaged files of records and weights are named, and left.
     """
-    from adloc.store import Store
+    from adloc.computing.store import Store
 
     found = find_workspace(workspace)
     damaged = _shared(found).verify() if shared else Store(found.store_path).verify()

@@ -324,7 +324,7 @@ def track(
     """
     from adloc.cli.tables import views_at
     from adloc.study_file.validation import load_study
-    from adloc.track import track_study
+    from adloc.tracking.track import track_study
 
     _, spec = load_study(file, overrides)
     place = find_place(workspace, tracking_uri)

@@ -19,8 +19,8 @@ from adloc.cli.fitting import plain_table, print_fitting
 from adloc.cost.words import accounted, duration, expectation, size
 from adloc.datasets.split import counts
 from adloc.errors import in_one_line
-from adloc.plan import each_stage
-from adloc.regimes import CLEAN
+from adloc.planning.plan import each_stage
+from adloc.study_file.regimes import CLEAN
 from adloc.tuning.state import progress
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from adloc.datasets.sample import Sample
     from adloc.driver import Outcome
     from adloc.explain.explanation import Explanation
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
     from adloc.study import DataCheck, Study
     from adloc.study_file.variants import Variant
     from adloc.tracking.place import Place

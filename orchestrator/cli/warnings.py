@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
     from adloc.study import Study
     from adloc.tracking.place import Place
 
@@ -29,7 +29,7 @@ def warn_of_random_weights(prepared: Study) -> None:
 
 def warn_of_engine(prepared: Study, device: str) -> None:
     """Say that a GPU stands idle."""
-    from adloc.environment import pick_device
+    from adloc.computing.environment import pick_device
 
     engine = prepared.spec.features.engine
     if engine != "torch" and pick_device(device).type == "cuda":

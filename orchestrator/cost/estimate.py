@@ -11,18 +11,18 @@ from adloc.cost.rates import WORST, Cost, Rates
 from adloc.cost.searches import n_left, tried
 from adloc.cost.start import start
 from adloc.cost.work import Work, likeness, passed_by, work_of
-from adloc.keeping import is_kept
-from adloc.plan import inputs
-from adloc.stages import FeatureStage, ImageStage
+from adloc.planning.keeping import is_kept
+from adloc.planning.plan import inputs
+from adloc.planning.stages import FeatureStage, ImageStage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
+    from adloc.computing.store import Store
     from adloc.cost.hardware import Hardware
     from adloc.cost.rates import Basis
-    from adloc.plan import Plan, Run
-    from adloc.stages import Stage
-    from adloc.store import Store
+    from adloc.planning.plan import Plan, Run
+    from adloc.planning.stages import Stage
     from adloc.tuning.state import SearchState
     from adloc.workspace import Workspace
 

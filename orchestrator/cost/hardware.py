@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from adloc.environment import environment
+from adloc.computing.environment import environment
 
 if TYPE_CHECKING:
     from adloc.executors.executor import Computing
@@ -53,7 +53,7 @@ def local_hardware(computing: Computing) -> Hardware:
     """
     device, on_gpu = cpu_name(), False
     if computing.device == "cuda" or (computing.device == "auto" and _NVIDIA.exists()):
-        from adloc.environment import describe, pick_device
+        from adloc.computing.environment import describe, pick_device
 
         found = pick_device(computing.device)
         on_gpu = found.type == "cuda"

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.cost.networks import Shape, shape_of
-from adloc.stages import FeatureStage
+from adloc.planning.stages import FeatureStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adloc.plan import Plan
-    from adloc.stages import StepStage
+    from adloc.planning.plan import Plan
+    from adloc.planning.stages import StepStage
 
 COUNTED = {"coreset_ratio", "n_features", "epochs"}  # parameters that the laws count: cost grows with them as they say
 _FLOAT = 4  # bytes

@@ -7,6 +7,7 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from adloc.computing.store import Store
 from adloc.cost.account import Account
 from adloc.cost.estimate import estimate
 from adloc.cost.outlook import Outlook
@@ -14,8 +15,7 @@ from adloc.cost.phases import FIRST, RECORDS, START, TRACKING, WAITING, phases, 
 from adloc.cost.rates import Rates
 from adloc.cost.start import start
 from adloc.cost.work import work_of
-from adloc.stages import FeatureStage
-from adloc.store import Store
+from adloc.planning.stages import FeatureStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from adloc.cost.phases import Phase
     from adloc.cost.work import Work
     from adloc.executors.executor import OnDemand
-    from adloc.plan import Plan, Run
+    from adloc.planning.plan import Plan, Run
+    from adloc.planning.stages import Stage
     from adloc.record.records import RunRecord
     from adloc.runner import Reporter
-    from adloc.stages import Stage
     from adloc.tuning.search import Search
     from adloc.tuning.trial_records import TrialRecord
     from adloc.workspace import Workspace
@@ -242,7 +242,7 @@ class Meter:
         helper = self._computes.executor.helper
         if helper is not None:
             return helper.peak_bytes
-        from adloc.environment import peak_bytes
+        from adloc.computing.environment import peak_bytes
 
         return peak_bytes()
 

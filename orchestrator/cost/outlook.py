@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adloc.cost.estimate import Estimate
-    from adloc.stages import Stage
+    from adloc.planning.stages import Stage
 
 
 class Outlook:

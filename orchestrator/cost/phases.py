@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from adloc.cost.work import Work
 
 if TYPE_CHECKING:
-    from adloc.plan import Plan
+    from adloc.planning.plan import Plan
 
 Phase = Literal["start", "record", "tracking", "waiting", "tables", "explain", "report", "models"]
 TRIALS: Final = "trials"

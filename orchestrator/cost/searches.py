@@ -6,13 +6,13 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from adloc.plan import walk
-from adloc.stages import StepStage
+from adloc.planning.plan import walk
+from adloc.planning.stages import StepStage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adloc.stages import Stage
+    from adloc.planning.stages import Stage
     from adloc.study_file.tuning import Dimension
     from adloc.tuning.state import SearchState
 

@@ -1,4 +1,4 @@
-"""How much there is to do for a stage, whatever the machine: one law a kind, in the order of `adloc.stages`.
+"""How much there is to do for a stage, whatever the machine: one law a kind, in the order of `adloc.planning.stages`.
 
 Notation: n images of the stage's part, p patches an image, d channels, m entries of a memory bank, f features kept.
 A law need not hold for its constant, which is measured; it must tell a large stage from a small one of the same kind.
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from adloc.cost.laws import COUNTED, taken_by
 from adloc.cost.networks import shape_of
-from adloc.keeping import is_kept
 from adloc.keys import content_key
-from adloc.stages import (
+from adloc.planning.keeping import is_kept
+from adloc.planning.stages import (
     DiagnosisStage,
     EvaluationStage,
     FeatureStage,
@@ -29,9 +29,9 @@ from adloc.stages import (
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from adloc.parts import Part
-    from adloc.plan import Plan
-    from adloc.stages import Stage
+    from adloc.planning.parts import Part
+    from adloc.planning.plan import Plan
+    from adloc.planning.stages import Stage
 
 _FLOAT = 4  # bytes
 _READING = 1.0  # 1e9 operations that decoding and resizing a million pixels takes, in terms of a network's

@@ -23,10 +23,10 @@ from adloc.executors.worker import Order, Outcome, compute, look_around
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from adloc.computing.store import Probe
     from adloc.executors.executor import Computing
     from adloc.executors.worker import Machine
-    from adloc.stages import Source
-    from adloc.store import Probe
+    from adloc.planning.stages import Source
 
     Ref = ray.ObjectRef[Any]
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from adloc.compute import Helper, Listener, Workbench
+    from adloc.computing.compute import Helper, Listener, Workbench
+    from adloc.computing.store import Store
     from adloc.cost.hardware import Hardware
-    from adloc.plan import Run
-    from adloc.stages import Source
-    from adloc.store import Store
+    from adloc.planning.plan import Run
+    from adloc.planning.stages import Source
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 from adloc.errors import StageFailedError, StageMismatchError
 from adloc.executors.worker import Order
 from adloc.methods.engines.engine import TORCH
-from adloc.plan import inputs
+from adloc.planning.plan import inputs
+from adloc.planning.stages import FeatureStage, StepStage
 from adloc.record.recorder import needed
-from adloc.stages import FeatureStage, StepStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from adloc.compute import Listener, Workbench
+    from adloc.computing.compute import Listener, Workbench
+    from adloc.computing.store import Store
     from adloc.executors.cluster import Cluster, Ref
     from adloc.executors.worker import Machine, Outcome
-    from adloc.plan import Run
-    from adloc.stages import Stage
-    from adloc.store import Store
+    from adloc.planning.plan import Run
+    from adloc.planning.stages import Stage
 
 MOST_IMAGES = 64  # of one task: a lost worker costs no more
 AHEAD = 8  # orders that could start, for each that can be carried out at a time
@@ -92,7 +92,7 @@ class _Waiting:
 
 
 class Ledger:
-    """What has been sent to the cluster and what has become of it. See `adloc.compute.Helper`.
+    """What has been sent to the cluster and what has become of it. See `adloc.computing.compute.Helper`.
 
     Several threads may ask at a time; each stage, and each image, is sent out once.
     """

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from adloc.compute import Listener, Workbench
+    from adloc.computing.compute import Listener, Workbench
+    from adloc.computing.store import Store
     from adloc.executors.executor import Computing, Found, Item
-    from adloc.plan import Run
-    from adloc.stages import Source
-    from adloc.store import Store
+    from adloc.planning.plan import Run
+    from adloc.planning.stages import Source
 
 
 class LocalExecutor:
@@ -36,7 +36,7 @@ class LocalExecutor:
         Raises:
             UserError: there is no such device.
         """
-        from adloc.environment import pick_device
+        from adloc.computing.environment import pick_device
 
         return pick_device(self._computing.device)
 
@@ -47,7 +47,7 @@ class LocalExecutor:
 
     def begin(self, store: Store, sources: Sequence[Source], listener: Listener) -> None:
         """Use as many threads as were asked for; images and weights were looked at when the study was prepared."""
-        from adloc.environment import limit_threads
+        from adloc.computing.environment import limit_threads
 
         del store, sources, listener
         if self._computing.jobs is not None:

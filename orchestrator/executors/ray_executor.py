@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from adloc.computing.environment import environment
 from adloc.cost.hardware import Hardware, cpu_name
-from adloc.environment import environment
 from adloc.errors import Complaint, UserError
 from adloc.executors.cluster import Cluster
 from adloc.executors.ledger import Ledger
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from adloc.compute import Helper, Listener, Workbench
+    from adloc.computing.compute import Helper, Listener, Workbench
+    from adloc.computing.store import Store
     from adloc.executors.executor import Computing, Found, Item
     from adloc.executors.worker import Machine
-    from adloc.plan import Run
-    from adloc.stages import Source
-    from adloc.store import Store
+    from adloc.planning.plan import Run
+    from adloc.planning.stages import Source
 
 
 class RayExecutor:

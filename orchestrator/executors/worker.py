@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adloc.errors import StageMismatchError, UserError
-from adloc.stages import FeatureStage
+from adloc.planning.stages import FeatureStage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adloc.compute import Workbench
-    from adloc.extents import Extents
-    from adloc.stages import Network, Source, Stage
-    from adloc.store import Probe, Store
+    from adloc.computing.compute import Workbench
+    from adloc.computing.store import Probe, Store
+    from adloc.planning.extents import Extents
+    from adloc.planning.stages import Network, Source, Stage
 
 VERSIONS = (
     "adloc",
@@ -107,8 +107,8 @@ class Machine:
 
 def compute(order: Order) -> Outcome:
     """Compute a stage; what goes wrong is told, not raised."""
+    from adloc.computing.environment import peak_bytes
     from adloc.datasets.errors import DatasetError
-    from adloc.environment import peak_bytes
     from adloc.methods.errors import MethodError
 
     start = time.perf_counter()
@@ -143,8 +143,8 @@ def look_around(probe: Probe, sources: Sequence[Source], *, on_gpu: bool) -> Mac
         on_gpu: whether the device to name is the GPU.
     """
     _forget_working_directory()
+    from adloc.computing.environment import describe, environment, pick_device
     from adloc.datasets.errors import DatasetError
-    from adloc.environment import describe, environment, pick_device
     from adloc.workspace import open_store
 
     found = environment()
@@ -206,8 +206,8 @@ def _bench(order: Order) -> tuple[Store, Workbench]:
     _forget_working_directory()
     import torch
 
-    from adloc.compute import Workbench
-    from adloc.environment import limit_threads
+    from adloc.computing.compute import Workbench
+    from adloc.computing.environment import limit_threads
     from adloc.workspace import open_store
 
     key = (order.store, order.on_gpu, order.batch_size)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adloc.answer.material import Material
     from adloc.executors.executor import OnDemand
     from adloc.explain.explanation import Explanation
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.study import Study
 
 ERROR_NAME = "explain_error.txt"  # in the study's folder: why the last explanation could not be made
@@ -60,9 +60,9 @@ def explain(study: Study, on_demand: OnDemand, runs: Sequence[Run]) -> Iterator[
     for run in runs:
         known = explanations.get(run, config)
         if known is None:
-            from adloc.compute import Workbench
+            from adloc.computing.compute import Workbench
             from adloc.explain.explainer import Unheard, explain_run
-            from adloc.extents import Extents
+            from adloc.planning.extents import Extents
 
             if bench is None:
                 store, executor = study.workspace.store(), on_demand.executor

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from adloc.computing.environment import environment
+from adloc.computing.truth import truth_of
 from adloc.datasets.transform import resize_and_crop
-from adloc.environment import environment
 from adloc.explain.explanation import Defect
 from adloc.explain.mask_noise import move_masks
 from adloc.record.panels import resized
-from adloc.truth import truth_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.methods.detector import Result
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
 
 _RING = 32  # the ring is a 32nd of the image's shorter side wide
 _NARROWEST = 2  # pixels

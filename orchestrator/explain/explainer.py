@@ -14,15 +14,15 @@ from adloc.explain.missed import explain_missed
 from adloc.explain.suspicious import explain_training
 
 if TYPE_CHECKING:
-    from adloc.compute import Workbench
+    from adloc.computing.compute import Workbench
     from adloc.explain.explanation import Defect, Explanations, MovedMasks
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.record.records import Records, RunRecord
     from adloc.study_file.explaining import ExplainConfig
 
 
 class Unheard:
-    """Hears of no stage: explaining is no part of a plan, and its stages are in no count. See `adloc.compute`."""
+    """Hears of no stage: explaining is no part of a plan, its stages in no count. See `adloc.computing.compute`."""
 
     def stage_started(self, stage: object) -> None:
         """Say nothing."""

@@ -18,7 +18,7 @@ from adloc.record.records import draft_path, empty_draft, read_checked, sync_fil
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.study_file.explaining import ExplainConfig
 
 VERSION = 1  # raised when an explanation looks different for the same run: it is made anew

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from skimage.morphology import disk
 
+from adloc.computing.localisation import localise
 from adloc.explain.explanation import MovedMasks
-from adloc.localisation import localise
 from adloc.methods.detector import Result
 from adloc.study_file.evaluating import NATIVE
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from adloc.compute import Workbench
-    from adloc.plan import Run
+    from adloc.computing.compute import Workbench
+    from adloc.planning.plan import Run
 
 
 def move_masks(masks: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:

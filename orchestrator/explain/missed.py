@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.computing.truth import truth_of
 from adloc.explain.explanation import Missed, MissedDefect
 from adloc.explain.strips import Place, draw_missed
 from adloc.methods.detector import PATCH_MAPS, NearestTraining, Patches, StepContext
+from adloc.planning.stages import FeatureStage
 from adloc.record.panels import touched
-from adloc.stages import FeatureStage
-from adloc.truth import truth_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from adloc.compute import Workbench
+    from adloc.computing.compute import Workbench
     from adloc.methods.detector import Nearest, Result
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
 
 
 def highest_patch(patch_map: NDArray[np.floating], mask: NDArray[np.bool_]) -> tuple[int, int]:

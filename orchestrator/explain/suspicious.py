@@ -12,17 +12,17 @@ from adloc.explain.strips import draw_suspicious
 from adloc.methods.detector import PATCH_MAPS
 from adloc.methods.errors import MethodError
 from adloc.metrics.ranking import auroc
+from adloc.planning.stages import StepStage
 from adloc.record.heatmaps import ColourScale
-from adloc.stages import StepStage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from adloc.compute import Workbench
+    from adloc.computing.compute import Workbench
     from adloc.methods.detector import Result
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
 
 OUTSTANDING = (
     3.5  # robust z from which Iglewicz and Hoaglin (How to detect and handle outliers, 1993) speak of outliers

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.compute import Workbench
+from adloc.computing.compute import Workbench
 from adloc.explain.boundary import find_run
 from adloc.explain.explainer import Unheard
-from adloc.extents import Extents
 from adloc.model.card import write_card
 from adloc.model.choosing import best_runs, material_of
 from adloc.model.export import Exported, Told, export_run
 from adloc.model.worth import worth_of
+from adloc.planning.extents import Extents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from adloc.executors.executor import OnDemand
     from adloc.model.engines import EngineChoice
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.study import Study
 
 

@@ -11,7 +11,7 @@ from adloc.metrics.registry import METRICS
 if TYPE_CHECKING:
     from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.record.records import RunRecord
     from adloc.study_file.spec import StudySpec
     from adloc.uncertainty.resampling import Interval

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.finding import Setting
     from adloc.answer.material import Material
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
     from adloc.study import Study
     from adloc.workspace import Workspace
 

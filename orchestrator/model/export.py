@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.compute import require_of_step
+from adloc.computing.compute import require_of_step
+from adloc.computing.environment import environment
 from adloc.datasets.transform import resize_and_crop
-from adloc.environment import environment
 from adloc.errors import Complaint, UserError
 from adloc.methods import find_method
 from adloc.methods.backbone import resolve_weights
@@ -43,8 +43,8 @@ from adloc.model.selftest import (
     write_selftest,
 )
 from adloc.model.spec import BackboneSpec, ModelSpec, Origin, Reference, Scale, StepFacts, Threshold
-from adloc.parts import ValidationPart, require
-from adloc.stages import FeatureStage
+from adloc.planning.parts import ValidationPart, require
+from adloc.planning.stages import FeatureStage
 from adloc.tracking.mlmodel import write_mlmodel
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from adloc.compute import Workbench
+    from adloc.computing.compute import Workbench
     from adloc.methods.detector import Result
     from adloc.methods.engines.engine import EngineName
     from adloc.model.engines import EngineChoice
-    from adloc.parts import Part
-    from adloc.plan import Run
+    from adloc.planning.parts import Part
+    from adloc.planning.plan import Run
     from adloc.record.records import RunRecord
     from adloc.study_file.spec import StudySpec
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import save_file
 
+from adloc.computing.features import MOST_WORKERS
+from adloc.computing.tiling import pass_size
 from adloc.errors import Complaint, UserError
-from adloc.features import MOST_WORKERS
 from adloc.methods.backbone import WeightsFile, hash_weights, resolve_weights
 from adloc.methods.engines.extractor import open_file
 from adloc.methods.engines.onnx_file import hold_against, write_onnx
 from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone, read_weights
 from adloc.model.folder import BACKBONE, CONVERTED, let_others_read
-from adloc.tiling import pass_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

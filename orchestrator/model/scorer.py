@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from adloc.computing.features import BATCH_SIZE, share_out
+from adloc.computing.tiling import pass_filled
 from adloc.datasets.transform import resize_and_crop
 from adloc.drift.statistics import PIXEL_STATISTICS, feature_names, feature_statistics, pixel_statistics
 from adloc.errors import Complaint, UserError
-from adloc.features import BATCH_SIZE, share_out
 from adloc.methods import MethodError, find_method, load_detector
 from adloc.methods.detector import PATCH_MAPS, ImageContext, StepContext
 from adloc.methods.workers import spread
 from adloc.model.held import HeldFeatures, HeldImages, as_input
 from adloc.model.network import find_weights, load_network
-from adloc.tiling import pass_filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +134,7 @@ class Scorer:
         return ImageContext(self._params, source, results, seed, self.device, self._weights, kept=self._kept)
 
     def _features(self, network: Extractor, pixels: NDArray[np.uint8]) -> HeldFeatures:
-        """As `adloc.features` computes them: on the CPU a pass of one thread for each few images."""
+        """As `adloc.computing.features` computes them: on the CPU a pass of one thread for each few images."""
         image, n_together = self.model.spec.image, BATCH_SIZE[network.device.type]
         if image.tiles is not None:
             n_together = max(1, n_together // image.tiles.count)

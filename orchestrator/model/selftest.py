@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from adloc.environment import describe, environment
+from adloc.computing.environment import describe, environment
 from adloc.errors import Complaint, UserError
 from adloc.model.folder import SELFTEST
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from adloc.computing.environment import pick_device
 from adloc.datasets.errors import DatasetError
-from adloc.environment import pick_device
 from adloc.model.folder import read_model
 from adloc.model.pictures import problem_of, read_picture
 from adloc.model.scorer import Scorer

@@ -10,7 +10,7 @@ from adloc.metrics.classification import confusion
 if TYPE_CHECKING:
     from adloc.answer.finding import Finding
     from adloc.answer.material import Material
-    from adloc.plan import Run
+    from adloc.planning.plan import Run
 
 
 def worth_of(run: Run, material: Material) -> dict[str, float]:

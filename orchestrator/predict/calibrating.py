@@ -80,7 +80,7 @@ def calibrate_on(
         rule = "the new threshold is written into the model's folder"
         raise UserError(Complaint(f"{path}: may not be written to", rule, "make the folder writable, or copy it"))
 
-    from adloc.environment import pick_device
+    from adloc.computing.environment import pick_device
     from adloc.model.scorer import Scorer
     from adloc.predict.pipeline import predict
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from adloc.methods.detector import Result
-    from adloc.stages import DiagnosisStage
+    from adloc.planning.stages import DiagnosisStage
 
 
 class PlainComparison(BaseModel):

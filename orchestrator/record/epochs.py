@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from adloc.compute import Workbench
-    from adloc.plan import Run
+    from adloc.computing.compute import Workbench
+    from adloc.planning.plan import Run
 
 
 @dataclass(frozen=True, slots=True)

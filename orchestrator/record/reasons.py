@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.metrics.registry import CHOICES, METRICS
-from adloc.regimes import is_promised
+from adloc.study_file.regimes import is_promised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from adloc.methods.detector import Result
-    from adloc.plan import Run
-    from adloc.stages import EvaluationStage
+    from adloc.planning.plan import Run
+    from adloc.planning.stages import EvaluationStage
 
 OF_BOTH_CLASSES = ("image_auroc", "image_auprc")
 OF_DEFECTS = ("image_f1", "image_precision", "image_recall", "image_fnr")
@@ -45,7 +45,7 @@ class Content:
 
     @classmethod
     def of(cls, title: str, truth: Result) -> Content:
-        """Count in the arrays of `adloc.truth.read_truth`."""
+        """Count in the arrays of `adloc.computing.truth.read_truth`."""
         labels, known = truth.arrays["labels"], truth.arrays["known"]
         n_anomalous = int(labels.sum())
         # Bits that are packed eight a byte are counted as bytes: whether there are any is all that is asked.

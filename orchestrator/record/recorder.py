@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.computing.environment import environment
+from adloc.computing.truth import truth_of, void_share
 from adloc.datasets.transform import resize_and_crop
-from adloc.environment import environment
 from adloc.methods.detector import PATCH_MAPS, FitFacts
 from adloc.metrics.classification import confusion
 from adloc.record.diagnosed import comparisons, warnings
@@ -21,21 +22,20 @@ from adloc.record.heatmaps import Caption, ColourScale, choose_common, choose_im
 from adloc.record.located import find_contour
 from adloc.record.reasons import Content, reasons
 from adloc.record.records import MaskFacts, RunRecord
-from adloc.regimes import is_promised
+from adloc.study_file.regimes import is_promised
 from adloc.thresholds import promise_of
-from adloc.truth import truth_of, void_share
 from adloc.uncertainty.pixel_bootstrap import PixelCounts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from adloc.compute import Workbench
+    from adloc.computing.compute import Workbench
     from adloc.methods.detector import Result
-    from adloc.parts import Part
-    from adloc.plan import Run
+    from adloc.planning.parts import Part
+    from adloc.planning.plan import Run
+    from adloc.planning.stages import EvaluationStage, Stage, StepStage, ThresholdStage
     from adloc.record.records import Records
-    from adloc.stages import EvaluationStage, Stage, StepStage, ThresholdStage
 
 RANKING = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_auprc", "pixel_aupro", "pixel_aupro_005", "pixel_f1",
            "pixel_aupimo")  # fmt: skip

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from adloc.datasets.checked import DamagedError, add_checksum, from_checked, to_checked
 from adloc.record.diagnosed import PlainComparison
-from adloc.regimes import CLEAN, SHIFT, evaluated_in
+from adloc.study_file.regimes import CLEAN, SHIFT, evaluated_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +73,7 @@ class RunRecord(BaseModel):
         facts: what the method says of its fitted model: the covering radius of a coreset; and the largest possible
             error of figures that are not exact.
         setting: of a method that is tuned: "default", "tuned", or "tuned_12" for a member of a Pareto set.
-        condition: where the run stands on the axes of its study; see `adloc.conditions`.
+        condition: where the run stands on the axes of its study; see `adloc.study_file.conditions`.
         reasons: why a metric is None, by result column.
         masks: of the test part; None in records of earlier versions.
         diagnosis: the ranking of the validation part against that of plain scores; empty where scores are plain, where

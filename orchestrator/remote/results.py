@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
+from adloc.computing.store import SUFFIX, DamagedError, Probe, Store, cap_bytes, read_result
 from adloc.keys import hash_file
 from adloc.methods.backbone import WeightsFile
 from adloc.methods.errors import MethodError
-from adloc.store import SUFFIX, DamagedError, Probe, Store, cap_bytes, read_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from adloc.datasets.objects import Objects
     from adloc.methods.detector import Result
-    from adloc.stages import Network
+    from adloc.planning.stages import Network
 
 FOLDER, WEIGHTS, PROBES = "store", "weights", "probes"
 WHOLE = "whole"

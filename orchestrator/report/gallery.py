@@ -14,7 +14,7 @@ from adloc.answer.material import REGIME_TITLES
 from adloc.record.heatmaps import Caption, read_panels
 from adloc.record.located import tone, verdict_words
 from adloc.record.panels import HEAD
-from adloc.regimes import REGIMES
+from adloc.study_file.regimes import REGIMES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from adloc.answer.material import REGIME_TITLES
 from adloc.record.heatmaps import choose_common, read_panels
-from adloc.regimes import REGIMES
 from adloc.report.charts.figure import safe
 from adloc.report.gallery import recorded_strips
+from adloc.study_file.regimes import REGIMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from adloc.datasets.shift_config import ShiftConfig, ShiftTransforms
-from adloc.regimes import SHIFT
+from adloc.study_file.regimes import SHIFT
 
 ALL: Literal["all"] = "all"
 FACTORS: Mapping[str, tuple[str, ...]] = {

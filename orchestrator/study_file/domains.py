@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from adloc.regimes import CLEAN, SHIFT
 from adloc.study_file.axes import StudyShift
+from adloc.study_file.regimes import CLEAN, SHIFT
 
 Name = Annotated[str, Field(min_length=1)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.regimes import REGIMES
 from adloc.study_file.domains import DomainShift
+from adloc.study_file.regimes import REGIMES
 from adloc.study_file.variants import MethodProblem
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adloc.conditions import conditions
 from adloc.errors import UserError
 from adloc.keys import content_key
+from adloc.study_file.conditions import conditions
 
 if TYPE_CHECKING:
     from adloc.errors import Complaint

@@ -26,8 +26,8 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_TYPE,
 )
 
-from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
+from adloc.study_file.conditions import AXES
 from adloc.study_file.variants import SETTING
 from adloc.tracking.index import macro_key, record_key, trial_key
 from adloc.tracking.machine import MachineWatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from adloc.conditions import described
+from adloc.study_file.conditions import described
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

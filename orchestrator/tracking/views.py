@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.answer.results import MACRO, varying
-from adloc.conditions import AXES
 from adloc.metrics.registry import METRICS
+from adloc.study_file.conditions import AXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

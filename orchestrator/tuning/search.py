@@ -16,8 +16,8 @@ from adloc.study_file.variants import TUNED, Variant, Winner, combinations, make
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from adloc.calibration import Calibration
     from adloc.datasets.transform import ImageConfig
+    from adloc.planning.calibration import Calibration
     from adloc.study_file.spec import MethodEntry, StudySpec
     from adloc.study_file.tuning import Dimension, TuningConfig
     from adloc.tuning.trial_records import TrialRecord

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adloc.errors import Complaint
-from adloc.plan import walk
+from adloc.planning.plan import walk
 from adloc.tuning.search import Search, searches
 from adloc.tuning.trial_records import TrialRecord, TrialRecords, differences
 from adloc.tuning.trial_stages import TrialStages
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from adloc.calibration import Calibration
-    from adloc.stage_maker import StageMaker
-    from adloc.stages import Stage
+    from adloc.planning.calibration import Calibration
+    from adloc.planning.stage_maker import StageMaker
+    from adloc.planning.stages import Stage
     from adloc.study_file.spec import StudySpec
     from adloc.study_file.variants import Winner
 

@@ -10,14 +10,13 @@ from statistics import fmean
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from adloc.bases import deepen, find_bases
-from adloc.compute import Workbench
+from adloc.computing.compute import Workbench
 from adloc.errors import StageMismatchError
-from adloc.extents import Extents
-from adloc.parts import TrainPart, ValidationPart
-from adloc.plan import walk
-from adloc.record.recorder import costs, figures
-from adloc.stages import (
+from adloc.planning.bases import deepen, find_bases
+from adloc.planning.extents import Extents
+from adloc.planning.parts import TrainPart, ValidationPart
+from adloc.planning.plan import walk
+from adloc.planning.stages import (
     DiagnosisStage,
     EvaluationStage,
     FeatureStage,
@@ -28,16 +27,17 @@ from adloc.stages import (
     ThresholdStage,
     TruthStage,
 )
+from adloc.record.recorder import costs, figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from adloc.calibration import Calibration
-    from adloc.features import PartFeatures
-    from adloc.images import PartImages
+    from adloc.computing.features import PartFeatures
+    from adloc.computing.images import PartImages
     from adloc.methods.detector import Result
-    from adloc.parts import Part
-    from adloc.stages import Stage
+    from adloc.planning.calibration import Calibration
+    from adloc.planning.parts import Part
+    from adloc.planning.stages import Stage
     from adloc.study_file.variants import Variant
     from adloc.tuning.search import Search
     from adloc.tuning.trial_stages import TrialStages

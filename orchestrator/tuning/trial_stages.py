@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.calibration import Calibration
 from adloc.keys import content_key
-from adloc.parts import pool
-from adloc.stages import ThresholdStage
+from adloc.planning.calibration import Calibration
+from adloc.planning.parts import pool
+from adloc.planning.stages import ThresholdStage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adloc.stage_maker import StageMaker
-    from adloc.stages import EvaluationStage
+    from adloc.planning.stage_maker import StageMaker
+    from adloc.planning.stages import EvaluationStage
     from adloc.study_file.variants import Variant
     from adloc.tuning.search import Search
 

@@ -19,7 +19,7 @@ from adloc.methods import find_method, load_detector
 from adloc.methods.backbone import resolve_weights
 from adloc.methods.detector import StepContext
 from adloc.methods.network import load_backbone
-from adloc.parts import in_domain
+from adloc.planning.parts import in_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

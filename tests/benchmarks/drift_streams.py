@@ -14,7 +14,7 @@ from adloc.drift.martingale import Martingales
 from adloc.drift.monitor import SLACK, Monitor, Reference
 from adloc.metrics.classification import confusion
 from adloc.metrics.ranking import auroc
-from adloc.regimes import CLEAN, REGIMES, SHIFT
+from adloc.study_file.regimes import CLEAN, REGIMES, SHIFT
 from adloc.thresholds import largest_f1
 
 if TYPE_CHECKING:

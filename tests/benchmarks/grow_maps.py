@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from grow import forget_peak, memory_mb
 
-from adloc.localisation import localise
+from adloc.computing.localisation import localise
 from adloc.methods import find_method, load_detector
 from adloc.methods.detector import Result
 from adloc.metrics.registry import CHOICES
-from adloc.parts import TestPart
+from adloc.planning.parts import TestPart
 
 N_IMAGES = 20
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from adloc.computing.store import Store
 from adloc.methods.detector import StepContext
 from adloc.methods.padim.detector import Padim
 from adloc.methods.padim.params import PadimParams
-from adloc.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

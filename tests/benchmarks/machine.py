@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from adloc.environment import environment
+from adloc.computing.environment import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

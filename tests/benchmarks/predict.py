@@ -23,9 +23,9 @@ import torch
 from machine import ratio
 from PIL import Image
 
+from adloc.computing.features import BATCH_SIZE
 from adloc.datasets import load_samples
 from adloc.datasets.textures import TexturesConfig
-from adloc.features import BATCH_SIZE
 from adloc.methods.backbone import resolve_weights
 from adloc.methods.embedding import embed
 from adloc.methods.network import load_backbone

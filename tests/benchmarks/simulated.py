@@ -22,17 +22,17 @@ from adloc.datasets.sample import Fingerprint, Sample
 from adloc.executors.cluster import Shape
 from adloc.executors.ledger import Ledger
 from adloc.executors.worker import Outcome
-from adloc.extents import Extents
-from adloc.plan import Inventory, make_plan
-from adloc.stages import FeatureStage, ImageStage
+from adloc.planning.extents import Extents
+from adloc.planning.plan import Inventory, make_plan
+from adloc.planning.stages import FeatureStage, ImageStage
 from adloc.study_file.spec import StudySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from adloc.executors.worker import Order
-    from adloc.plan import Plan
-    from adloc.stages import Stage
+    from adloc.planning.plan import Plan
+    from adloc.planning.stages import Stage
 
 BLOCK = 8
 # Assumed seconds of a worker of two cores, for 1,280 training images of 784 patches: ResNet-50 at 15 images a second, a

@@ -18,7 +18,7 @@ from adloc.study import prepare
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
-    from adloc.stages import Stage
+    from adloc.planning.stages import Stage
 
 HERE = Path(__file__).resolve().parent
 

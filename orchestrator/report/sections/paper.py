@@ -8,12 +8,12 @@ from adloc.answer.calibrated import find_costs, find_thresholds, separate_twin
 from adloc.answer.material import regime_title, title_of
 from adloc.answer.recovered import find_recoveries
 from adloc.answer.results import MACRO
-from adloc.conditions import has_real_domains
-from adloc.regimes import SHIFT, evaluated_in
 from adloc.report.charts.figure import safe
 from adloc.report.section import Section
 from adloc.report.sections.paper_setup import caption, hyperparameters, limitations, pivot_tables, shortcut_tables
 from adloc.report.tables import Table, count, figure, significant, words
+from adloc.study_file.conditions import has_real_domains
+from adloc.study_file.regimes import SHIFT, evaluated_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,9 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from adloc.answer.power import study_power
-from adloc.regimes import CLEAN
 from adloc.report.section import OBJECTIVES, Section
 from adloc.report.tables import Table, count, words
+from adloc.study_file.regimes import CLEAN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

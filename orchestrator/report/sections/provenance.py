@@ -8,12 +8,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from adloc.answer.material import REGIME_TITLES
-from adloc.conditions import has_real_domains
 from adloc.errors import in_one_line
-from adloc.regimes import CLEAN, SHIFT
 from adloc.report.section import Section
 from adloc.report.tables import Table, words
 from adloc.study import spec_yaml
+from adloc.study_file.conditions import has_real_domains
+from adloc.study_file.regimes import CLEAN, SHIFT
 
 if TYPE_CHECKING:
     from adloc.answer.material import Material

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
 from adloc.answer.verdict_words import shift_words
-from adloc.regimes import SHIFT
 from adloc.report.charts import figures as charts
 from adloc.report.charts.figure import safe
 from adloc.report.section import NOISE, SHOWN, Section, who
 from adloc.report.tables import Table, figure, words
+from adloc.study_file.regimes import SHIFT
 
 if TYPE_CHECKING:
     from adloc.answer.material import Material

@@ -8,15 +8,13 @@ from functools import cache, cached_property, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from adloc.absent import Absent, calibration_complaint
-from adloc.bases import deepen, find_bases
-from adloc.conditions import Condition, base_condition
 from adloc.errors import Complaint, UserError
 from adloc.keys import canonical, key_of_lists
-from adloc.parts import Parts, pool
-from adloc.regimes import CLEAN, REGIMES
-from adloc.stage_maker import StageMaker
-from adloc.stages import (
+from adloc.planning.absent import Absent, calibration_complaint
+from adloc.planning.bases import deepen, find_bases
+from adloc.planning.parts import Parts, pool
+from adloc.planning.stage_maker import StageMaker
+from adloc.planning.stages import (
     DiagnosisStage,
     EvaluationStage,
     FeatureStage,
@@ -27,18 +25,20 @@ from adloc.stages import (
     StepStage,
     ThresholdStage,
 )
+from adloc.planning.study_parts import StudyParts
+from adloc.study_file.conditions import Condition, base_condition
+from adloc.study_file.regimes import CLEAN, REGIMES
 from adloc.study_file.variants import SETTING, Variant, Winner, variants
-from adloc.study_parts import StudyParts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from adloc.datasets.sample import Fingerprint, Sample
-    from adloc.parts import Part
-    from adloc.regimes import Side
-    from adloc.stages import Source
+    from adloc.planning.parts import Part
+    from adloc.planning.stages import Source
+    from adloc.planning.targets import Target
+    from adloc.study_file.regimes import Side
     from adloc.study_file.spec import Regime, Scope, StudySpec
-    from adloc.targets import Target
 
 
 RECORD_VERSION = 2  # raised when a record looks different for the same stages: it is written anew
@@ -69,7 +69,7 @@ class Run:
         study: name of the study.
         run_id: readable and unique in the study: the same in every later run of the same question.
         category: whose test part is evaluated.
-        regime: see adloc.regimes.
+        regime: see adloc.study_file.regimes.
         scope: "category", or "unified" when the model was fitted on all categories.
         threshold_scope: whether the threshold is this category's own ("category") or one for all ("global").
         repeat: number of the repeat; every seed is the study's plus this.

@@ -6,20 +6,20 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from adloc.absent import Absent, calibration_complaint
-from adloc.conditions import Condition, conditions
 from adloc.errors import UserError
-from adloc.parts import Parts, TestPart, TrainPart, make_parts, make_target_parts
-from adloc.regimes import CLEAN, REGIMES, SHIFT
-from adloc.training_images import ALL, TrainingImages, set_aside, train_part
+from adloc.planning.absent import Absent, calibration_complaint
+from adloc.planning.parts import Parts, TestPart, TrainPart, make_parts, make_target_parts
+from adloc.planning.training_images import ALL, TrainingImages, set_aside, train_part
+from adloc.study_file.conditions import Condition, conditions
+from adloc.study_file.regimes import CLEAN, REGIMES, SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adloc.datasets.sample import Sample
     from adloc.datasets.shift import ShiftConfig
-    from adloc.plan import Inventory
-    from adloc.regimes import Side
+    from adloc.planning.plan import Inventory
+    from adloc.study_file.regimes import Side
     from adloc.study_file.spec import Regime, Scope, StudySpec
 
 

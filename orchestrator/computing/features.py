@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from adloc.converted import open_converted
+from adloc.computing.converted import open_converted
+from adloc.computing.tiling import pass_filled, pass_size
 from adloc.datasets.transform import prepare_image
 from adloc.methods.backbone import find_backbone
 from adloc.methods.detector import Result
@@ -21,8 +22,7 @@ from adloc.methods.engines.engine import TORCH
 from adloc.methods.errors import MethodError
 from adloc.methods.network import load_backbone
 from adloc.methods.workers import spread
-from adloc.parts import in_domain
-from adloc.tiling import pass_filled, pass_size
+from adloc.planning.parts import in_domain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from adloc.computing.store import Store
     from adloc.methods.engines.engine import EngineName
     from adloc.methods.engines.extractor import Extractor
     from adloc.methods.network import FeatureExtractor
-    from adloc.stages import FeatureStage, Network
-    from adloc.store import Store
+    from adloc.planning.stages import FeatureStage, Network
 
 KIND = "features"
 PASSED = "features_passed"  # of a part: what its passes took, where the features themselves are not kept
 # Images (or tiles of them) a forward pass. On a CPU each worker has a pass of its own: larger ones only cost memory.
-# On the CPU always so many, filled up where there are fewer: see `adloc.tiling.pass_filled`.
+# On the CPU always so many, filled up where there are fewer: see `adloc.computing.tiling.pass_filled`.
 BATCH_SIZE = {"cpu": 2, "cuda": 32}
 MOST_WORKERS = 16  # each holds the activations of a batch
 CPU = torch.device("cpu")

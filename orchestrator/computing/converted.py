@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.computing.tiling import pass_size
 from adloc.keys import content_key
 from adloc.methods.detector import Result
 from adloc.methods.engines.engine import CONVERTS, versions
 from adloc.methods.engines.extractor import open_file
 from adloc.methods.engines.onnx_file import convert, hold_against
-from adloc.tiling import pass_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from adloc.computing.store import Store
     from adloc.methods.engines.extractor import Extractor
     from adloc.methods.network import FeatureExtractor
-    from adloc.stages import FeatureStage
-    from adloc.store import Store
+    from adloc.planning.stages import FeatureStage
 
 KIND = "networks"
 CONVERTED_VERSION = 1  # raised when the conversion changes what it writes

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from adloc.stages import StepStage
+    from adloc.planning.stages import StepStage
 
 _NETWORK = {"backbone", "weights"}  # by which the features or images of every step are known
 

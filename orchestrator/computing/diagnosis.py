@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.localisation import read_chunks
+from adloc.computing.localisation import read_chunks
 from adloc.methods.detector import PATCH_MAPS, Rescoring, Result
 from adloc.metrics.ranking import auroc
 from adloc.metrics.regions import CURVE_POINTS, measure, rank_pixels
-from adloc.parts import ValidationPart, require
-from adloc.stages import FEWEST_OF_CLASS
+from adloc.planning.parts import ValidationPart, require
+from adloc.planning.stages import FEWEST_OF_CLASS
 from adloc.study_file.evaluating import NATIVE
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.jackknife import influences, paired_test, without_each
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from adloc.methods.detector import Detector, StepContext
     from adloc.metrics.chunk import ReadChunks
-    from adloc.stages import DiagnosisStage
+    from adloc.planning.stages import DiagnosisStage
     from adloc.uncertainty.resampling import Interval
 
 

@@ -10,10 +10,10 @@ from adloc.answer.answer import kept_answer
 from adloc.answer.claim import read_claims
 from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
-from adloc.conditions import AXES
-from adloc.environment import environment
+from adloc.computing.environment import environment
 from adloc.errors import Complaint, UserError
 from adloc.record.records import Records, planned_runs
+from adloc.study_file.conditions import AXES
 from adloc.study_file.variants import SETTING, TUNED, variants
 from adloc.tracking.index import TrackingIndex, macro_key, record_key, trial_key
 from adloc.tracking.tracker import Tracker, complaint

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adloc.computing.truth import truth_of
 from adloc.methods.detector import PATCH_MAPS
 from adloc.metrics.chunk import Chunk, EveryNth
 from adloc.metrics.classification import Confusion, confusion
 from adloc.metrics.pimo import aupimo_of
 from adloc.metrics.regions import CURVE_POINTS, measure, rank_pixels
 from adloc.metrics.streaming import stream_pixel_metrics
-from adloc.parts import TestPart
+from adloc.planning.parts import TestPart
 from adloc.study_file.evaluating import NATIVE
-from adloc.truth import truth_of
 from adloc.uncertainty.pixel_bootstrap import count_chunks
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from adloc.methods.detector import Detector, Result
     from adloc.metrics.chunk import ReadChunks
     from adloc.metrics.regions import PixelMetrics
-    from adloc.stages import EvaluationStage, SegmentationStage
+    from adloc.planning.stages import EvaluationStage, SegmentationStage
 
 AUPIMO = "pixel_aupimo"
 RANKED = ("pixel_auroc", "pixel_auprc", "pixel_aupro", "pixel_aupro_005", "pixel_f1")  # all from one sort

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adloc.conditions import base_condition
-from adloc.parts import make_parts
-from adloc.training_images import TrainingImages, set_aside, train_part
+from adloc.planning.parts import make_parts
+from adloc.planning.training_images import TrainingImages, set_aside, train_part
+from adloc.study_file.conditions import base_condition
 
 if TYPE_CHECKING:
     from adloc.datasets.sample import Sample
-    from adloc.parts import TrainPart, ValidationPart
-    from adloc.plan import Inventory
+    from adloc.planning.parts import TrainPart, ValidationPart
+    from adloc.planning.plan import Inventory
     from adloc.study_file.spec import StudySpec
 
 

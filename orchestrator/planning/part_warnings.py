@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from adloc.datasets.sample import Fingerprint
     from adloc.datasets.split import SplitConfig
-    from adloc.parts import Parts
+    from adloc.planning.parts import Parts
 
 _MOST_PAIRS = 10  # named of a category; a burst of one object's photographs has hundreds
 

@@ -9,7 +9,7 @@
 A stage is a value: what is to be computed, and a key made of that and of the keys of its inputs; at the leaves
 stand the content hashes of images and weights. Equal keys are one stage, computed once and kept by the store:
 sharing between runs, resuming after a crash, the dry run and distribution rest on nothing else.
-`adloc.compute` says how each is computed. Nothing here imports torch or touches a disk.
+`adloc.computing.compute` says how each is computed. Nothing here imports torch or touches a disk.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from adloc.datasets.transform import ImageConfig
     from adloc.methods.engines.engine import Engine
     from adloc.methods.method import Method, Step
-    from adloc.parts import Part, ValidationPart
+    from adloc.planning.parts import Part, ValidationPart
     from adloc.study_file.evaluating import EvaluationMode
     from adloc.study_file.operating import OperatingConfig
     from adloc.study_file.spec import FeatureDtype

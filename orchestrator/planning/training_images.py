@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from adloc.errors import Complaint, UserError
-from adloc.parts import TrainPart
+from adloc.planning.parts import TrainPart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from adloc.conditions import Condition
     from adloc.datasets.sample import Sample
-    from adloc.parts import AnyPart, Parts
+    from adloc.planning.parts import AnyPart, Parts
     from adloc.study_file.axes import TrainConfig
+    from adloc.study_file.conditions import Condition
     from adloc.thresholds import ThresholdConfig
 
 ALL: Literal["all"] = "all"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adloc.datasets.split import SplitKind
-    from adloc.parts import ValidationPart
+    from adloc.planning.parts import ValidationPart
     from adloc.study_file.spec import Regime
     from adloc.thresholds import ThresholdConfig
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from adloc.regimes import CLEAN, REGIMES, SHIFT
+from adloc.study_file.regimes import CLEAN, REGIMES, SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""How each stage is computed. One function a kind, in the order of `adloc.stages`."""
+"""How each stage is computed. One function a kind, in the order of `adloc.planning.stages`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from adloc.diagnosis import diagnose
-from adloc.environment import describe, peak_bytes
-from adloc.features import FeatureExtraction, PassingFeatures, StoredFeatures
-from adloc.foreign import held_to_declaration, readable
-from adloc.images import PartImages
-from adloc.localisation import localise, segment
+from adloc.computing.diagnosis import diagnose
+from adloc.computing.environment import describe, peak_bytes
+from adloc.computing.features import FeatureExtraction, PassingFeatures, StoredFeatures
+from adloc.computing.foreign import held_to_declaration, readable
+from adloc.computing.images import PartImages
+from adloc.computing.localisation import localise, segment
+from adloc.computing.saturation import find_saturated
+from adloc.computing.tiling import check_tiles
+from adloc.computing.truth import COUNTED, read_truth
 from adloc.methods import load_detector
 from adloc.methods.detector import ImageContext, Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
-from adloc.parts import TestPart, TrainPart, ValidationPart, require
-from adloc.saturation import find_saturated
-from adloc.stages import (
+from adloc.planning.parts import TestPart, TrainPart, ValidationPart, require
+from adloc.planning.stages import (
     DiagnosisStage,
     EvaluationStage,
     FeatureStage,
@@ -32,20 +34,18 @@ from adloc.stages import (
     TruthStage,
 )
 from adloc.thresholds import calibrate
-from adloc.tiling import check_tiles
-from adloc.truth import COUNTED, read_truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     import torch
 
-    from adloc.extents import Extents
-    from adloc.features import PartFeatures
+    from adloc.computing.features import PartFeatures
+    from adloc.computing.store import Store
     from adloc.methods.detector import Detector
     from adloc.methods.method import Method
-    from adloc.stages import Stage
-    from adloc.store import Store
+    from adloc.planning.extents import Extents
+    from adloc.planning.stages import Stage
 
     _Computed = (
         StepStage | ThresholdStage | TruthStage | EvaluationStage | SegmentationStage | SaturationStage | DiagnosisStage
@@ -320,7 +320,7 @@ def evaluate(stage: EvaluationStage, scores: Result, truth: Result, detector: De
     A metric that is not defined (one class only, no mask) is left out; one that is not exact has the bound of its
     error beside it, as `..._error`. `pixel_threshold` is the one with the largest `pixel_f1` on these images; of a
     test part neither is a figure of the study, and they are left out. `measured` names what was asked for. For the
-    other arrays see `adloc.localisation`.
+    other arrays see `adloc.computing.localisation`.
     """
     tested = isinstance(stage.truth.part, TestPart)
     if not tested:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from adloc.keeping import passing
-from adloc.plan import walk
-from adloc.stages import FeatureStage
+from adloc.planning.keeping import passing
+from adloc.planning.plan import walk
+from adloc.planning.stages import FeatureStage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adloc.plan import Plan
-    from adloc.stages import Stage, StepStage
+    from adloc.planning.plan import Plan
+    from adloc.planning.stages import Stage, StepStage
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.computing.truth import truth_of
 from adloc.datasets.file_image import FileImage
 from adloc.datasets.sample import Picture
 from adloc.datasets.transform import prepare_mask
 from adloc.methods.detector import PATCH_MAPS, Result
 from adloc.metrics.saturated import SaturatedRegion, auspro, saturation
-from adloc.parts import TestPart, in_domain, require
+from adloc.planning.parts import TestPart, in_domain, require
 from adloc.study_file.evaluating import NATIVE
-from adloc.truth import truth_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.methods.detector import Detector
-    from adloc.stages import SaturationStage, TruthStage
+    from adloc.planning.stages import SaturationStage, TruthStage
 
 
 def find_saturated(stage: SaturationStage, scores: Result, truth: Result, detector: Detector) -> Result:

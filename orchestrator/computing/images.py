@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from adloc.datasets.transform import resize_and_crop
-from adloc.parts import in_domain
+from adloc.planning.parts import in_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from adloc.stages import ImageStage
+    from adloc.planning.stages import ImageStage
 
 KEPT_BYTES = 1_000_000_000  # of resized images, 8 bits a value: what a training reads once an epoch
 

@@ -18,7 +18,7 @@ from adloc.datasets.split import Split, check_disjoint, check_unseen, split, spl
 from adloc.datasets.transform import resize_picture
 from adloc.errors import StageMismatchError
 from adloc.keys import canonical, content_key
-from adloc.regimes import CLEAN, SHIFT
+from adloc.study_file.regimes import CLEAN, SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

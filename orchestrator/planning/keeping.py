@@ -1,7 +1,7 @@
 """Which backbone features a study keeps in the store, how many bytes they take, and whether the disk has the room.
 
 Neither keys nor results depend on it. What is not kept passes the backbone anew whenever a step reads it: see
-`adloc.features.PassingFeatures`.
+`adloc.computing.features.PassingFeatures`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.errors import Complaint, UserError
-from adloc.parts import TrainPart
-from adloc.stages import FeatureStage
+from adloc.planning.parts import TrainPart
+from adloc.planning.stages import FeatureStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from adloc.stages import Stage
+    from adloc.planning.stages import Stage
     from adloc.study_file.spec import KeptFeatures
 
 SPARE_BYTES = 10**9  # left for fits, scores, records and pictures, which are not planned

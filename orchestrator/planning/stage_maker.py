@@ -12,8 +12,8 @@ from adloc.keys import content_key
 from adloc.methods.engines.engine import TORCH, find_engine
 from adloc.methods.errors import MethodError
 from adloc.metrics.registry import CHOICES
-from adloc.parts import TrainPart, ValidationPart, require
-from adloc.stages import (
+from adloc.planning.parts import TrainPart, ValidationPart, require
+from adloc.planning.stages import (
     DiagnosisStage,
     EvaluationStage,
     FeatureStage,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from adloc.methods.method import Step
-    from adloc.parts import Part
-    from adloc.stages import Source
+    from adloc.planning.parts import Part
+    from adloc.planning.stages import Source
     from adloc.study_file.spec import StudySpec
     from adloc.study_file.variants import Variant
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from adloc.stages import StepStage
+    from adloc.planning.stages import StepStage
 
 
 def find_bases(stages: Iterable[StepStage]) -> dict[str, StepStage]:

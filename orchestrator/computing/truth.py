@@ -12,7 +12,7 @@ import numpy as np
 from adloc.datasets.shift import find_void, share_in_frame
 from adloc.datasets.transform import native_size, prepare_mask, resize_picture, take_nearest
 from adloc.methods.detector import Result
-from adloc.parts import in_domain
+from adloc.planning.parts import in_domain
 from adloc.study_file.evaluating import NATIVE
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from adloc.stages import TruthStage
+    from adloc.planning.stages import TruthStage
 
 COUNTED = ("regions", "vanished", "in_frame", "known")  # arrays that results of earlier versions lack
 

@@ -1,0 +1,1 @@
+"""How each stage is computed, and the store that keeps what was computed. The first look at a test image is here."""
