@@ -76,6 +76,8 @@ class Method:
             has none. It gives no figure and costs none: the report draws from it how the training went.
         possible: "package.module:function" of parameters and an `adloc.methods.given.Given`, which raises MethodError
             where no fit on that could have these parameters: so it is told before anything is computed.
+        library: module that its steps import, where that takes seconds: it is imported with a study's other libraries,
+            and is no step's cost.
     """
 
     name: str
@@ -92,3 +94,4 @@ class Method:
     plain: Mapping[str, object] = field(default_factory=dict)
     over_epochs: Step | None = None
     possible: str = ""
+    library: str = ""

@@ -11,7 +11,9 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import logging
 import re
+import warnings
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -130,6 +132,20 @@ def offered() -> Iterator[Offered]:
             yield Offered(name, origin, find_method(name))
         except MethodError as error:
             yield Offered(name, origin, None, f"{error.found}: {error.rule}")
+
+
+def import_library(method: Method) -> None:
+    """Import the library of a method's steps, which takes seconds, without its notices about its own use."""
+    if not method.library:
+        return
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module(method.library)
+    finally:
+        logging.disable(before)
 
 
 def load_detector(method: Method) -> Detector:

@@ -158,7 +158,7 @@ def _workbench(study: Study, todo: list[Run], executor: Executor, store: Store, 
     bench = Workbench(store, reach, executor.device, reporter, executor.batch_size, executor.helper)
     stages = tuple(each_stage(todo))
     with located(study.file):
-        bench.load_networks(stages)
+        bench.load(stages)
     executor.begin(store, sources(stages), reporter)
     require_disk(study, stages, bench, store)
     return bench

@@ -93,7 +93,7 @@ def _tune(
     bench = TrialBench(store, reach.extents, executor.device, reporter, executor.batch_size, executor.helper)
     first = [stage for state in study.searches for stage in _first_stages(state, reach)]
     with located(study.file):
-        bench.load_networks(first)
+        bench.load(first)
     executor.begin(store, sources(first), reporter)
     optuna_storage = open_storage(study.workspace.journal_path(study.spec.study), storage)
     folder = study.workspace.study_path(study.spec.study)

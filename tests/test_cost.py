@@ -20,12 +20,13 @@ from adloc.cost.outlook import Outlook
 from adloc.cost.phases import START, trials
 from adloc.cost.rates import Rates
 from adloc.cost.searches import tried
-from adloc.cost.start import COMPUTING, DATABASE, LOADING, TRACKED, start
+from adloc.cost.start import COMPUTING, DATABASE, LOADING, OF_METHODS, TRACKED, Start
 from adloc.cost.typical import TYPICAL, typical_s
 from adloc.cost.words import accounted
 from adloc.cost.work import Work, work_of
 from adloc.datasets.sample import Fingerprint, Sample
 from adloc.datasets.transform import ImageConfig
+from adloc.methods import METHODS
 from adloc.planning.calibration import calibrations
 from adloc.planning.plan import Inventory, Plan, make_plan
 from adloc.planning.stage_maker import StageMaker
@@ -307,12 +308,20 @@ def test_a_start_takes_what_is_still_to_be_imported_and_made(tmp_path: Path, mon
     amounts = []
     for is_compiled in (True, False):
         monkeypatch.setattr("adloc.cost.start._is_compiled", lambda _, known=is_compiled: known)
-        amounts.append(start(old, "local").amount)
+        amounts.append(Start.now(old, "local").work([]).amount)
     assert amounts == pytest.approx([LOADING + compiled, LOADING + first])
-    assert start(workspace, "local").amount - start(old, "local").amount == pytest.approx(DATABASE)
-    assert start(old, "ray").amount > start(old, "local").amount + 2 * sum(each.first for each in COMPUTING)
-    python.modules |= {each.name: None for each in (*COMPUTING, TRACKED)}
-    assert start(old, "local").amount == pytest.approx(LOADING)
+    assert Start.now(workspace, "local").work([]).amount - Start.now(old, "local").work([]).amount == pytest.approx(
+        DATABASE
+    )
+    local, ray = (Start.now(old, executor).work([]).amount for executor in ("local", "ray"))
+    assert ray > local + 2 * sum(each.first for each in COMPUTING)
+    (anomalib,) = OF_METHODS
+    padim, patchcore = METHODS["padim"], METHODS["patchcore"]
+    begun = Start.now(old, "local")
+    assert begun.work([padim, patchcore]).amount - begun.work([patchcore]).amount == pytest.approx(anomalib.first)
+    python.modules |= {each.name: None for each in (*COMPUTING, TRACKED, anomalib)}
+    assert Start.now(old, "local").work([padim]).amount == pytest.approx(LOADING)
+    assert begun.work([padim]).amount > LOADING + anomalib.first  # as it was when the study began
 
 
 def test_what_workers_keep_is_counted_wherever_their_disk_is(tmp_path: Path) -> None:

@@ -136,4 +136,5 @@ ANOMALIB = Method(
     },
     reads="images",
     code=_library(),
+    library="anomalib.models",
 )

@@ -77,6 +77,7 @@ PADIM = Method(
     leave_one_out=Step(name="leave_one_out", part="score", params=("smoothing_sigma", "image_score"), version=2),
     detector="adloc.methods.padim.detector:Padim",
     possible="adloc.methods.padim.possible:require_possible",
+    library="anomalib.models",
     plain={"image_score": "max", "smoothing_sigma": 0.0},
     default_space={
         # EfficientNet-Lite0 has 176 channels in these layers, so every choice is valid with every backbone.

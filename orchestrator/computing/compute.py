@@ -18,7 +18,7 @@ from adloc.computing.localisation import localise, segment
 from adloc.computing.saturation import find_saturated
 from adloc.computing.tiling import check_tiles
 from adloc.computing.truth import COUNTED, read_truth
-from adloc.methods import load_detector
+from adloc.methods import import_library, load_detector
 from adloc.methods.detector import ImageContext, Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
 from adloc.planning.parts import TestPart, TrainPart, ValidationPart, require
@@ -36,7 +36,7 @@ from adloc.planning.stages import (
 from adloc.thresholds import calibrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import torch
 
@@ -115,8 +115,10 @@ class Workbench:
         self._detectors: dict[str, Detector] = {}
         self._spent: dict[str, float] = {}
 
-    def load_networks(self, stages: Iterable[Stage]) -> None:
-        """Load every network that these stages read, to find what is wrong with weights and layers before any work.
+    def load(self, stages: Sequence[Stage]) -> None:
+        """Load every network that these stages read, and the libraries of methods of which steps are to be computed.
+
+        So what is wrong with weights and layers is found before any work.
 
         Raises:
             MethodError: weights that do not fit, a layer that is not there, or one whose cells do not fit into tiles.
@@ -124,6 +126,11 @@ class Workbench:
         wanted = {stage.source: stage for stage in stages if isinstance(stage, FeatureStage)}
         for source, stage in sorted(wanted.items(), key=lambda each: str(each[1].network)):
             check_tiles(self._extraction.network(stage, self.reach.layers[source]), stage.image)
+        if self._helper is None:
+            steps = [stage for stage in stages if isinstance(stage, StepStage) and stage.method.library]
+            for method in {stage.method.name: stage.method for stage in steps}.values():
+                if not all(self.is_done(stage) for stage in steps if stage.method == method):
+                    import_library(method)
 
     def is_done(self, stage: Stage) -> bool:
         """Whether the store has the stage, as far as the plan needs it."""
@@ -235,7 +242,8 @@ class Workbench:
                 self.result(stage.source)
                 before = {earlier.step.name: self.result(earlier) for earlier in stage.before}
                 base = self.reach.bases.get(stage.key)
-                self.detector(stage.method)  # importing a method's libraries is not its cost
+                self.detector(stage.method)
+                import_library(stage.method)  # which is no step's cost
                 return partial(self._step, stage, before, extent, None if base is None else self.result(base))
             case ThresholdStage():
                 return partial(choose_threshold, stage, [self.result(s) for s in stage.scores])

@@ -9,7 +9,7 @@ from adloc.cost.laws import READS
 from adloc.cost.phases import RECORDS, TRACKING, TRIALS, phases, trials
 from adloc.cost.rates import WORST, Cost, Rates
 from adloc.cost.searches import n_left, tried
-from adloc.cost.start import start
+from adloc.cost.start import Start
 from adloc.cost.work import Work, likeness, passed_by, work_of
 from adloc.planning.keeping import is_kept
 from adloc.planning.plan import inputs
@@ -116,7 +116,7 @@ def estimate(
     hardware: Hardware,
     rates: Rates | None = None,
     searches: Sequence[SearchState] = (),
-    begin: Work | None = None,
+    begin: Start | None = None,
 ) -> Estimate:
     """What the runs that are still to do are expected to take.
 
@@ -165,7 +165,7 @@ def estimate(
             cost = _trials_cost(searches, plan, hardware, rates, stock, by_stage)
         lines[TRIALS].add(cost, work, n_trials)
     driver = []
-    for work in phases(plan, len(todo), begin or start(workspace, hardware.executor)):
+    for work in phases(plan, todo, begin or Start.now(workspace, hardware.executor)):
         line = Line(work.kind)
         line.add(rates.expect(work, hardware), work, 1)
         driver.append(line)

@@ -13,7 +13,7 @@ from adloc.cost.estimate import estimate
 from adloc.cost.outlook import Outlook
 from adloc.cost.phases import FIRST, RECORDS, START, TRACKING, WAITING, phases, trials
 from adloc.cost.rates import Rates
-from adloc.cost.start import start
+from adloc.cost.start import Start
 from adloc.cost.work import work_of
 from adloc.planning.stages import FeatureStage
 
@@ -64,7 +64,7 @@ class Meter:
         self._peak_bytes = 0
         self._phase: Phase | None = None
         self._begun: set[Phase] = set()  # that the driver has turned to before
-        self._start: Work | None = None
+        self._start: Start | None = None
         self._began = self._since = time.perf_counter()
         self._in_stages = 0.0
         self._sink: Sink | None = None
@@ -93,7 +93,7 @@ class Meter:
         """The driver turns to this; what it did before is over."""
         if phase == START:
             self._began = self._since = time.perf_counter()
-            self._start = start(self._workspace, self._computes.name)
+            self._start = Start.now(self._workspace, self._computes.name)
         self._turn_to(phase)
         self._shown.phase_started(phase)
         if phase not in (TRACKING, WAITING):  # once after every run
@@ -107,9 +107,9 @@ class Meter:
         if not todo:
             return
         self._plan, self._n_todo, hardware = plan, len(todo), self._computes.executor.hardware
-        begun = self._start or start(self._workspace, hardware.executor)
+        begun = self._start or Start.now(self._workspace, hardware.executor)
         expected = estimate(plan, todo, self._workspace, hardware, self._rates, begin=begun)
-        self._works = {work.kind: work for work in phases(plan, len(todo), begun)}
+        self._works = {work.kind: work for work in phases(plan, todo, begun)}
         self._outlook = Outlook(expected)
         self._outlook.phase_done(START, 1.0, self._taken[START])
         self.expect(self._outlook)

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Final, Literal
 from adloc.cost.work import Work
 
 if TYPE_CHECKING:
-    from adloc.planning.plan import Plan
+    from collections.abc import Sequence
+
+    from adloc.cost.start import Start
+    from adloc.planning.plan import Plan, Run
 
 Phase = Literal["start", "record", "tracking", "waiting", "tables", "explain", "report", "models"]
 TRIALS: Final = "trials"
@@ -29,16 +32,17 @@ def trials(study: str, n: int) -> Work:
     return Work(TRIALS, study, float(n), is_own=True)
 
 
-def phases(plan: Plan, n_todo: int, start: Work) -> list[Work]:
-    """The driver's work for a study of which `n_todo` runs are still to do, after its start; none where nothing is."""
-    if not n_todo:
+def phases(plan: Plan, todo: Sequence[Run], begin: Start) -> list[Work]:
+    """The driver's work for a study of which these runs are still to do, with its start; none where none is."""
+    if not todo:
         return []
+    n_todo = len(todo)
     spec, n_runs, n_methods = plan.spec, len(plan.runs), len({run.variant.method.name for run in plan.runs})
     n_models = n_methods * len(plan.parts) if spec.models == "best" else n_runs
     n_trained = n_methods * sum(len(parts.train) for parts in plan.parts.values())
     heatmaps = f"{spec.heatmaps} heatmaps"
     found = [
-        start,
+        begin.work({run.variant.method.name: run.variant.method for run in todo}.values()),
         Work(RECORDS, heatmaps, FIRST[RECORDS] + n_todo * (1.0 + spec.heatmaps)),
         Work(TRACKING, heatmaps, n_todo),
         Work(TABLES, spec.study, n_runs),

@@ -12,6 +12,9 @@ from adloc.cost.phases import START
 from adloc.cost.work import Work
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from adloc.methods.method import Method
     from adloc.workspace import Workspace
 
 
@@ -33,19 +36,40 @@ class Library:
 # Processor seconds on the machine of `adloc.cost.typical`, whose rates turn them into those of this one.
 COMPUTING = (Library("torch", 3.0, 9.0), Library("torchvision", 2.5, 8.0), Library("timm", 0.5, 2.5))
 TRACKED = Library("mlflow", 2.5, 6.0)
+OF_METHODS = (Library("anomalib", 4.5, 11.5),)  # after those above
 DATABASE = 3.4  # of making MLflow's
 LOADING = 0.8  # of loading one or two
 CLUSTER = 5.0  # of starting Ray's own processes
 
 
-def start(workspace: Workspace, executor: Literal["local", "ray"]) -> Work:
-    """Of a study in this workspace, if it begins now: in seconds, so that what one took tells of another."""
-    seconds = LOADING + sum(_here(library) for library in (*COMPUTING, TRACKED))
-    if not workspace.tracking_path.exists():
-        seconds += DATABASE
-    if executor == "ray":  # its first workers look around; those that compute begin anew
-        seconds += CLUSTER + 2 * sum(_there(library) for library in COMPUTING)
-    return Work(START, "", seconds)
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is there, and what is not, when a study begins: later a part of it is.
+
+    Attributes:
+        common_s: what every study takes, in seconds on the machine above.
+        of_methods_s: what importing a method's library takes, by its name.
+    """
+
+    common_s: float
+    of_methods_s: Mapping[str, float]
+
+    @classmethod
+    def now(cls, workspace: Workspace, executor: Literal["local", "ray"]) -> Start:
+        """Of a study in this workspace, if it begins now."""
+        seconds = LOADING + sum(_here(library) for library in (*COMPUTING, TRACKED))
+        if not workspace.tracking_path.exists():
+            seconds += DATABASE
+        if executor == "ray":  # its first workers look around; those that compute begin anew
+            seconds += CLUSTER + 2 * sum(_there(library) for library in COMPUTING)
+        # Ray's workers import a method's library when they first compute a step of it.
+        local = OF_METHODS if executor == "local" else ()
+        return cls(seconds, {library.name: _here(library) for library in local})
+
+    def work(self, methods: Iterable[Method]) -> Work:
+        """Of a study that computes with these methods: in seconds, so that what one took tells of another."""
+        named = {method.library.partition(".")[0] for method in methods}
+        return Work(START, "", self.common_s + sum(self.of_methods_s.get(name, 0.0) for name in named))
 
 
 def _here(library: Library) -> float:
