@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.answer.influence import LeftOut
 from adloc.answer.paired import ALPHA, Comparison, compare_pair
 from adloc.answer.results import MACRO
+from adloc.answer.sides import Sides
 from adloc.uncertainty.multiple import Ranks, holm, rank_methods
 
 if TYPE_CHECKING:
@@ -36,21 +36,21 @@ def compare_settings(material: Material) -> list[Comparison]:
     construction count once in it: both kinds of threshold rank the same images by the same scores, and so does a
     model on shifted images before and after its threshold is calibrated again.
     """
-    left_out = LeftOut()
+    sides = Sides(material)
     pairs = {regime: list(_pairs(material, regime)) for regime in material.regimes}
     found: list[Comparison] = []
     for metric in METRICS_COMPARED:
-        macro = _family(material, left_out, metric, [MACRO], pairs)
+        macro = _family(material, sides, metric, [MACRO], pairs)
         found += macro
         if len(material.categories) > 1 or not macro:
-            found += _family(material, left_out, metric, material.categories, pairs)
+            found += _family(material, sides, metric, material.categories, pairs)
     order = {regime: place for place, regime in enumerate(material.regimes)}
     return sorted(found, key=lambda c: order[c.regime])
 
 
 def _family(
     material: Material,
-    left_out: LeftOut,
+    sides: Sides,
     metric: str,
     categories: Sequence[str],
     pairs: dict[str, list[tuple[Setting, Setting]]],
@@ -62,7 +62,7 @@ def _family(
             for regime, of_regime in pairs.items()
             for a, b in of_regime
             for category in categories
-            if (c := compare_pair(material, left_out, regime, category, metric, a, b)) is not None
+            if (c := compare_pair(material, sides, regime, category, metric, a, b)) is not None
         ]
     )
 

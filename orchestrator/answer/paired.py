@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from adloc.answer.results import MACRO
 from adloc.uncertainty.delong import compare_aurocs
-from adloc.uncertainty.jackknife import influences, paired_test
+from adloc.uncertainty.jackknife import paired_test
 from adloc.uncertainty.permutation import swap_p
 from adloc.uncertainty.repeated import corrected_t
-from adloc.uncertainty.resampling import Interval, bootstrap_p, percentile_interval
+from adloc.uncertainty.resampling import Interval, bootstrap_p, percentile_intervals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from adloc.answer.finding import Finding, Setting
-    from adloc.answer.influence import LeftOut
+    from adloc.answer.finding import Setting
     from adloc.answer.material import Material
-
-    Row = Mapping[str, Finding]
+    from adloc.answer.sides import Side, Sides
 
 ALPHA = 0.05
 EQUIVALENCE_LEVEL = 1 - 2 * ALPHA  # an interval at 90 % inside the margin is two one-sided tests at 5 %
@@ -85,30 +82,27 @@ class Comparison:
 
 
 def compare_pair(
-    material: Material, left_out: LeftOut, regime: str, category: str, metric: str, a: Setting, b: Setting
+    material: Material, sides: Sides, regime: str, category: str, metric: str, a: Setting, b: Setting
 ) -> Comparison | None:
     """Two settings on a category, or on the average of all; None where they were not tested on the same images.
 
     With two repeats and more that both have, it is the repeats that are compared, not the images of the first.
     """
-    categories = list(material.plan.parts) if category == MACRO else [category]
-    repeats = [
-        pair
-        for repeat in range(material.plan.spec.repeats)
-        if (pair := _rows(material, regime, categories, metric, a, b, repeat)) is not None
-    ]
+    repeats: list[tuple[Side, Side]] = []
+    for repeat in range(material.plan.spec.repeats):
+        one, other = (sides.get(s, regime, category, metric, repeat) for s in (a, b))
+        if one is not None and other is not None and one.names == other.names:
+            repeats.append((one, other))
     if not repeats:
         return None
-    figures = frozenset(
-        "".join(left_out.signature(f, metric) for pair in repeats for f in pair[side].values()) for side in (0, 1)
-    )
+    figures = frozenset("".join(pair[side].signature for pair in repeats) for side in (0, 1))
     margin = material.plan.spec.comparison.margin
     if len(figures) == 1:
         none = Interval(0.0, 0.0)
         return Comparison(
             regime, category, metric, a, b, 0.0, none, none, margin, "same scores", 1.0, figures
         )  # fmt: skip
-    found = _over_repeats(repeats, metric) if len(repeats) > 1 else _over_images(*repeats[0], metric, left_out)
+    found = _over_repeats(repeats) if len(repeats) > 1 else _over_images(*repeats[0])
     if found is None:
         return None
     return Comparison(
@@ -126,84 +120,50 @@ class _Tested:
     p: float
 
 
-def _rows(
-    material: Material, regime: str, categories: Sequence[str], metric: str, a: Setting, b: Setting, repeat: int
-) -> tuple[Row, Row] | None:
-    """Runs of both by category, where every one is there, has the metric and is of the same images as its partner."""
-    rows: tuple[dict[str, Finding], dict[str, Finding]] = ({}, {})
-    for category in categories:
-        pair = [material.get(s, regime, category, repeat) for s in (a, b)]
-        for row, finding in zip(rows, pair, strict=True):
-            if finding is None or finding.record.metrics.get(metric) is None:
-                return None
-            row[category] = finding
-        if rows[0][category].test.names != rows[1][category].test.names:
-            return None
-    return rows
-
-
-def _difference(one: Row, other: Row, metric: str) -> float:
-    figures = [[f.record.metrics[metric] for f in row.values()] for row in (one, other)]
-    first, second = (float(np.mean([v for v in values if v is not None])) for values in figures)
-    return first - second
-
-
-def _over_repeats(repeats: Sequence[tuple[Row, Row]], metric: str) -> _Tested:
-    records = [f.record for one, _ in repeats for f in one.values()]
+def _over_repeats(repeats: Sequence[tuple[Side, Side]]) -> _Tested:
+    records = [f.record for one, _ in repeats for f in one.findings]
     n_test, n_train = (float(np.mean([getattr(r, name) for r in records])) for name in ("n_test", "n_train"))
-    found = corrected_t([_difference(one, other, metric) for one, other in repeats], n_test, n_train)
+    found = corrected_t([one.figure - other.figure for one, other in repeats], n_test, n_train)
     return _Tested(found.difference, found.interval(), found.interval(EQUIVALENCE_LEVEL), "repeats", found.p)
 
 
-def _over_images(one: Row, other: Row, metric: str, left_out: LeftOut) -> _Tested | None:
-    drawn = _drawn(one, other, metric)
+def _over_images(one: Side, other: Side) -> _Tested | None:
+    drawn = _drawn(one, other)
     if drawn is None:
         return None
-    labels = [f.test.labels for f in one.values()]
-    n_images = min(sum(int((part == kind).sum()) for part in labels) for kind in (True, False))
-    difference = _difference(one, other, metric)
-    test, p = _p(one, other, metric, left_out, difference)
+    difference = one.figure - other.figure
+    test, p = _p(one, other, difference)
     if math.isnan(p):
-        test, p = "bootstrap", bootstrap_p(drawn, n_images)
-    interval, equivalence = (percentile_interval(drawn, n_images, level) for level in (1 - ALPHA, EQUIVALENCE_LEVEL))
+        test, p = "bootstrap", bootstrap_p(drawn, one.n_rarer)
+    interval, equivalence = percentile_intervals(drawn, one.n_rarer, (1 - ALPHA, EQUIVALENCE_LEVEL))
     return _Tested(difference, interval, equivalence, test, p)
 
 
-def _drawn(one: Row, other: Row, metric: str) -> NDArray[np.float64] | None:
+def _drawn(one: Side, other: Side) -> NDArray[np.float64] | None:
     """The difference in every resample."""
-    found: list[NDArray[np.float64]] = []
-    for row in (one, other):
-        arrays = [f.replicates[metric] for f in row.values() if metric in f.replicates]
-        if len(arrays) < len(row):
-            return None
-        n = min(map(len, arrays))
-        found.append(np.asarray(np.mean([values[:n] for values in arrays], axis=0, dtype=np.float64)))
-    n = min(map(len, found))
-    differences = np.asarray(found[0][:n] - found[1][:n], dtype=np.float64)
+    if one.drawn is None or other.drawn is None:
+        return None
+    n = min(len(one.drawn), len(other.drawn))
+    differences = np.asarray(one.drawn[:n] - other.drawn[:n], dtype=np.float64)
     differences[np.abs(differences) < _ROUNDING] = 0.0
     return differences if n else None
 
 
-def _p(one: Row, other: Row, metric: str, left_out: LeftOut, difference: float) -> tuple[Test, float]:
+def _p(one: Side, other: Side, difference: float) -> tuple[Test, float]:
     """By the test that fits; nan where none does."""
-    fewest = min(int((f.test.labels == kind).sum()) for f in one.values() for kind in (True, False))
-    if metric == "image_auroc" and len(one) == 1:
-        (first,), (second,) = one.values(), other.values()
-        scores, labels = (first.test.scores, second.test.scores), first.test.labels
-        if fewest >= FEWEST_OF_CLASS:
+    if one.metric == "image_auroc" and len(one.findings) == 1:
+        scores = one.findings[0].test.scores, other.findings[0].test.scores
+        labels = one.labels[0]
+        if one.fewest >= FEWEST_OF_CLASS:
             found = compare_aurocs(*scores, labels)
             if found.standard_error > 0:
                 return "DeLong", found.p
-        if fewest > 0:
+        if one.fewest > 0:
             return "permutation", swap_p(*scores, labels)
-    if fewest < FEWEST_OF_CLASS:
+    if one.fewest < FEWEST_OF_CLASS or one.influences is None or other.influences is None:
         return "jackknife", math.nan
     strata = []
-    for first, second in zip(one.values(), other.values(), strict=True):
-        figures = [left_out.replicates(f, metric) for f in (first, second)]
-        if figures[0] is None or figures[1] is None:
-            return "jackknife", math.nan
-        labels = first.test.labels
-        moved = influences(figures[0], labels) - influences(figures[1], labels)
+    for first, second, labels in zip(one.influences, other.influences, one.labels, strict=True):
+        moved = first - second
         strata += [moved[labels], moved[~labels]]
-    return "jackknife", paired_test(difference, strata, len(one)).p
+    return "jackknife", paired_test(difference, strata, len(one.findings)).p

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,15 +88,18 @@ def percentile_interval(
         n_images: of the rarer class, over all categories that the figure averages; None for no expansion.
         level: of coverage.
     """
-    if replicates.size == 0 or np.isnan(replicates).any():
-        return Interval(math.nan, math.nan)
-    from scipy.special import ndtr, stdtrit  # half a second to import: who prints results alone needs none of it
+    return percentile_intervals(replicates, n_images, (level,))[0]
 
-    tail = (1 - level) / 2
-    if n_images is not None and n_images > 1:
-        tail = float(ndtr(math.sqrt(n_images / (n_images - 1)) * stdtrit(n_images - 1, tail)))
+
+def percentile_intervals(
+    replicates: NDArray[np.floating], n_images: int | None, levels: Sequence[float]
+) -> list[Interval]:
+    """The `percentile_interval` of each level, of replicates that are sorted once."""
+    if replicates.size == 0 or np.isnan(replicates).any():
+        return [Interval(math.nan, math.nan) for _ in levels]
     ordered = np.sort(replicates)  # numpy's quantile takes ten times as long, and large studies have thousands
-    return Interval(_quantile(ordered, tail), _quantile(ordered, 1 - tail))
+    tails = [_tail(n_images, level) for level in levels]
+    return [Interval(_quantile(ordered, tail), _quantile(ordered, 1 - tail)) for tail in tails]
 
 
 def bootstrap_p(differences: NDArray[np.floating], n_images: int | None = None) -> float:
@@ -114,6 +118,17 @@ def bootstrap_p(differences: NDArray[np.floating], n_images: int | None = None) 
     if n_images is not None and n_images > 1:
         tail = float(stdtr(n_images - 1, ndtri(tail) * math.sqrt((n_images - 1) / n_images)))
     return min(1.0, 2 * tail)
+
+
+@cache
+def _tail(n_images: int | None, level: float) -> float:
+    """The share of replicates below an interval of that level."""
+    tail = (1 - level) / 2
+    if n_images is None or n_images < 2:  # noqa: PLR2004  one image has no spread
+        return tail
+    from scipy.special import ndtr, stdtrit  # half a second to import: who prints results alone needs none of it
+
+    return float(ndtr(math.sqrt(n_images / (n_images - 1)) * stdtrit(n_images - 1, tail)))
 
 
 def _quantile(ordered: NDArray[np.floating], share: float) -> float:
