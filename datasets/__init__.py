@@ -56,7 +56,7 @@ def _check_foreign(config: KindConfig, samples: list[Sample]) -> None:
             lacking = [n for n in ("location", "stamp", "read", "fingerprint") if not hasattr(source, n)]
             found = f"kind {config.kind}: {type(source).__name__} has no {', '.join(lacking)}"
             rule = "the source of an image is an adloc.datasets.sample.ImageSource"
-            raise DatasetError(Problem(found, rule, "see the example under `Add a dataset` in the README", key))
+            raise DatasetError(Problem(found, rule, "see the example under `Add a dataset` in docs/extending.md", key))
     named: dict[str, Sample] = {}
     for sample in samples:
         if named.setdefault(sample.identity, sample) is not sample:

@@ -59,7 +59,7 @@ KINDS: Mapping[str, type[KindConfig]] = {each.model_fields["kind"].default: each
 GROUP = "adloc.datasets"
 _PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _STANDARD = "it must name a class derived from adloc.datasets.config.KindConfig, with a kind of its own and a listing"
-_EXAMPLE = "see the example under `Add a dataset` in the README"
+_EXAMPLE = "see the example under `Add a dataset` in docs/extending.md"
 
 
 @dataclass(frozen=True, slots=True)

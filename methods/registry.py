@@ -258,7 +258,7 @@ def _check(place: str, method: Method) -> None:
         raise MethodError(
             f"method {place}: {'; '.join(found)}",
             "a method declares a name of small letters, digits and _, its parameters, fit steps and then score steps",
-            "see the example under `Add a method` in the README",
+            "see the example under `Add a method` in docs/extending.md",
         )
 
 

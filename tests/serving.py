@@ -1,4 +1,4 @@
-"""MLflow's server on an exported model, started and asked as the README has it."""
+"""MLflow's server on an exported model, started and asked as docs/line.md has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The structure that the README promises: imports that flow one way, one importer a library, a true map."""
+"""The structure that docs/architecture.md promises: imports that flow one way, one importer a library, a true map."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import click
 import pytest
 
 from adloc.cli import cli
+from pages import everything, page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,19 +190,17 @@ def commands(group: click.Group, prefix: str = "adloc") -> Iterator[tuple[str, c
 
 @pytest.mark.parametrize(("name", "command"), list(commands(cli)), ids=[name for name, _ in commands(cli)])
 def test_every_verb_is_documented(name: str, command: click.Command) -> None:
-    """A verb, and every option of it, has help; the README names the verb."""
+    """A verb, and every option of it, has help; README or a page of docs/ names the verb."""
     assert command.help
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert name in readme
+    assert name in everything()
     for parameter in command.params:
         if isinstance(parameter, click.Option) and not isinstance(parameter.type, click.Choice):
             assert parameter.help, parameter.name
 
 
-def test_file_tree_of_the_readme_is_the_disks() -> None:
-    """Every file of the three rooms and of studies/ is in the README's tree, and nothing else."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"```\nadloc/\n(.*?)```", readme, re.DOTALL)
+def test_file_tree_of_the_documentation_is_the_disks() -> None:
+    """Every file of the three rooms and of studies/ is in the tree of docs/architecture.md, and nothing else."""
+    block = re.search(r"```text\nadloc/\n(.*?)```", page("architecture"), re.DOTALL)
     assert block
     named: set[str] = set()
     folders: list[str] = []

@@ -111,7 +111,7 @@ def test_the_guarantee_holds_over_1000_resplits(n: int) -> None:
     config = ThresholdConfig(objective="guaranteed_fpr", fpr=fpr)
     realised = _realised(scores, n, config, rng)
     exceeded = np.mean(realised > fpr)
-    print(f"n {n}: {fpr:.4f} exceeded in {exceeded:.3f}")  # noqa: T201  the README's figure
+    print(f"n {n}: {fpr:.4f} exceeded in {exceeded:.3f}")  # noqa: T201  a figure of docs/concepts.md
     assert 0.03 <= exceeded <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / 1000)
 
 

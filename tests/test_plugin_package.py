@@ -1,6 +1,6 @@
 """The example package, installed beside adloc as a user would: listed, tuned, killed, resumed, reported.
 
-Not a line of adloc knows of it, and the README shows its files.
+Not a line of adloc knows of it, and docs/extending.md shows its files.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from packages import MEDIAN, PLATES, PLUGIN
+from pages import page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,8 +141,7 @@ def test_only_a_changed_source_is_computed_again(bench: Bench) -> None:
     assert changed["n_stages"] > 0
 
 
-def test_the_readme_shows_the_package() -> None:
+def test_the_documentation_shows_the_package() -> None:
     """What a reader copies is what the tests run."""
-    readme = (PLUGIN.parent.parent / "README.md").read_text(encoding="utf-8")
     for text in (MEDIAN, PLATES, (PLUGIN / "pyproject.toml").read_text(encoding="utf-8")):
-        assert f"\n{text.strip()}\n```" in readme
+        assert f"\n{text.strip()}\n```" in page("extending")

@@ -62,7 +62,7 @@ def test_a_plan_says_what_it_can_see() -> None:
     assert found.difference == smallest_difference([Counts(40, 60)] * 3)
     assert f"differs by {found.difference:.3f} and more" in found.sentence()
     assert "assumed" in found.sentence()
-    assert (found.auroc, found.correlation, found.wanted) == (0.9, 0.5, 0.05)  # as the sentence and the README say
+    assert (found.auroc, found.correlation, found.wanted) == (0.9, 0.5, 0.05)  # as the sentence says
     assert study_power(plan(40, 0)) is None
     assert study_power(plan(0, 40)) is None
     assert study_power(plan(1, 1)) is not None

@@ -1,4 +1,4 @@
-"""The quick start's winner leaves for the line: exported, checked, predicting, served; all as in the README."""
+"""The quick start's winner leaves for the line: exported, checked, predicting, served; all as in docs/line.md."""
 
 from __future__ import annotations
 

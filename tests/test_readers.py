@@ -27,6 +27,7 @@ from adloc.datasets.split import SplitConfig, split
 
 sys.path.append(str(Path(__file__).parent))
 from layouts import LAYOUTS
+from pages import page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -321,17 +322,17 @@ def test_catalogues_add_up_to_the_published_totals(
     assert sum(each.n_test_anomalous for each in every) == anomalous
 
 
-def test_the_readme_and_the_help_name_every_kind() -> None:
-    """A user finds each reader with its page and licence in the README, and in the help of the check."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_and_the_help_name_every_kind() -> None:
+    """A user finds each reader with its page and licence in docs/data.md, and in the help of the check."""
+    text = page("data")
     for config in get_args(OwnDataset):
         kind = config.model_fields["kind"].default
-        assert f"`{kind}`" in readme or f"kind: {kind}" in readme
+        assert f"`{kind}`" in text or f"kind: {kind}" in text
         assert kind in str(check_command.help)
     published = (aebad_s, btad, mpdd, mvtec_ad, mvtec_ad_2, mvtec_loco, real_iad, visa)
     for facts in (*(module.PUBLISHED for module in published), kolektor.SDD, kolektor.SDD2):
-        assert f"[{facts.name}]({facts.page})" in readme
-        assert facts.licence.partition(",")[0] in readme
+        assert f"[{facts.name}]({facts.page})" in text
+        assert facts.licence.partition(",")[0] in text
 
 
 def test_the_command_line_lists_every_kind() -> None:

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +20,12 @@ from PIL import Image
 
 from adloc.record.records import Records
 from commandline import adloc
+from pages import page
 from serving import in_json, is_well, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -110,7 +111,7 @@ def claims_to_be(width: int, height: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def server(industrial_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The best model of a study of bottles, exported and served as in the README; without a network."""
+    """The best model of a study of bottles, exported and served as in docs/line.md; without a network."""
     folder = tmp_path_factory.mktemp("line")
     file, workspace, model = folder / "line.yaml", folder / "workspace", folder / "model"
     file.write_text(STUDY.format(root=industrial_root))
@@ -227,10 +228,9 @@ def test_unusual_picture_has_a_score(server: Server, pixels: NDArray[Any]) -> No
     assert_well(server)
 
 
-def test_readme_serves_by_the_same_command() -> None:
+def test_documentation_serves_by_the_same_command() -> None:
     """The command of the fixture is the documented one."""
-    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
-    assert re.search(r"mlflow models serve -m \S+ --env-manager local", readme)
+    assert re.search(r"mlflow models serve -m \S+ --env-manager local", page("line"))
 
 
 def assert_well(server: Server) -> None:

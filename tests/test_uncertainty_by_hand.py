@@ -46,7 +46,7 @@ def test_an_interval_of_two_images_reaches_to_the_ends() -> None:
         )
     both = percentile_interval(drawn, 2)  # 12.7 x sqrt 2 standard errors
     assert (both.low, both.high) == pytest.approx((0, 1000))
-    assert N_RESAMPLES == 1000  # of which the README and the records' intervals are
+    assert N_RESAMPLES == 1000  # of which the quick start's table and the records' intervals are
     within = percentile_interval(drawn, level=0.5)
     assert (within.low, within.high) == pytest.approx((250, 750))
 

@@ -239,7 +239,7 @@ def translated(model: str) -> Iterator[None]:
             f"anomalib's {model} cannot be made or trained so: {type(error).__name__}: {first_line}",
             "its class takes `arguments` as anomalib's documentation says, images of a size that suits it, and finds"
             " what it needs on this machine",
-            "correct methods[].params or image.size; the README says what each model needs",
+            "correct methods[].params or image.size; docs/methods.md says what each model needs",
         ) from error
     finally:
         vars(download)["urlretrieve"] = fetch
