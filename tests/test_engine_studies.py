@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from adloc.cli.warnings import warn_of_engine
 from adloc.computing.features import FeatureExtraction
 from adloc.computing.store import Store
 from adloc.methods.backbone import resolve_weights
@@ -18,6 +17,7 @@ from adloc.methods.network import load_backbone
 from adloc.planning.stage_maker import StageMaker
 from adloc.study import prepare
 from adloc.study_file.spec import StudySpec
+from adloc.study_warnings import idle_gpu
 from adloc.workspace import Workspace
 from commandline import adloc
 
@@ -133,14 +133,12 @@ def test_a_gpu_leaves_the_other_engines_on_the_cpu(study_file: Path, tmp_path: P
     assert extraction.run(stage, LAYERS, lambda _done, _total: None, [0, 1, 2]) == 3
 
 
-def test_a_gpu_that_is_left_alone_is_told_of(
-    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_gpu_that_is_left_alone_is_told_of(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU, and with another engine than torch; not else."""
     for engine, device, says in (("torch", "cuda", False), ("onnx", "cpu", False), ("onnx", "cuda", True)):
         monkeypatch.setattr("adloc.computing.environment.pick_device", lambda _name, kind=device: torch.device(kind))
-        warn_of_engine(planned(study_file, engine), "auto")
-        assert ("features are computed on the CPU" in capsys.readouterr().err) == says
+        found = list(idle_gpu(planned(study_file, engine), "auto"))
+        assert any("features are computed on the CPU" in sentence for sentence in found) == says
 
 
 def test_keys_hold_the_version_of_the_engine(study_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from adloc.cli.progress import Progress
 from adloc.errors import Complaint, StageFailedError, UserError, in_one_line
 from adloc.kept_failure import keep_failure, kept_reason
 from adloc.methods import MethodError
+from adloc.progress.study import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def test_progress_line_of_a_failed_run_says_what_was_found(capsys: pytest.Captur
     """And not the remedy alone, which nobody can judge."""
     run = SimpleNamespace(run_id="x", stages=lambda: ())
     record = SimpleNamespace(status="failed", error=str(REFUSED), seconds=1.0)
-    name = "adloc.cli.progress._name"
+    name = "adloc.progress.study._name"
     with pytest.MonkeyPatch.context() as patch, Progress(quiet=False) as progress:
         patch.setattr(name, lambda _: "brick patchcore")
         progress.run_done(cast("Any", run), cast("Any", record))

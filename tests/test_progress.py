@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 
-from adloc.cli import progress
-from adloc.cli.live import Board, LiveBlock
-from adloc.cli.progress import Progress
 from adloc.planning.stages import FeatureStage, StepStage
+from adloc.progress import study as progress
+from adloc.progress.live import Board, LiveBlock
+from adloc.progress.study import Progress
 
 if TYPE_CHECKING:
     import pytest

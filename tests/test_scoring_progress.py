@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adloc.cli.scoring_progress import ScoringProgress
 from adloc.predict.boundary import Tally
+from adloc.progress.scoring import ScoringProgress
 
 
 class Clock:
@@ -22,7 +22,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the progress."""
     found = Clock()
-    monkeypatch.setattr("adloc.cli.scoring_progress.time", found)
+    monkeypatch.setattr("adloc.progress.scoring.time", found)
     return found
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adloc import driver
-from adloc.cli.progress import Progress
 from adloc.errors import UserError
 from adloc.metrics.registry import METRICS
+from adloc.progress.study import Progress
 from adloc.record.records import Records
 from adloc.tracking.place import Place
 from adloc.workspace import Workspace

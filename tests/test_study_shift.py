@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from adloc.cli import cli
-from adloc.cli.progress import Progress
+from adloc.progress.study import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ def four_regimes(
             computed[stage.kind] += 1
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("adloc.cli.progress.Progress", Counting)
+        patched.setattr("adloc.progress.study.Progress", Counting)
         rows = run(study_file, workspace, "dataset.categories=[gear]")
     return workspace, {row["regime"]: row for row in rows if row["category"] == "gear"}
 

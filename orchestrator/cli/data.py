@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from adloc.cli.options import AS_JSON, FILE, OK, SET, WORKSPACE, WRONG, find_workspace, user_errors
+from adloc.cli.warnings import warn
 
 
 @click.group()
@@ -36,8 +37,7 @@ def check_command(file: Path, overrides: tuple[str, ...], as_json: bool, workspa
     if checked.plan is not None:
         from adloc.answer.promises import small_part_warnings
 
-        for line in small_part_warnings(checked.plan):
-            click.echo(f"WARNING: {line}", err=True)
+        warn(small_part_warnings(checked.plan))
     sys.exit(WRONG if checked.errors else OK)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from adloc.study import Study
     from adloc.tracking.place import Place
@@ -80,19 +78,7 @@ def prepared_study(file: Path, overrides: tuple[str, ...], workspace: str | None
     """The study file with its data, ready to run."""
     from adloc.study import prepare
 
-    with rarely_collected():
-        return prepare(file, overrides, find_workspace(workspace), download=download)
-
-
-@contextmanager
-def rarely_collected() -> Iterator[None]:
-    """Look for garbage rarely while much is made that stays: it takes a quarter of the time of a large plan."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 30, 30)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
+    return prepare(file, overrides, find_workspace(workspace), download=download)
 
 
 def fields(record: Any) -> dict[str, Any]:  # noqa: ANN401  # any dataclass

@@ -136,9 +136,9 @@ def predict_command(
 
 
 def _predict(request: _Request, stop: threading.Event, files: ExitStack) -> Tally:
-    from adloc.cli.scoring_progress import ScoringProgress
     from adloc.model.folder import read_model, read_spec
     from adloc.predict.threshold import choose_threshold
+    from adloc.progress.scoring import ScoringProgress
 
     asking = _find(request)
     known = _check_outputs(request, asking)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from adloc.cli.kept import find_kept, print_kept_status
+from adloc.cli.kept import find_kept
 from adloc.cli.options import (
     AS_JSON,
     FAILED,
@@ -25,7 +25,7 @@ from adloc.cli.options import (
     prepared_study,
     user_errors,
 )
-from adloc.cli.warnings import warn_of_engine, warn_of_random_weights, warn_of_small_parts, warn_of_what_failed
+from adloc.cli.warnings import warn
 
 if TYPE_CHECKING:
     from adloc.study import Study
@@ -80,25 +80,18 @@ def plan(
     The cost is that of the local executor: time, disk and memory by kind of stage, by what was measured in this
     workspace; where nothing was yet, typical figures at the speed of this machine.
     """
-    from adloc.cost.estimate import estimate
-    from adloc.cost.hardware import local_hardware
-    from adloc.cost.words import estimate_json
     from adloc.executors.executor import Computing
-    from adloc.study import pending, plan_json, search_json
+    from adloc.expected import expect
 
-    prepared = prepared_study(file, overrides, workspace)
-    todo = pending(prepared)
-    hardware = local_hardware(Computing(device=device, jobs=jobs))
-    expected = estimate(prepared.plan, todo, prepared.workspace, hardware, searches=prepared.searches)
-    run_ids = [run.run_id for run in todo]
+    expected = expect(prepared_study(file, overrides, workspace), Computing(device=device, jobs=jobs))
     if as_json:
-        cost = {"cost": estimate_json(expected)}
-        click.echo(json.dumps(plan_json(prepared.plan) | {"pending": run_ids} | cost | search_json(prepared), indent=1))
+        click.echo(json.dumps(expected.as_json(), indent=1))
         return
+    from adloc.answer.promises import small_part_warnings
     from adloc.cli.tables import print_plan
 
-    warn_of_small_parts(prepared.plan)
-    print_plan(prepared, run_ids, expected)
+    warn(small_part_warnings(expected.study.plan))
+    print_plan(expected)
 
 
 @study.command()
@@ -144,38 +137,26 @@ def run(
     Exit code 0: all runs are done; 2: the file or its data is wrong and nothing was run; 3: some runs failed,
     the others are recorded; 130: interrupted.
     """
-    from adloc.answer.answer import find_answer
     from adloc.answer.claim import read_claims
-    from adloc.cli.progress import Progress
-    from adloc.cost.meter import Meter
+    from adloc.complete import complete_study
     from adloc.cost.words import account_json
-    from adloc.driver import run_study
-    from adloc.executors.executor import Computing, OnDemand
+    from adloc.executors.executor import Computing
+    from adloc.progress.study import Progress
     from adloc.study import search_json
+    from adloc.study_warnings import before_it_runs, what_failed
 
     place = find_place(workspace, tracking_uri)
     prepared = prepared_study(file, overrides, workspace, download=True)
-    warn_of_random_weights(prepared)
-    warn_of_small_parts(prepared.plan)
-    warn_of_engine(prepared, device)
+    warn(before_it_runs(prepared, device))
     computing = Computing(executor, device, jobs, batch_size)
-    with (
-        OnDemand(computing) as computes,
-        Progress(quiet=as_json) as progress,
-        Meter(progress, prepared.workspace, computes) as meter,
-    ):
-        if prepared.searches:
-            from adloc.tune import tune_study
-
-            prepared = tune_study(
-                prepared, computes, meter, fresh=fresh, new_revision=new_revision, storage=storage, place=place
-            )
-            fresh = False  # all is forgotten, and what the trials computed is new
-        outcome = run_study(prepared, computes, meter, fresh=fresh, place=place)
-    answer = find_answer(prepared.plan, prepared.records)
+    with Progress(quiet=as_json) as progress:
+        done = complete_study(
+            prepared, computing, progress, fresh=fresh, new_revision=new_revision, storage=storage, place=place
+        )
+    prepared, answer = done.study, done.answer
     if as_json:
-        cost = {"cost": account_json(meter.account)} if meter.account else {}
-        found: dict[str, Any] = {"outcome": fields(outcome), "results": answer.rows} | cost
+        cost = {"cost": account_json(done.account)} if done.account else {}
+        found: dict[str, Any] = {"outcome": fields(done.outcome), "results": answer.rows} | cost
         found |= search_json(prepared) | _seal_json(prepared)
         click.echo(json.dumps(found, indent=1))
     else:
@@ -185,10 +166,10 @@ def run(
         print_promises(prepared, answer)
         print_claims(read_claims(prepared.workspace.study_path(prepared.spec.study)))
         print_searches(prepared)
-        print_where(prepared, outcome, place, meter.account)
+        print_where(prepared, done.outcome, place, done.account)
         _print_seal(prepared)
-    warn_of_what_failed(prepared, place)
-    sys.exit(FAILED if outcome.n_failed else OK)
+    warn(what_failed(prepared, place))
+    sys.exit(FAILED if done.outcome.n_failed else OK)
 
 
 @study.command()
@@ -199,38 +180,22 @@ def run(
 @user_errors
 def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Say how many runs of a study are done, failed and still to come; of a study's name, by its records alone."""
-    if (kept := find_kept(file, overrides, workspace)) is not None:
-        print_kept_status(kept, as_json=as_json)
-        return
     from adloc.cli.tables import print_searches
-    from adloc.cost.account import Account
-    from adloc.cost.words import account_json, accounted
-    from adloc.errors import in_one_line
-    from adloc.study import pending, search_json
+    from adloc.status import kept_status, status_of
 
-    prepared = prepared_study(file, overrides, workspace)
-    todo, account = pending(prepared), Account.read(prepared.workspace.study_path(prepared.spec.study))
-    records = [record for run in todo if (record := prepared.records.get(run.run_id)) and record.key == run.key]
-    failed = {record.run_id: (record.error or "").strip() for record in records if record.status == "failed"}
-    facts: dict[str, Any] = {
-        "study": prepared.spec.study,
-        "runs": len(prepared.plan.runs),
-        "done": len(prepared.plan.runs) - len(todo),
-        "failed": len(failed),
-        "pending": len(todo) - len(failed),
-        "running": prepared.workspace.is_locked(prepared.spec.study),
-    }
+    prepared = None
+    if (kept := find_kept(file, overrides, workspace)) is not None:
+        found = kept_status(kept)
+    else:
+        prepared = prepared_study(file, overrides, workspace)
+        found = status_of(prepared)
     if as_json:
-        cost = {"cost": account_json(account)} if account else {}
-        click.echo(json.dumps(facts | {"failed_runs": list(failed)} | cost | search_json(prepared), indent=1))
+        click.echo(json.dumps(found.as_json(), indent=1))
         return
-    click.echo("{study}: {done} of {runs} runs done, {failed} failed, {pending} to come".format(**facts))
-    print_searches(prepared)
-    if account is not None:
-        click.echo(f"the last run {accounted(account)}")
-    click.echo("a process is running it now" if facts["running"] else "no process is running it now")
-    for run_id, error in failed.items():
-        click.echo(f"  {run_id}: {in_one_line(error)}")
+    click.echo(found.headline)
+    if prepared is not None:
+        print_searches(prepared)
+    click.echo("\n".join(found.details))
 
 
 @study.command()
@@ -348,8 +313,8 @@ def compare_command(a: str, b: str, workspace: str | None, as_json: bool) -> Non
 
     A and B are study files, folders of studies in a workspace, or run_ids; all of it comes from the records.
     """
+    from adloc.answer.difference_words import describe_differences
     from adloc.answer.differences import compare
-    from adloc.cli.difference_tables import describe_differences
 
     found = compare(a, b, find_workspace(workspace))
     if as_json:

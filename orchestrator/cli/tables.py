@@ -17,10 +17,9 @@ from adloc.answer.promises import promise_lines
 from adloc.answer.results import MACRO, WARNINGS, brief, cell, current, varying
 from adloc.cli.fitting import plain_table, print_fitting
 from adloc.cost.words import accounted, duration, expectation, size
-from adloc.datasets.split import counts
 from adloc.errors import in_one_line
+from adloc.planning.part_counts import part_counts
 from adloc.planning.plan import each_stage
-from adloc.study_file.regimes import CLEAN
 from adloc.tuning.state import progress
 
 if TYPE_CHECKING:
@@ -32,10 +31,9 @@ if TYPE_CHECKING:
     from adloc.answer.results import Cell, Row
     from adloc.cost.account import Account
     from adloc.cost.estimate import Estimate
-    from adloc.datasets.sample import Sample
     from adloc.driver import Outcome
+    from adloc.expected import Expected
     from adloc.explain.explanation import Explanation
-    from adloc.planning.plan import Plan
     from adloc.study import DataCheck, Study
     from adloc.study_file.variants import Variant
     from adloc.tracking.place import Place
@@ -246,11 +244,11 @@ def print_where(study: Study, outcome: Outcome, place: Place, account: Account |
         click.echo(f"{name.capitalize() + ':':<10}{link}")
 
 
-def print_plan(study: Study, todo: Sequence[str], expected: Estimate) -> None:
+def print_plan(expected: Expected) -> None:
     """Runs by method and regime, the stages that they share, and what is still to be done of them will cost."""
-    plan = study.plan
-    click.echo(f"{study.spec.study}: {len(plan.runs)} runs, {len(todo)} to do")
-    print_searches(study)
+    plan = expected.study.plan
+    click.echo(f"{plan.spec.study}: {len(plan.runs)} runs, {len(expected.todo)} to do")
+    print_searches(expected.study)
     table = Table("method", "scope", "regime", "variants", "runs", box=None, pad_edge=False)
     groups = Counter((r.variant.method.name, r.scope, r.regime) for r in plan.runs)
     variants: dict[tuple[str, str], set[Variant]] = {}
@@ -269,7 +267,7 @@ def print_plan(study: Study, todo: Sequence[str], expected: Estimate) -> None:
     for kind, n_stages in plan.count().items():
         table.add_row(kind, str(n_stages), str(steps[kind]))
     _console().print(table)
-    _print_costs(expected)
+    _print_costs(expected.cost)
     from adloc.answer.power import study_power
 
     if (power := study_power(plan)) is not None:
@@ -297,7 +295,7 @@ def _print_costs(expected: Estimate) -> None:
 
 def print_check(check: DataCheck, *, as_json: bool) -> None:
     """What is wrong, and counts per category and part."""
-    rows = _part_counts(check.plan) if check.plan else []
+    rows = part_counts(check.plan) if check.plan else []
     if as_json:
         problems = {name: [str(c) for c in getattr(check, name)] for name in ("errors", "warnings")}
         click.echo(json.dumps({"ok": not check.errors, "parts": rows, **problems}, indent=1))
@@ -321,29 +319,6 @@ def print_check(check: DataCheck, *, as_json: bool) -> None:
     for each in check.plan.absent:
         click.echo(f"not run: {each}")
     click.echo(f"{len(check.warnings)} warnings, every image read; no image is in two parts")
-
-
-def _part_counts(plan: Plan) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for category, clean in plan.parts.items():
-        domains = {CLEAN: clean, **{name: parts[category] for name, parts in plan.targets.items()}}
-        for domain, parts in domains.items():
-            rows += [
-                {"category": category, "domain": domain, "part": name, **_part_count(getattr(parts, name).samples)}
-                for name in ("train", "validation", "test")
-            ]
-    return rows
-
-
-def _part_count(samples: Sequence[Sample]) -> dict[str, object]:
-    by_type = counts(samples)
-    n_normal = by_type.pop("good", 0)
-    return {
-        "images": len(samples), "normal": n_normal, "anomalous": len(samples) - n_normal, "defects": by_type,
-        "without mask": sum(not sample.mask_known for sample in samples),
-        "groups": len({sample.group for sample in samples} - {None}),
-        "domains": dict(Counter(sample.domain for sample in samples if sample.domain)),
-    }  # fmt: skip
 
 
 def _cell(value: object) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
-from adloc.cli.progress import Progress
 from adloc.driver import run_study
 from adloc.executors.executor import Computing, OnDemand
+from adloc.progress.study import Progress
 from adloc.study import prepare
 from adloc.workspace import Workspace
 

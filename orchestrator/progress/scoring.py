@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from adloc.cli.progress import PLAIN_EVERY_S
 from adloc.cost.words import duration
+from adloc.progress.study import PLAIN_EVERY_S
 
 if TYPE_CHECKING:
     from adloc.predict.boundary import Tally

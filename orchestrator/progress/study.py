@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.live import Live
 
-from adloc.cli.live import Board, LiveBlock
 from adloc.cost.words import duration, expectation
 from adloc.errors import in_one_line
 from adloc.planning.stages import FeatureStage, StepStage
+from adloc.progress.live import Board, LiveBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -1,0 +1,73 @@
+"""A prepared study to its end: its searches, then its runs, measured as they go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adloc.answer.answer import find_answer
+from adloc.cost.meter import Meter
+from adloc.driver import run_study
+from adloc.executors.executor import OnDemand
+from adloc.tune import tune_study
+
+if TYPE_CHECKING:
+    from adloc.answer.answer import Answer
+    from adloc.cost.account import Account
+    from adloc.driver import Outcome
+    from adloc.executors.executor import Computing
+    from adloc.runner import Reporter
+    from adloc.study import Study
+    from adloc.tracking.place import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A study that was run.
+
+    Attributes:
+        study: with what its searches found in its plan.
+        outcome: how many runs are done, and failed.
+        answer: every table.
+        account: what it took; None where nothing was computed.
+    """
+
+    study: Study
+    outcome: Outcome
+    answer: Answer
+    account: Account | None
+
+
+def complete_study(
+    study: Study,
+    computing: Computing,
+    reporter: Reporter,
+    *,
+    fresh: bool = False,
+    new_revision: bool = False,
+    storage: str | None = None,
+    place: Place | None = None,
+) -> Completed:
+    """Search what is to be searched, then compute and record every run that has no current record.
+
+    Args:
+        study: prepared.
+        computing: where stages are computed.
+        reporter: hears of progress.
+        fresh: compute everything again.
+        new_revision: begin those searches again that are not what they were.
+        storage: URL of Optuna's database; None for the journal in the workspace.
+        place: where it is tracked; None for the workspace's own database.
+
+    Raises:
+        UserError: see `adloc.tune.tune_study` and `adloc.driver.run_study`.
+        KeyboardInterrupt: on SIGINT and SIGTERM, with everything recorded so far safe.
+    """
+    with OnDemand(computing) as computes, Meter(reporter, study.workspace, computes) as meter:
+        if study.searches:
+            study = tune_study(
+                study, computes, meter, fresh=fresh, new_revision=new_revision, storage=storage, place=place
+            )
+            fresh = False  # all is forgotten, and what the trials computed is new
+        outcome = run_study(study, computes, meter, fresh=fresh, place=place)
+    return Completed(study, outcome, find_answer(study.plan, study.records), meter.account)

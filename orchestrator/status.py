@@ -1,0 +1,85 @@
+"""How far a study is: of one with its file and images, and of one that is read from its records alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from adloc.cost.account import Account
+from adloc.cost.words import account_json, accounted
+from adloc.errors import in_one_line
+from adloc.study import pending, search_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from adloc.kept_study import KeptStudy
+    from adloc.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Counts of a study's runs.
+
+    Attributes:
+        study: its name.
+        runs: planned.
+        done: with a good record of today's data, weights and settings.
+        failed: why a run failed, by the id of each that did.
+        running: whether a process runs it now.
+        account: what the last run took; None where that is not known.
+        searches: how far the searches are; see `adloc.study.search_json`.
+    """
+
+    study: str
+    runs: int
+    done: int
+    failed: Mapping[str, str]
+    running: bool
+    account: Account | None = None
+    searches: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> int:
+        """Runs that are still to come."""
+        return self.runs - self.done - len(self.failed)
+
+    @property
+    def headline(self) -> str:
+        """The counts, in words."""
+        return f"{self.study}: {self.done} of {self.runs} runs done, {len(self.failed)} failed, {self.pending} to come"
+
+    @property
+    def details(self) -> list[str]:
+        """What the last run took, whether one goes on, and why runs failed: a line each."""
+        took = [] if self.account is None else [f"the last run {accounted(self.account)}"]
+        now = "a process is running it now" if self.running else "no process is running it now"
+        return [*took, now, *(f"  {run_id}: {in_one_line(error)}" for run_id, error in self.failed.items())]
+
+    def as_json(self) -> dict[str, object]:
+        """As plain values."""
+        counts = {"runs": self.runs, "done": self.done, "failed": len(self.failed), "pending": self.pending}
+        cost = {"cost": account_json(self.account)} if self.account else {}
+        facts = {"study": self.study, **counts, "running": self.running, "failed_runs": list(self.failed)}
+        return {**facts, **cost, **self.searches}
+
+
+def status_of(study: Study) -> Status:
+    """The status of a prepared study."""
+    name, todo = study.spec.study, pending(study)
+    records = [record for run in todo if (record := study.records.get(run.run_id)) and record.key == run.key]
+    failed = {record.run_id: (record.error or "").strip() for record in records if record.status == "failed"}
+    return Status(
+        name,
+        len(study.plan.runs),
+        len(study.plan.runs) - len(todo),
+        failed,
+        study.workspace.is_locked(name),
+        Account.read(study.workspace.study_path(name)),
+        search_json(study),
+    )
+
+
+def kept_status(kept: KeptStudy) -> Status:
+    """The status of a study by its records."""
+    return Status(kept.spec.study, len(kept.planned), kept.n_done, kept.failed, kept.is_running)
