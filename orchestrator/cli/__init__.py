@@ -19,6 +19,7 @@ from adloc.cli.private import export_private_command
 from adloc.cli.seal import seal
 from adloc.cli.store import store
 from adloc.cli.study import study
+from adloc.cli.verify import verify
 
 # \b, alone on its line, keeps click from filling the lines below it.
 HELP = """Studies of industrial anomaly detection: which method, which settings, which threshold, and do they hold?
@@ -37,6 +38,7 @@ def cli() -> None:
 
 
 study.add_command(seal)
+study.add_command(verify)
 study.add_command(explain)
 study.add_command(export_private_command)
 cli.add_command(study)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WORDS = (
-    "category", "method", "regime", "domain", "scope", "status", "layers", "images of", "metric"
+    "category", "method", "regime", "domain", "scope", "status", "layers", "images of", "metric", "run",
+    "first that differs",
 )  # fmt: skip  # the others hold numbers
 GAP = 2
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from adloc.computing.diagnosis import diagnose
-from adloc.computing.environment import describe, peak_bytes
+from adloc.computing.environment import describe, peak_bytes, processor
 from adloc.computing.features import FeatureExtraction, PassingFeatures, StoredFeatures
 from adloc.computing.foreign import held_to_declaration, readable
 from adloc.computing.images import PartImages
@@ -142,6 +142,11 @@ class Workbench:
     def device_name(self) -> str:
         """ "cpu", or the name of the GPU; of whatever computes."""
         return describe(self.device) if self._helper is None else self._helper.device_name
+
+    @property
+    def processor(self) -> Mapping[str, str]:
+        """Threads and instructions of what computes; empty where other processes do."""
+        return processor() if self._helper is None else {}
 
     @property
     def peak_bytes(self) -> int:

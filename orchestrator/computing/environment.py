@@ -78,6 +78,13 @@ def limit_threads(n_threads: int) -> None:
     faiss.omp_set_num_threads(n_threads)
 
 
+def processor() -> dict[str, str]:
+    """What this process's CPU figures may depend on, beside the machine: torch's threads and its instructions."""
+    import torch
+
+    return {"threads": str(torch.get_num_threads()), "instructions": torch.backends.cpu.get_cpu_capability()}
+
+
 def describe(device: torch.device) -> str:
     """ "cpu", or the name of the GPU."""
     import torch

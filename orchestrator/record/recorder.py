@@ -149,7 +149,7 @@ def _record(run: Run, bench: Workbench, started: datetime, **found: object) -> R
             "datasets": {name: part.digest for name, part in parts.items()},
             "started": started.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
-            "environment": environment() | made_with,
+            "environment": {**environment(), **bench.processor, **made_with},
             **found,
         }
     )

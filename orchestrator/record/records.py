@@ -207,11 +207,12 @@ class Records:
 
     def is_whole(self, record: RunRecord) -> bool:
         """Whether every file of a record is what was written, as far as it says."""
+        return not self.damaged_files(record)
+
+    def damaged_files(self, record: RunRecord) -> list[str]:
+        """Names of a record's files that are not what was written, or not there."""
         folder = self.path(record.run_id)
-        try:
-            return all(_crc32(folder / name) == expected for name, expected in record.files.items())
-        except OSError:
-            return False
+        return [name for name, expected in record.files.items() if not _is_file_of(folder / name, expected)]
 
     def count_figures(self) -> int:
         """How many good records the study has had, of whatever version of its file."""
@@ -238,6 +239,14 @@ class Records:
 
 def _crc32(path: Path) -> str:
     return f"{zlib.crc32(path.read_bytes()):08x}"
+
+
+def _is_file_of(path: Path, crc32: str) -> bool:
+    """Whether there is a file with this checksum."""
+    try:
+        return _crc32(path) == crc32
+    except OSError:
+        return False
 
 
 def draft_path(root: Path, name: str) -> Path:
