@@ -17,7 +17,7 @@ from adloc.datasets.sample import Picture
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from adloc.datasets.shift import ShiftParameters
+    from adloc.datasets.shift_parameters import ShiftParameters
 
     Planes = NDArray[np.float32]
 

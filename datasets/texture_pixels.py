@@ -19,7 +19,7 @@ from adloc.datasets.texture_defects import DRAW, Bench
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from adloc.datasets.textures import Category, TextureImage
+    from adloc.datasets.texture_source import Category, TextureSource
 
     Scene = NDArray[np.float32]
 
@@ -42,7 +42,7 @@ VISIBLE = 3 / 255  # mean change inside the mask below which a defect is drawn a
 LARGEST_SHARE = 0.2  # of the image that a defect may cover
 
 
-def render(source: TextureImage, *, with_defect: bool = True) -> Picture:
+def render(source: TextureSource, *, with_defect: bool = True) -> Picture:
     """The image with its mask, or the very same image before it was damaged.
 
     Args:
@@ -60,7 +60,7 @@ def render(source: TextureImage, *, with_defect: bool = True) -> Picture:
     return Picture(np.rint(np.clip(scene, 0, 1) * np.float32(255)).astype(np.uint8), mask)
 
 
-def _damage(source: TextureImage, scene: Scene) -> tuple[Scene, NDArray[np.bool_]]:
+def _damage(source: TextureSource, scene: Scene) -> tuple[Scene, NDArray[np.bool_]]:
     """The scene with the defect, and where it is; drawn again while it is invisible or too large."""
     for attempt in count():
         generator = stream(source.seed, source.category, source.name, "defect", str(attempt))

@@ -16,12 +16,11 @@ from pydantic import Field, field_validator
 from adloc.datasets.config import KindConfig
 from adloc.datasets.readers.listing import Listing
 from adloc.datasets.sample import GOOD, Fingerprint, Sample
+from adloc.datasets.texture_source import CATEGORIES, Category
 
 if TYPE_CHECKING:
     from adloc.datasets.sample import Picture
 
-Category = Literal["brick", "grass", "gravel"]
-CATEGORIES: tuple[Category, ...] = ("brick", "grass", "gravel")
 DEFECTS = ("blur", "cut", "foreign", "missing", "stain", "thread")
 
 

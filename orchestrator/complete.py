@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from adloc.answer.answer import find_answer
 from adloc.cost.meter import Meter
 from adloc.driver import run_study
-from adloc.executors.executor import OnDemand
+from adloc.executors.on_demand import OnDemand
 from adloc.tune import tune_study
 
 if TYPE_CHECKING:
     from adloc.answer.answer import Answer
     from adloc.cost.account import Account
     from adloc.driver import Outcome
-    from adloc.executors.executor import Computing
+    from adloc.executors.computing import Computing
     from adloc.runner import Reporter
     from adloc.study import Study
     from adloc.tracking.place import Place

@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from adloc.answer.answer import find_answer, write_answer
-from adloc.cost.phases import EXPLAIN, MODELS, REPORT, START, TABLES, TRACKING, WAITING
+from adloc.cost.phases import EXPLAIN, MODELS, REPORT, TABLES, TRACKING, WAITING
+from adloc.cost.start import START
 from adloc.explain.boundary import explanations_of, try_explain
 from adloc.ledger import open_test
 from adloc.model.logged import model_keys, try_log_models
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from adloc.answer.answer import Answer
     from adloc.computing.compute import Workbench
     from adloc.computing.store import Store
-    from adloc.executors.executor import Executor, OnDemand
+    from adloc.executors.executor import Executor
+    from adloc.executors.on_demand import OnDemand
     from adloc.planning.plan import Run
     from adloc.planning.stages import Stage
     from adloc.record.records import RunRecord

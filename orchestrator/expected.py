@@ -12,7 +12,7 @@ from adloc.study import pending, plan_json, search_json
 
 if TYPE_CHECKING:
     from adloc.cost.estimate import Estimate
-    from adloc.executors.executor import Computing
+    from adloc.executors.computing import Computing
     from adloc.study import Study
 
 

@@ -21,8 +21,9 @@ from adloc.errors import Complaint, UserError
 from adloc.methods.backbone import hash_weights, resolve_weights
 from adloc.methods.errors import MethodError
 from adloc.planning.calibration import calibrations
+from adloc.planning.inventory import Inventory
 from adloc.planning.part_warnings import part_warnings
-from adloc.planning.plan import Inventory, Plan, make_plan
+from adloc.planning.plan import Plan, make_plan
 from adloc.planning.stage_maker import StageMaker
 from adloc.planning.targets import load_targets, source_samples, target_datasets
 from adloc.possible import require_possible_runs

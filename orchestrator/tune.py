@@ -20,7 +20,7 @@ from adloc.tracking.tracker import Tracker
 from adloc.tuning.plots import is_drawn
 
 if TYPE_CHECKING:
-    from adloc.executors.executor import OnDemand
+    from adloc.executors.on_demand import OnDemand
     from adloc.planning.stages import Stage
     from adloc.runner import Reporter
     from adloc.study import Study

@@ -12,7 +12,8 @@ from adloc.datasets.sample import Fingerprint, Sample
 from adloc.datasets.shift import ShiftConfig, draw_parameters
 from adloc.errors import UserError
 from adloc.keys import content_key
-from adloc.planning.plan import Inventory, make_plan
+from adloc.planning.inventory import Inventory
+from adloc.planning.plan import make_plan
 from adloc.study_file.axes import FACTORS, StudyShift
 from adloc.study_file.conditions import Condition
 from adloc.study_file.spec import StudySpec

@@ -17,10 +17,10 @@ from adloc.cost.hardware import Hardware
 from adloc.cost.meter import Meter
 from adloc.cost.networks import NETWORKS, SIDE, shape_of
 from adloc.cost.outlook import Outlook
-from adloc.cost.phases import START, trials
+from adloc.cost.phases import trials
 from adloc.cost.rates import Rates
 from adloc.cost.searches import tried
-from adloc.cost.start import COMPUTING, DATABASE, LOADING, OF_METHODS, TRACKED, Start
+from adloc.cost.start import COMPUTING, DATABASE, LOADING, OF_METHODS, START, TRACKED, Start
 from adloc.cost.typical import TYPICAL, typical_s
 from adloc.cost.words import accounted
 from adloc.cost.work import Work, work_of
@@ -28,7 +28,8 @@ from adloc.datasets.sample import Fingerprint, Sample
 from adloc.datasets.transform import ImageConfig
 from adloc.methods import METHODS
 from adloc.planning.calibration import calibrations
-from adloc.planning.plan import Inventory, Plan, make_plan
+from adloc.planning.inventory import Inventory
+from adloc.planning.plan import Plan, make_plan
 from adloc.planning.stage_maker import StageMaker
 from adloc.planning.stages import FeatureStage, StepStage
 from adloc.study_file.spec import StudySpec

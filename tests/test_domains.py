@@ -11,7 +11,8 @@ from adloc.answer.results import table
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.sample import Fingerprint, Sample
 from adloc.errors import UserError
-from adloc.planning.plan import Inventory, make_plan
+from adloc.planning.inventory import Inventory
+from adloc.planning.plan import make_plan
 from adloc.planning.targets import Target
 from adloc.seal import plan_content
 from adloc.study_file.conditions import Condition, described

@@ -15,6 +15,7 @@ from adloc.methods.padim import memory as padim_memory
 from adloc.methods.padim.detector import Padim
 from adloc.methods.padim.explaining import RIDGE
 from adloc.methods.padim.gaussian import (
+    Shape,
     block_bytes,
     fit_full,
     fit_low_rank,
@@ -24,7 +25,7 @@ from adloc.methods.padim.gaussian import (
     low_rank_distance,
     observe,
 )
-from adloc.methods.padim.memory import Shape, check_fit_memory
+from adloc.methods.padim.memory import check_fit_memory
 from adloc.methods.padim.params import PadimParams
 from detectors import CPU, HeldFeatures, take
 

@@ -14,8 +14,9 @@ from adloc.datasets.sample import Fingerprint, Sample
 from adloc.errors import StageMismatchError, UserError
 from adloc.planning.calibration import calibrations
 from adloc.planning.extents import Extents
+from adloc.planning.inventory import Inventory
 from adloc.planning.parts import TestPart, TrainPart, ValidationPart, require
-from adloc.planning.plan import Inventory, Plan, Run, deepen, make_plan, walk
+from adloc.planning.plan import Plan, Run, deepen, make_plan, walk
 from adloc.planning.stage_maker import StageMaker
 from adloc.planning.stages import FeatureStage, StepStage
 from adloc.study_file.spec import StudySpec

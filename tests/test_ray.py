@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from adloc.cli import cli
-from adloc.executors.executor import Computing
+from adloc.executors.computing import Computing
 from adloc.executors.worker import Outcome, compute
 from adloc.planning.stages import TruthStage
 from commandline import adloc

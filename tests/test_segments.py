@@ -16,7 +16,8 @@ from adloc.methods.detector import Result, StepContext
 from adloc.methods.patchcore.detector import PatchCore
 from adloc.methods.patchcore.params import PatchCoreParams
 from adloc.methods.patchcore.search import MemoryBank
-from adloc.planning.plan import Inventory, make_plan
+from adloc.planning.inventory import Inventory
+from adloc.planning.plan import make_plan
 from adloc.study_file.spec import StudySpec
 from handmade import Nowhere
 

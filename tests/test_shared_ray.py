@@ -17,7 +17,7 @@ from test_ray import OneProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.executors.executor import Computing
+    from adloc.executors.computing import Computing
     from adloc.executors.worker import Order, Outcome
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from scipy import ndimage, stats
 
 from adloc.datasets.sample import Picture
-from adloc.datasets.shift import ShiftConfig, ShiftParameters, apply_shift, draw_parameters
+from adloc.datasets.shift import ShiftConfig, apply_shift, draw_parameters
 from adloc.datasets.shift_config import AXES
+from adloc.datasets.shift_parameters import ShiftParameters
 from adloc.datasets.shift_pixels import affine_matrix, shade_map
 
 if TYPE_CHECKING:

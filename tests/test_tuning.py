@@ -18,7 +18,8 @@ import pytest
 import commandline
 from adloc.datasets.checked import from_checked
 from adloc.errors import StageMismatchError
-from adloc.executors.executor import Computing, OnDemand
+from adloc.executors.computing import Computing
+from adloc.executors.on_demand import OnDemand
 from adloc.planning.parts import TestPart, ValidationPart
 from adloc.study import prepare
 from adloc.study_file.validation import load_study

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from adloc.methods.engines.engine import find_engine
-from adloc.methods.engines.extractor import damaged, require_layers, require_size
+from adloc.methods.engines.refused import damaged, require_layers, require_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,6 +13,7 @@ Notation: N images, C channels kept, H x W the grid.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.methods.anomalib.library import PadimModel
-    from adloc.methods.padim.memory import Shape
 
     # Embeddings (n, C, H, W) of all images in their order, on the CPU; anew at every call.
     Embeddings = Callable[[], Iterator[torch.Tensor]]
@@ -34,6 +34,17 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 2**29  # of observations, or of sums over them, that are held at a time
 _TOGETHER = 32  # images that enter the sums at once
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """N, the channels of every layer, the values of all of them for one image, and the first layer's grid."""
+
+    n_images: int
+    channels: tuple[int, ...]
+    n_values: int
+    height: int
+    width: int
 
 
 def is_streamed(shape: Shape, n_features: int) -> bool:

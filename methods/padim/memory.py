@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from adloc.methods.errors import MethodError
 from adloc.methods.memory import free_bytes
-from adloc.methods.padim.gaussian import block_bytes, is_low_rank, is_streamed
+from adloc.methods.padim.gaussian import Shape, block_bytes, is_low_rank, is_streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,17 +21,6 @@ if TYPE_CHECKING:
 BATCH = 8
 _FLOAT = 4  # bytes of a float32
 _USABLE = 0.9  # of the free memory; the rest is for what is not estimated
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """N, the channels of every layer, the values of all of them for one image, and the first layer's grid."""
-
-    n_images: int
-    channels: tuple[int, ...]
-    n_values: int
-    height: int
-    width: int
 
 
 def read_shape(features: Features, layers: Sequence[str]) -> Shape:

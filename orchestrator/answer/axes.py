@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from adloc.answer.answer import Answer
     from adloc.answer.results import Row
-    from adloc.study_file.spec import Regime, StudySpec
+    from adloc.study_file.regimes import Regime
+    from adloc.study_file.spec import StudySpec
 
 PLATEAU_MARGIN = 0.01  # of image AUROC: what a larger training set must gain to be worth its images
 TIED = ("train_images", "draw")  # one axis: a draw is of a number of images

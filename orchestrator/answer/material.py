@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from adloc.answer.results import Row
     from adloc.planning.plan import Plan
     from adloc.record.records import Records, RunRecord
-    from adloc.study_file.spec import Regime
+    from adloc.study_file.regimes import Regime
 
 REGIME_ORDER = ("clean", "no_adaptation", "threshold_only", "full_adaptation")
 REGIME_TITLES = {

@@ -32,7 +32,8 @@ def explain(
     """
     from adloc.answer.answer import find_answer
     from adloc.cli.tables import describe_explanation
-    from adloc.executors.executor import Computing, OnDemand
+    from adloc.executors.computing import Computing
+    from adloc.executors.on_demand import OnDemand
     from adloc.explain import boundary
 
     study = prepared_study(file, overrides, workspace)

@@ -81,7 +81,8 @@ def export_command(
     Name a run by RUN_ID, or a study by --study for the best of its settings, chosen on validation images. The model has
     scored every validation image as its record says before the folder is there.
     """
-    from adloc.executors.executor import Computing, OnDemand
+    from adloc.executors.computing import Computing
+    from adloc.executors.on_demand import OnDemand
     from adloc.model.boundary import chosen_runs, export
 
     if run_id is None and file is None:

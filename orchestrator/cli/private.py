@@ -45,7 +45,8 @@ def export_private_command(
     The folder has float16 anomaly maps and binary masks of every category of the study; the pixel threshold of each is
     of the normal images of its validation part. A server takes all eight categories.
     """
-    from adloc.executors.executor import Computing, OnDemand
+    from adloc.executors.computing import Computing
+    from adloc.executors.on_demand import OnDemand
     from adloc.private import export_private
 
     study = prepared_study(file, overrides, workspace)

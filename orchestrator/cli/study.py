@@ -80,7 +80,7 @@ def plan(
     The cost is that of the local executor: time, disk and memory by kind of stage, by what was measured in this
     workspace; where nothing was yet, typical figures at the speed of this machine.
     """
-    from adloc.executors.executor import Computing
+    from adloc.executors.computing import Computing
     from adloc.expected import expect
 
     expected = expect(prepared_study(file, overrides, workspace), Computing(device=device, jobs=jobs))
@@ -140,7 +140,7 @@ def run(
     from adloc.answer.claim import read_claims
     from adloc.complete import complete_study
     from adloc.cost.words import account_json
-    from adloc.executors.executor import Computing
+    from adloc.executors.computing import Computing
     from adloc.progress.study import Progress
     from adloc.study import search_json
     from adloc.study_warnings import before_it_runs, what_failed

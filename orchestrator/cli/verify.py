@@ -49,8 +49,9 @@ def verify(
     Exit code 0: all that could be compared is the same; 2: the file, its data or its weights are wrong, or no run is
     recorded; 3: something differs or is damaged.
     """
-    from adloc.cli.progress import Progress
-    from adloc.executors.executor import Computing, OnDemand
+    from adloc.executors.computing import Computing
+    from adloc.executors.on_demand import OnDemand
+    from adloc.progress.study import Progress
     from adloc.verify.verification import verify_study
 
     place = find_workspace(workspace)

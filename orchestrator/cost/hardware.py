@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from adloc.computing.environment import environment
 
 if TYPE_CHECKING:
-    from adloc.executors.executor import Computing
+    from adloc.executors.computing import Computing
 
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
 

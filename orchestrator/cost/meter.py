@@ -11,9 +11,9 @@ from adloc.computing.store import Store
 from adloc.cost.account import Account
 from adloc.cost.estimate import estimate
 from adloc.cost.outlook import Outlook
-from adloc.cost.phases import FIRST, RECORDS, START, TRACKING, WAITING, phases, trials
+from adloc.cost.phases import FIRST, RECORDS, TRACKING, WAITING, phases, trials
 from adloc.cost.rates import Rates
-from adloc.cost.start import Start
+from adloc.cost.start import START, Start
 from adloc.cost.work import work_of
 from adloc.planning.stages import FeatureStage
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from adloc.cost.phases import Phase
     from adloc.cost.work import Work
-    from adloc.executors.executor import OnDemand
+    from adloc.executors.on_demand import OnDemand
     from adloc.planning.plan import Plan, Run
     from adloc.planning.stages import Stage
     from adloc.record.records import RunRecord

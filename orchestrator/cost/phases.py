@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 Phase = Literal["start", "record", "tracking", "waiting", "tables", "explain", "report", "models"]
 TRIALS: Final = "trials"
-START: Final = "start"  # libraries, networks, tracking
 RECORDS: Final = "record"  # figures, heatmaps and curves of a run
 TRACKING: Final = "tracking"  # a run's row in MLflow
 WAITING: Final = "waiting"  # for what other processes compute; in no plan

@@ -6,9 +6,8 @@ import sys
 from dataclasses import dataclass
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from adloc.cost.phases import START
 from adloc.cost.work import Work
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ class Library:
     compiled: float
     first: float
 
+
+START: Final = "start"  # the phase: libraries, networks, tracking
 
 # Processor seconds on the machine of `adloc.cost.typical`, whose rates turn them into those of this one.
 COMPUTING = (Library("torch", 3.0, 9.0), Library("torchvision", 2.5, 8.0), Library("timm", 0.5, 2.5))

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adloc.cost.phases import EXPLAIN, MODELS, RECORDS, REPORT, START, TABLES, TRACKING
+from adloc.cost.phases import EXPLAIN, MODELS, RECORDS, REPORT, TABLES, TRACKING
 from adloc.cost.speed import products, rounds
+from adloc.cost.start import START
 
 if TYPE_CHECKING:
     from adloc.cost.hardware import Hardware

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from adloc.computing.store import Probe
-    from adloc.executors.executor import Computing
+    from adloc.executors.computing import Computing
     from adloc.executors.worker import Machine
     from adloc.planning.stages import Source
 

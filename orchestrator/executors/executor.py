@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
-
-from adloc.errors import Complaint, UserError
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,23 +17,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True, slots=True)
-class Computing:
-    """How a study is to be computed.
-
-    Attributes:
-        executor: "local" or "ray".
-        device: "auto" (CUDA where there is one), "cpu" or "cuda".
-        jobs: local: CPU threads, None for all cores. ray: stages at a time, None for as many as the cores suggest.
-        batch_size: images a backbone pass; None for what is fastest on the device.
-    """
-
-    executor: Literal["local", "ray"] = "local"
-    device: str = "auto"
-    jobs: int | None = None
-    batch_size: int | None = None
 
 
 class Executor(Protocol):
@@ -88,50 +67,3 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Let go of what was started."""
-
-
-class OnDemand:
-    """The executor that is asked for, made when it is first needed: a finished study needs none."""
-
-    def __init__(self, computing: Computing | None = None) -> None:
-        """Prepare; nothing is imported or started. By default everything in this process."""
-        self._computing = computing or Computing()
-
-    def __enter__(self) -> Self:
-        """Nothing is started yet."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let go of what was started."""
-        if "executor" in self.__dict__:
-            self.executor.close()
-
-    @property
-    def name(self) -> Literal["local", "ray"]:
-        """Which executor it is; it need not be made for that."""
-        return self._computing.executor
-
-    @cached_property
-    def executor(self) -> Executor:
-        """The executor.
-
-        Raises:
-            UserError: Ray is asked for and not installed.
-        """
-        if self._computing.executor == "local":
-            from adloc.executors.local import LocalExecutor
-
-            return LocalExecutor(self._computing)
-        try:
-            from adloc.executors.ray_executor import RayExecutor
-        except ModuleNotFoundError as error:
-            if error.name != "ray":
-                raise
-            raise UserError(
-                Complaint(
-                    "--executor ray: Ray is not installed",
-                    "it is an extra of this package",
-                    "pip install 'adloc[ray]', or use --executor local",
-                )
-            ) from None
-        return RayExecutor(self._computing)

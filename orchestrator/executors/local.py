@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from adloc.computing.compute import Listener, Workbench
     from adloc.computing.store import Store
-    from adloc.executors.executor import Computing, Found, Item
+    from adloc.executors.computing import Computing
+    from adloc.executors.executor import Found, Item
     from adloc.planning.plan import Run
     from adloc.planning.stages import Source
 

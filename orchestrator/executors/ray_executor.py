@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from adloc.computing.compute import Helper, Listener, Workbench
     from adloc.computing.store import Store
-    from adloc.executors.executor import Computing, Found, Item
+    from adloc.executors.computing import Computing
+    from adloc.executors.executor import Found, Item
     from adloc.executors.worker import Machine
     from adloc.planning.plan import Run
     from adloc.planning.stages import Source

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.answer import Answer
     from adloc.answer.material import Material
-    from adloc.executors.executor import OnDemand
+    from adloc.executors.on_demand import OnDemand
     from adloc.explain.explanation import Explanation
     from adloc.planning.plan import Run
     from adloc.study import Study

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from adloc.executors.executor import OnDemand
+    from adloc.executors.on_demand import OnDemand
     from adloc.model.engines import EngineChoice
     from adloc.planning.plan import Run
     from adloc.study import Study

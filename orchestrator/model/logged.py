@@ -17,7 +17,7 @@ from adloc.tracking.index import record_key
 
 if TYPE_CHECKING:
     from adloc.answer.answer import Answer
-    from adloc.executors.executor import OnDemand
+    from adloc.executors.on_demand import OnDemand
     from adloc.planning.plan import Run
     from adloc.record.records import RunRecord
     from adloc.runner import Reporter

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from adloc.datasets.split import SplitKind
     from adloc.planning.parts import ValidationPart
-    from adloc.study_file.spec import Regime
+    from adloc.study_file.regimes import Regime
     from adloc.thresholds import ThresholdConfig
 
 

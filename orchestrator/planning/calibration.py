@@ -15,8 +15,8 @@ from adloc.study_file.conditions import base_condition
 
 if TYPE_CHECKING:
     from adloc.datasets.sample import Sample
+    from adloc.planning.inventory import Inventory
     from adloc.planning.parts import TrainPart, ValidationPart
-    from adloc.planning.plan import Inventory
     from adloc.study_file.spec import StudySpec
 
 

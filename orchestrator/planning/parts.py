@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from adloc.datasets.defect_kinds import DefectKind
     from adloc.datasets.sample import Fingerprint, Picture, Sample
-    from adloc.datasets.shift import ShiftConfig, ShiftParameters
+    from adloc.datasets.shift import ShiftConfig
+    from adloc.datasets.shift_parameters import ShiftParameters
     from adloc.datasets.split import SplitConfig
     from adloc.datasets.transform import ImageConfig
 

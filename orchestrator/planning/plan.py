@@ -33,32 +33,14 @@ from adloc.study_file.variants import SETTING, Variant, Winner, variants
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from adloc.datasets.sample import Fingerprint, Sample
+    from adloc.planning.inventory import Inventory
     from adloc.planning.parts import Part
     from adloc.planning.stages import Source
-    from adloc.planning.targets import Target
-    from adloc.study_file.regimes import Side
-    from adloc.study_file.spec import Regime, Scope, StudySpec
+    from adloc.study_file.regimes import Regime, Side
+    from adloc.study_file.spec import Scope, StudySpec
 
 
 RECORD_VERSION = 2  # raised when a record looks different for the same stages: it is written anew
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """What the plan needs to know of the world.
-
-    Attributes:
-        samples: of every category of the study; in a study with real domains, those of the source.
-        fingerprints: of each sample, by its identity.
-        weights: sha256 by (backbone, weights, seed); a plan made to look at data alone may lack them.
-        targets: by name of a real domain that the study shifts to.
-    """
-
-    samples: Sequence[Sample]
-    fingerprints: Mapping[str, Fingerprint]
-    weights: Mapping[tuple[str, str, int], str]
-    targets: Mapping[str, Target] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from adloc.datasets.sample import Sample
     from adloc.datasets.shift import ShiftConfig
-    from adloc.planning.plan import Inventory
-    from adloc.study_file.regimes import Side
-    from adloc.study_file.spec import Regime, Scope, StudySpec
+    from adloc.planning.inventory import Inventory
+    from adloc.study_file.regimes import Regime, Side
+    from adloc.study_file.spec import Scope, StudySpec
 
 
 class StudyParts:

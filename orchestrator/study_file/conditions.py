@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from adloc.study_file.spec import Regime, StudySpec
+    from adloc.study_file.regimes import Regime
+    from adloc.study_file.spec import StudySpec
 
 AXES = ("domain", "train_images", "draw", "contamination", "severity", "factors")
 OF_THE_SHIFT = ("domain", "severity", "factors")  # runs of the clean domain have none

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from adloc.study_file.spec import Regime
-
+Regime = Literal["clean", "no_adaptation", "threshold_only", "full_adaptation"]
 Side = Literal["clean", "shift"]
 CLEAN: Side = "clean"
 SHIFT: Side = "shift"

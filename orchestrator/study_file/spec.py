@@ -16,10 +16,10 @@ from adloc.study_file.domains import AnyShift
 from adloc.study_file.evaluating import EvaluationConfig
 from adloc.study_file.explaining import ExplainConfig
 from adloc.study_file.operating import OperatingConfig
+from adloc.study_file.regimes import Regime
 from adloc.study_file.tuning import TuneConfig, TuningConfig
 from adloc.thresholds import ThresholdConfig
 
-Regime = Literal["clean", "no_adaptation", "threshold_only", "full_adaptation"]
 Scope = Literal["category", "unified"]
 FeatureDtype = Literal["float32", "float16"]
 KeptFeatures = Literal["all", "train", "none"]

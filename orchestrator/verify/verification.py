@@ -35,7 +35,7 @@ from adloc.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adloc.executors.executor import OnDemand
+    from adloc.executors.on_demand import OnDemand
     from adloc.planning.plan import Run
     from adloc.planning.stages import Stage
     from adloc.record.records import RunRecord
@@ -178,7 +178,7 @@ class _Verifier:
         reach = _reach(study, stages, self._kept)
         self._bench = Workbench(self._made, reach, executor.device, reporter, executor.batch_size)
         with located(study.file):
-            self._bench.load_networks(stages)
+            self._bench.load(stages)
         executor.begin(self._made, sources(stages), reporter)
         _require_room(study, stages, self._bench, scratch)
 

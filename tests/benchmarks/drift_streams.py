@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.drift.monitor import Alarm
-    from adloc.study_file.spec import Regime
+    from adloc.study_file.regimes import Regime
 
     Scores = Callable[[str], Mapping[str, Scored]]
     Values = NDArray[np.float64]

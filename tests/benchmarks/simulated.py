@@ -23,7 +23,8 @@ from adloc.executors.cluster import Shape
 from adloc.executors.ledger import Ledger
 from adloc.executors.worker import Outcome
 from adloc.planning.extents import Extents
-from adloc.planning.plan import Inventory, make_plan
+from adloc.planning.inventory import Inventory
+from adloc.planning.plan import make_plan
 from adloc.planning.stages import FeatureStage, ImageStage
 from adloc.study_file.spec import StudySpec
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adloc.answer.material import Material
     from adloc.report.charts.figure import Figure
     from adloc.report.tables import Cell
-    from adloc.study_file.spec import Regime
+    from adloc.study_file.regimes import Regime
 
 SPREAD = "Bands reach from the lowest to the highest draw and repeat; lines are their mean."
 
