@@ -17,6 +17,7 @@ from adloc.record.panels import HEAD
 from adloc.study_file.regimes import REGIMES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from adloc.answer.finding import Finding
@@ -137,7 +138,8 @@ def make_gallery(material: Material) -> Gallery:
     with ThreadPoolExecutor(2) as pool:  # decoding and encoding let go of the interpreter
         encoded = pool.map(lambda s: _encode(s.path, with_input=id(s) in with_input), used)
         panels = {(s.image, id(s.finding)): e for s, e in zip(used, encoded, strict=True)}
-    cards = [_card(image, shown, panels) for image in chosen]
+    places = [(finding, {name: index for index, name in enumerate(finding.test.names)}) for finding in shown]
+    cards = [_card(image, places, panels) for image in chosen]
     cards.sort(key=lambda card: (-(sum(bool(t.map) for t in card.tiles) == len(card.tiles)), -card.n_wrong))
     return Gallery(tuple(cards), len(used), n_recorded)
 
@@ -227,14 +229,17 @@ def _uri(picture: Image.Image) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _card(image: str, shown: list[Finding], panels: dict[tuple[str, int], _Encoded]) -> Card:
+def _card(
+    image: str, places: Sequence[tuple[Finding, Mapping[str, int]]], panels: Mapping[tuple[str, int], _Encoded]
+) -> Card:
+    """An image in every run that has it at one of its places among the test images."""
     tiles: list[Tile] = []
     pictures: dict[str, str] = {}
     ratio, n_wrong, defect = 1.0, 0, "good"
-    for finding in shown:
-        if image not in finding.test.names:
+    for finding, index_of in places:
+        index = index_of.get(image)
+        if index is None:
             continue
-        index = finding.test.names.index(image)
         defect, score = finding.test.defects[index], float(finding.test.scores[index])
         threshold = finding.record.threshold
         verdict = Caption(image, bool(finding.test.labels[index]), score, threshold).verdict

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from adloc.answer.material import REGIME_TITLES
-from adloc.record.heatmaps import choose_common, read_panels
+from adloc.record.heatmaps import choose_common, png_bytes, read_panels
 from adloc.report.charts.figure import safe
 from adloc.report.gallery import recorded_strips
 from adloc.study_file.regimes import REGIMES
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
+    from adloc.record.heatmaps import Panels
 
 SIDE = 180  # longest side of a panel, pixels
 GAP, HEAD, LABEL = 6, 36, 120
@@ -71,7 +72,7 @@ def write_plates(material: Material, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{plate.name}.png" for plate in plates]
     for plate, path in zip(plates, written, strict=True):
-        plate.draw().save(path)
+        path.write_bytes(png_bytes(plate.draw()))
     return written[:MOST_KEY_PLATES]
 
 
@@ -118,16 +119,16 @@ def map_plate(material: Material, category: str) -> Plate | None:
     columns: list[list[Image.Image | None]] = []
     for domain in domains:
         title = "clean" if domain == "clean" else "shifted"
-        inputs = {k: v for f, s in zip(found, strips, strict=True) if _domain(f.record.regime) == domain
-                  for k, v in s.items()}  # fmt: skip
-        cut = [read_panels(inputs[i]) if i in inputs else None for i in images]
-        columns += [[p.picture if p else None for p in cut], [p.truth if p else None for p in cut]]
+        inputs: list[Panels | None] = [None] * len(images)
+        maps: list[list[Image.Image | None]] = []
         heads += [f"image\n{title}", f"defect\n{title}"]
         for finding, paths in zip(found, strips, strict=True):
             if _domain(finding.record.regime) == domain:
-                maps = [read_panels(paths[i]).anomaly_map if i in paths else None for i in images]
-                columns.append(maps)
+                cut = [read_panels(paths[i]) if i in paths else None for i in images]
+                inputs = [new or old for new, old in zip(cut, inputs, strict=True)]  # the same in all runs of a domain
+                maps.append([p.anomaly_map if p else None for p in cut])
                 heads.append(f"{finding.setting.method}\n{REGIME_TITLES[finding.record.regime]}")
+        columns += [[p.picture if p else None for p in inputs], [p.truth if p else None for p in inputs], *maps]
     rows = tuple(i.partition("/")[2].removeprefix("test/").replace("/", "\n") for i in images)
     return Plate(safe(f"plate_maps_{category}"), tuple(heads), rows, tuple(zip(*columns, strict=True)))
 

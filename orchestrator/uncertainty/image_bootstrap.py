@@ -39,8 +39,9 @@ def _ranked(
     ordered = scores[order]
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     sorted_weights = weights[:, order]
-    anomalous = np.add.reduceat(sorted_weights * labels[order], starts, axis=1)  # (R, distinct scores)
-    normal = np.add.reduceat(sorted_weights * ~labels[order], starts, axis=1)
+    anomalous, normal = sorted_weights * labels[order], sorted_weights * ~labels[order]
+    if starts.size < ordered.size:  # equal scores count together => (R, distinct scores)
+        anomalous, normal = (np.add.reduceat(part, starts, axis=1) for part in (anomalous, normal))
     hits, alarms = np.cumsum(anomalous, axis=1), np.cumsum(normal, axis=1)
     n_anomalous, n_normal = hits[:, -1], alarms[:, -1]
     below = n_normal[:, None] - alarms + normal / 2

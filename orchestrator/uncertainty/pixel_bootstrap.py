@@ -19,7 +19,7 @@ from adloc.metrics.chunk import Chunk, EveryNth
 from adloc.metrics.regions import PRO_LIMIT, PRO_STRICT_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from adloc.uncertainty.resampling import Weights
 
 NAMES = ("pixel_normal", "pixel_defect", "pixel_overlap", "pixel_regions")
+PRO_LIMITS = (PRO_LIMIT, PRO_STRICT_LIMIT)
 _STEP = 31  # every so many pixels are looked at to place the edges; prime, so not in step with image rows
 
 
@@ -124,8 +125,7 @@ def pixel_replicates(counts: PixelCounts, weights: Weights) -> dict[str, NDArray
         covered = _from_zero(overlap / (weights @ counts.regions.astype(np.float32))[:, None])
     return {
         "pixel_auroc": np.asarray(np.trapezoid(detected, x, axis=1), dtype=np.float32),
-        "pixel_aupro": _areas_up_to(x, covered, PRO_LIMIT),
-        "pixel_aupro_005": _areas_up_to(x, covered, PRO_STRICT_LIMIT),
+        **dict(zip(("pixel_aupro", "pixel_aupro_005"), _areas_up_to(x, covered, PRO_LIMITS), strict=True)),
     }
 
 
@@ -162,12 +162,16 @@ def _from_zero(shares: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate((np.zeros((len(shares), 1), np.float32), shares), axis=1)
 
 
-def _areas_up_to(x: NDArray[np.float32], y: NDArray[np.float32], limit: float) -> NDArray[np.float32]:
-    """The area under each curve (R, B + 1) from 0 to `limit`, divided by it; linear between the points."""
-    left, right = x[:, :-1], x[:, 1:]
-    width = right - left
-    inside = np.clip(limit - left, 0, width)
-    share = np.divide(inside, width, out=np.zeros_like(width), where=width > 0)
-    y_end = y[:, :-1] + (y[:, 1:] - y[:, :-1]) * share
-    area = (inside * (y[:, :-1] + y_end) / 2).sum(axis=1) / limit
-    return np.asarray(np.minimum(area, 1), dtype=np.float32)
+def _areas_up_to(
+    x: NDArray[np.float32], y: NDArray[np.float32], limits: Sequence[float]
+) -> list[NDArray[np.float32]]:
+    """The area under each curve (R, B + 1) from 0 to each limit, divided by it; linear between the points."""
+    left, width, y_left, rise = x[:, :-1], x[:, 1:] - x[:, :-1], y[:, :-1], y[:, 1:] - y[:, :-1]
+    wide = width > 0
+    found: list[NDArray[np.float32]] = []
+    for limit in limits:
+        inside = np.clip(limit - left, 0, width)
+        share = np.divide(inside, width, out=np.zeros_like(width), where=wide)
+        area = (inside * (y_left + (y_left + rise * share)) / 2).sum(axis=1) / limit
+        found.append(np.asarray(np.minimum(area, 1), dtype=np.float32))
+    return found
