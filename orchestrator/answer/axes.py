@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
-from adloc.study_file.conditions import ALL, AXES, OF_THE_SHIFT, base_condition, is_base
+from adloc.study_file.conditions import ALL, AXES, OF_THE_SHIFT, base_condition, is_at
 from adloc.study_file.regimes import SHIFT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from adloc.answer.answer import Answer
     from adloc.answer.results import Row
@@ -115,10 +116,11 @@ def at_base(answer: Answer, spec: StudySpec, domain: str | None = None) -> Answe
         spec: the study.
         domain: which target the shifted regimes are of; None for the first.
     """
+    base = cache(lambda regime: base_condition(spec, regime, domain))
 
-    def kept(rows: Iterable[Row]) -> list[Row]:
-        at = (row for row in rows if is_base(row, spec, _regime(row), domain))
-        return [{k: v for k, v in row.items() if k not in AXES} for row in at]
+    def kept(rows: Sequence[Row]) -> list[Row]:
+        names = [name for name in rows[0] if name not in AXES] if rows else []  # a table has the same columns in all
+        return [{name: row[name] for name in names} for row in rows if is_at(row, base(_regime(row)))]
 
     return replace(
         answer,

@@ -11,7 +11,7 @@ from functools import lru_cache
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from adloc.answer.results import MACRO, SIZES, WHO, Cell, Row
+from adloc.answer.results import MACRO, SIZES, WHO, Cell, Number, Row
 from adloc.metrics.registry import METRICS
 from adloc.study_file.conditions import AXES, OF_THE_SHIFT
 from adloc.uncertainty.resampling import Interval
@@ -112,19 +112,20 @@ def identical_shortcut(rows: Sequence[Row], normal_scores: Mapping[str, Sequence
 def _drops(rows: Sequence[Row], axis: str, base: str, also_ignored: Sequence[str]) -> list[Row]:
     ignored = (axis, *also_ignored)
     others = [row for row in rows if row[axis] != base and row["status"] == "done"]
-    bases = {identity(row, *ignored): row for row in rows if row[axis] == base} if others else {}
+    against = [row for row in rows if row[axis] == base] if others else []
+    bases = dict(zip(identities(against, *ignored), against, strict=True))
     found: list[Row] = []
-    for row in others:
-        partner = bases.get(identity(row, *ignored))
+    for row, who in zip(others, identities(others, *ignored), strict=True):
+        partner = bases.get(who)
         if partner is None or partner["status"] != "done":
             continue
         drops = dict(_metric_drops(partner, row))
         relative = [drops[name] / float(partner[name] or 0.0) for name in RELATIVE if name in drops and partner[name]]
-        who = {name: row[name] for name in _identifying(tuple(row), ())}
+        own = {name: row[name] for name in _identifying(tuple(row), ())}
         kept: Row = {name: row.get(name) for name in ("image_fpr", "image_fnr")}
         columns: Row = {f"drop_{name}": drops.get(name) for name in COMPARED}
         found.append(
-            {**who, "against": base, "relative_drop": fmean(relative) if relative else None, **columns, **kept}
+            {**own, "against": base, "relative_drop": fmean(relative) if relative else None, **columns, **kept}
         )
     return found
 
@@ -132,13 +133,21 @@ def _drops(rows: Sequence[Row], axis: str, base: str, also_ignored: Sequence[str
 def _metric_drops(base: Row, row: Row) -> Iterator[tuple[str, float]]:
     for name in COMPARED:
         before, after = base[name], row[name]
-        if isinstance(before, int | float) and isinstance(after, int | float):
+        if isinstance(before, Number) and isinstance(after, Number):
             yield name, float(before - after if METRICS[name].better == "higher" else after - before)
 
 
 def identity(row: Row, *ignored: str) -> tuple[Cell, ...]:
     """What a row or a drop is of, but for some of it."""
     return tuple(map(row.__getitem__, _identifying(tuple(row), ignored)))
+
+
+def identities(rows: Sequence[Row], *ignored: str) -> list[tuple[Cell, ...]]:
+    """The `identity` of every row of one table, whose rows have the same columns."""
+    if not rows:
+        return []
+    names = _identifying(tuple(rows[0]), ignored)
+    return [tuple(map(row.__getitem__, names)) for row in rows]
 
 
 @lru_cache(maxsize=256)  # the rows of a table have the same columns

@@ -62,6 +62,8 @@ def tuning_gains(rows: Sequence[Row], columns: Mapping[str, set[str]], objective
         columns: what searches choose, by method; see `searched`.
         objectives: the metrics that were sought.
     """
+    if not any(str(row[SETTING]).startswith(TUNED) for row in rows):
+        return []
     twins = [name.removeprefix("val_") for name in objectives]
     names = list(dict.fromkeys([*objectives, *twins, *(f"val_{h}" for h in HEADLINE), *HEADLINE]))
     names = [n for n in names if n in METRICS and (n in OBJECTIVES or not n.startswith("val_"))]

@@ -290,7 +290,7 @@ def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRe
     """Sort the current records of a plan; nothing but record.json is read before it is needed."""
     done = [r for r in current if r.status == "done"]
     rows, drops, answer = tuple(answer.rows), tuple(answer.regime_drops), at_base(answer, plan.spec)
-    labels = _labels([{k: v for k, v in row.items() if k not in AXES} for row in rows])
+    labels = _labels(rows)
     swept = {name for entry in plan.spec.methods for name in entry.grid}
     settings: dict[str, Setting] = {}
     findings: list[Finding] = []
@@ -345,7 +345,7 @@ def _labels(rows: Sequence[Row]) -> dict[str, str]:
     """By run_id: the method and what tells its settings apart; of a method that stands for many, the model first."""
     if not rows:
         return {}
-    skipped = ("category", "method", "regime", "repeat", MODEL)
+    skipped = ("category", "method", "regime", "repeat", MODEL, *AXES)
     names = [n for n in varying(rows) if n not in skipped]
     values: dict[tuple[object, object], dict[str, set[str]]] = {}  # of each column, by method and model
     for row in rows:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from adloc.record.records import RunRecord
 
 Cell = str | int | float | None
+Number = int | float
 Row = dict[str, Cell]
 WHO = ("study", "category", "method", "regime", "scope", "threshold_scope", "repeat", "run_id", "status", "setting")
 SIZES = ("n_train", "n_val", "n_test")
@@ -63,11 +64,15 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
 
 def _row(record: RunRecord, param_names: Sequence[str], axes: Sequence[str]) -> Row:
     row: Row = {name: getattr(record, name) for name in (*WHO, "domain")}
-    row |= {name: _plain(record.condition.get(name)) for name in axes}
-    row |= {f"params.{name}": _plain(record.params.get(name)) for name in param_names}
-    row |= {name: getattr(record, name) for name in SIZES}
-    values = {"threshold": record.threshold, **record.metrics}
-    return row | {name: values.get(name) for name in METRICS}
+    for name in axes:
+        row[name] = _plain(record.condition.get(name))
+    for name in param_names:
+        row[f"params.{name}"] = _plain(record.params.get(name))
+    for name in SIZES:
+        row[name] = getattr(record, name)
+    for name in METRICS:
+        row[name] = record.threshold if name == "threshold" else record.metrics.get(name)
+    return row
 
 
 def _warn(rows: Mapping[str, Row], plan: Plan, records: Sequence[RunRecord]) -> None:
@@ -92,7 +97,7 @@ def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
         row[name] = sum(int(r[name] or 0) for r in rows)
     if first["scope"] == "unified":  # one model, fitted once on the train parts of all
         row["n_train"] = first["n_train"]
-    values = {name: [float(v) for r in rows if isinstance(v := r[name], int | float)] for name in METRICS}
+    values = {name: [float(v) for r in rows if isinstance(v := r[name], Number)] for name in METRICS}
     # An average of 95 % bounds is no 95 % bound; one threshold for all has the same in every category.
     single = {"threshold", "pixel_threshold"} | ({"upper_fpr"} if first["threshold_scope"] != "global" else set())
     defined = {n: v for n, v in values.items() if done and n not in single and len(v) == len(rows)}

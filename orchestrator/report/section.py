@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adloc.answer.comparisons import identity
+from adloc.answer.comparisons import identities, identity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from adloc.answer.results import Row
     from adloc.report.charts.figure import Figure
     from adloc.report.tables import Table
 
 SHOWN = ("image_auroc", "image_auprc", "image_f1", "pixel_auroc", "pixel_aupro")
+NOT_OF_WHO = ("category", "regime", "repeat")
 COSTS = ("fit_s", "score_ms_per_image", "model_mb")
 OBJECTIVES = {
     "f1": "that of the largest F1",
@@ -72,4 +75,9 @@ class Section:
 
 def who(row: Row) -> tuple[object, ...]:
     """What a row is of, but for category, regime and repeat."""
-    return (row["category"], *identity(row, "category", "regime", "repeat"))
+    return (row["category"], *identity(row, *NOT_OF_WHO))
+
+
+def each_who(rows: Sequence[Row]) -> list[tuple[object, ...]]:
+    """The same of every row of one table."""
+    return [(row["category"], *of) for row, of in zip(rows, identities(rows, *NOT_OF_WHO), strict=True)]

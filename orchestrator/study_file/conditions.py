@@ -112,8 +112,12 @@ def conditions(spec: StudySpec, regime: Regime, n_train: int, least: int = 1) ->
 
 def is_base(values: Mapping[str, object], spec: StudySpec, regime: Regime, domain: str | None = None) -> bool:
     """Whether a row or a record is of the base condition (see `base_condition`); one without a condition is."""
-    base = base_condition(spec, regime, domain).values()
-    return all(values.get(name) in (None, value) for name, value in base.items())
+    return is_at(values, base_condition(spec, regime, domain))
+
+
+def is_at(values: Mapping[str, object], condition: Condition) -> bool:
+    """Whether a row or a record is of this condition; one without a condition is of every one."""
+    return all(values.get(name) in (None, value) for name, value in condition.values().items())
 
 
 def described(values: Mapping[str, object]) -> Iterator[str]:

@@ -162,9 +162,7 @@ def _from_zero(shares: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate((np.zeros((len(shares), 1), np.float32), shares), axis=1)
 
 
-def _areas_up_to(
-    x: NDArray[np.float32], y: NDArray[np.float32], limits: Sequence[float]
-) -> list[NDArray[np.float32]]:
+def _areas_up_to(x: NDArray[np.float32], y: NDArray[np.float32], limits: Sequence[float]) -> list[NDArray[np.float32]]:
     """The area under each curve (R, B + 1) from 0 to each limit, divided by it; linear between the points."""
     left, width, y_left, rise = x[:, :-1], x[:, 1:] - x[:, :-1], y[:, :-1], y[:, 1:] - y[:, :-1]
     wide = width > 0

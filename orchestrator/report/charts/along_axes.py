@@ -31,10 +31,9 @@ X_AXES = {
 
 def settings_of(material: Material) -> Mapping[Who, Setting]:
     """The lead settings by identity of their rows."""
-    runs = {f.record.run_id: f.setting for f in (*material.findings, *material.conditioned)}
     leads = set(material.leads)
-    found = {setting_of(row): runs[str(row["run_id"])] for row in material.rows if str(row["run_id"]) in runs}
-    return {who: setting for who, setting in found.items() if setting in leads}
+    runs = {f.record.run_id: f.setting for f in (*material.findings, *material.conditioned) if f.setting in leads}
+    return {setting_of(row): runs[str(row["run_id"])] for row in material.rows if str(row["run_id"]) in runs}
 
 
 def along(material: Material, axis: str) -> Iterator[Figure]:

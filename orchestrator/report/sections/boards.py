@@ -14,7 +14,7 @@ from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
 from adloc.metrics.ranking import auroc
 from adloc.metrics.registry import METRICS
-from adloc.report.section import COSTS, NOISE, SHOWN, Section, who
+from adloc.report.section import COSTS, NOISE, SHOWN, Section, each_who
 from adloc.report.tables import Table, count, figure, significant, words
 from adloc.uncertainty.resampling import Interval
 
@@ -30,7 +30,9 @@ def leaderboard(material: Material) -> Section | None:
     if not rows_of:
         return None
     labels = {f.record.run_id: f.setting.label for f in material.findings}
-    by_group = {who(r)[1:]: labels[str(r["run_id"])] for r in rows_of if str(r["run_id"]) in labels}
+    ordered = sorted(rows_of, key=lambda r: r["category"] != MACRO)
+    groups = [of[1:] for of in each_who(ordered)]
+    label_of = {g: labels[i] for g, r in zip(groups, ordered, strict=True) if (i := str(r["run_id"])) in labels}
     settings = {f.record.run_id: f for f in material.findings}
     labels_of_all = {s.label for s in material.settings}
     of_macro = {(s.label, r): s for s in material.shown for r in material.regimes if material.row(s, r)}
@@ -42,10 +44,10 @@ def leaderboard(material: Material) -> Section | None:
     several = material.plan.spec.repeats > 1
     chosen = material.chosen.label if material.chosen else None
     alone = len(material.plan.parts) == 1  # the average over one category is the category
-    for row in sorted(rows_of, key=lambda r: r["category"] != MACRO):
+    for row, group in zip(ordered, groups, strict=True):
         if (several and row["repeat"] != 0) or (alone and row["category"] == MACRO):
             continue
-        label = by_group.get(who(row)[1:], str(row["method"]))
+        label = label_of.get(group, str(row["method"]))
         if label in labels_of_all and label not in shown:
             continue
         regime = str(row["regime"])

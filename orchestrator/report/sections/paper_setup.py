@@ -68,6 +68,8 @@ def pivot_tables(material: Material) -> Iterator[Table]:
 
 def shortcut_tables(material: Material) -> Iterator[Table]:
     """The identical-shortcut matrix of the unified leads, a row a model, regime and category of images."""
+    if not material.answer.identical_shortcut:
+        return
     settings = {f.record.run_id: f.setting for f in material.findings}
     who = {
         identity(row, "category"): settings[str(row["run_id"])]

@@ -32,9 +32,12 @@ def provenance(material: Material) -> Section:
     if started:
         facts.append(("recorded", started[0] if started[0] == started[-1] else f"{started[0]} to {started[-1]}"))
         facts.append(("run time", f"{sum(r.seconds for r in material.records):.1f} s over all recorded runs"))
-    names = list(dict.fromkeys(name for r in material.records for name in r.environment))
+    environments = Counter(tuple(r.environment.items()) for r in material.records)  # few, in the order of the records
+    names = list(dict.fromkeys(name for environment in environments for name, _ in environment))
     for name in sorted(names, key=lambda n: (n not in ("adloc", "commit"), n)):
-        values = Counter(r.environment.get(name, "") for r in material.records)
+        values: Counter[str] = Counter()
+        for environment, n in environments.items():
+            values[dict(environment).get(name, "")] += n
         shown = "; ".join(f"{v or 'unknown'}" + (f" ({n} runs)" if len(values) > 1 else "") for v, n in values.items())
         facts.append((name.replace("_", " "), shown))
     facts += [(f"{c}, {part} digest", d) for c, part, d in _digests(material)]

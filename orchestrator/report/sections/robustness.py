@@ -10,7 +10,7 @@ from adloc.answer.results import MACRO
 from adloc.answer.verdict_words import shift_words
 from adloc.report.charts import figures as charts
 from adloc.report.charts.figure import safe
-from adloc.report.section import NOISE, SHOWN, Section, who
+from adloc.report.section import NOISE, SHOWN, Section, each_who, who
 from adloc.report.tables import Table, figure, words
 from adloc.study_file.regimes import SHIFT
 
@@ -37,7 +37,9 @@ def _block(material: Material) -> Section | None:
     metrics = (*SHOWN, "image_fpr", "image_fnr")
     names = {"image_fpr": "false alarms", "image_fnr": "misses"}
     heads = ("category", "setting", "regime", *(names.get(n, title_of(n)) for n in metrics), "relative drop, %")
-    drops = {(who(r), r["regime"]): r["relative_drop"] for r in material.answer.regime_drops}
+    lost = material.answer.regime_drops
+    drops = {(of, r["regime"]): r["relative_drop"] for of, r in zip(each_who(lost), lost, strict=True)}
+    row_of = {r["run_id"]: r for r in material.answer.rows}
     rows: list[tuple[Cell, ...]] = []
     averaged = (MACRO,) if len(material.plan.parts) > 1 else ()  # of one category it is the category
     for category in (*averaged, *material.categories):
@@ -53,7 +55,7 @@ def _block(material: Material) -> Section | None:
                 for n in metrics
             ]
             sample = finding or next(iter(material.row(setting, regime).values()))
-            row = next((r for r in material.answer.rows if r["run_id"] == sample.record.run_id), None)
+            row = row_of.get(sample.record.run_id)
             drop = drops.get((who({**row, "category": category}), regime)) if row else None
             share = figure(100 * float(drop), 1, signed=True) if isinstance(drop, int | float) else words("")
             rows.append((words(category), words(setting.label), words(REGIME_TITLES[regime]), *cells, share))
