@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from adloc.verify.verification import Verification, Verified
 
+PROMISE = (
+    "the same bits are promised on one kind of processor and device with the same versions, whatever the number of"
+    " threads (networks that a run trains: with the same number); elsewhere scores within a thousandth of their spread"
+)
 _RUNS = click.option(
     "--runs", "n_runs", type=click.IntRange(min=1), default=3, show_default=True, help="How many; or all there are."
 )
@@ -133,8 +137,8 @@ def _elsewhere(found: Verification) -> Iterator[str]:
     if not others:
         return
     yield from others
-    yield "the same bits are promised where these are the same; elsewhere scores within a thousandth of their spread"
+    yield PROMISE
     for run in found.runs:
-        if run.score_gap is not None and run.tolerance is not None and run.elsewhere:
+        if run.elsewhere and run.first is not None and run.score_gap is not None and run.tolerance is not None:
             within = "within" if run.is_within_tolerance else "beyond"
             yield f"{run.run_id}: scores off by at most {run.score_gap:.3g}, {within} the allowed {run.tolerance:.3g}"

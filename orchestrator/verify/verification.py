@@ -33,7 +33,7 @@ from adloc.verify.stages import compare_stage, read_untouched
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from adloc.executors.on_demand import OnDemand
     from adloc.planning.plan import Run
@@ -150,11 +150,21 @@ def verify_study(
                     "run the study first, or name the --workspace and the --set that it ran with",
                 )
             )
-        drawn = sorted(content_key(["verify", seed, run.run_id]) for run in recorded)[:n_runs]
-        sample = [run for run in recorded if content_key(["verify", seed, run.run_id]) in drawn]
+        drawn = draw((run.run_id for run in recorded), n_runs, seed)
+        sample = [run for run in recorded if run.run_id in drawn]
         verifier = _Verifier(study, sample, on_demand, reporter, scratch)
         reporter.study_started(replace(study.plan, runs=tuple(sample)), sample)
         return Verification(study.spec.study, tuple(verifier.verify(run) for run in sample), len(recorded))
+
+
+def draw(run_ids: Iterable[str], n_runs: int, seed: int) -> set[str]:
+    """Some of these runs, all alike likely: those whose hash with the seed comes first.
+
+    Example:
+        >>> draw(["a", "b", "c"], 5, seed=0) == {"a", "b", "c"}
+        True
+    """
+    return set(sorted(run_ids, key=lambda run_id: content_key(["verify", seed, run_id]))[:n_runs])
 
 
 def _is_recorded(study: Study, run: Run) -> bool:
