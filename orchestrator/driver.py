@@ -19,6 +19,7 @@ from adloc.model.logged import model_keys, try_log_models
 from adloc.planning.keeping import plan_disk, require_room
 from adloc.planning.plan import each_stage, sources
 from adloc.planning.stages import FeatureStage
+from adloc.record.beside import write_beside
 from adloc.record.records import write_checked
 from adloc.report.boundary import try_report
 from adloc.study import located, pending, plan_json, spec_yaml
@@ -169,7 +170,7 @@ def _workbench(study: Study, todo: list[Run], executor: Executor, store: Store, 
 def _open(study: Study, folder: Path) -> None:
     """Write down what is asked and planned, here and in the ledger of test figures, before any of it is computed."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
+    write_beside(folder / "study.yaml", spec_yaml(study.spec))
     write_checked(folder / "plan.json", plan_json(study.plan))
     open_test(study.plan, study.workspace, datetime.now(UTC), study.records.count_figures())
     study.workspace.push(study.spec.study)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.answer.answer import kept_answer
+from adloc.datasets.checked import DamagedError
 from adloc.errors import Complaint, UserError, nearest
+from adloc.record.beside import read_beside
 from adloc.record.records import Records, planned_runs
 from adloc.study_file.validation import load_study
 
@@ -45,7 +47,7 @@ def read_study(name: str, workspace: Workspace) -> KeptStudy:
     """The study of that name.
 
     Raises:
-        UserError: there is none in the workspace, or nothing of it is recorded yet.
+        UserError: there is none in the workspace, nothing of it is recorded yet, or its tables are damaged.
     """
     folder = workspace.studies_path() / name
     names = sorted(path.name for path in workspace.studies_path().glob("*") if path.is_dir())
@@ -61,13 +63,13 @@ def read_study(name: str, workspace: Workspace) -> KeptStudy:
     planned = planned_runs(folder)
     records = Records(folder)
     answer = None
-    if planned is not None and (folder / "study.yaml").exists():
+    if planned is not None and _is_whole(folder / "study.yaml"):
         _, spec = load_study(folder / "study.yaml")
         answer = kept_answer(spec, records, folder)
     if planned is None or answer is None:
         raise UserError(
             Complaint(
-                f"{folder}: no results yet",
+                f"{folder}: no results yet, or a file is damaged",
                 "results are written when a run of the study ends",
                 f"run it to its end: adloc study run FILE --workspace {workspace.location}",
             )
@@ -75,3 +77,12 @@ def read_study(name: str, workspace: Workspace) -> KeptStudy:
     known = {run_id: record for run_id in planned if (record := records.get(run_id)) is not None}
     failed = {run_id: record.error or "" for run_id, record in known.items() if record.status == "failed"}
     return KeptStudy(spec, folder, answer, tuple(planned), failed, len(known) - len(failed), workspace.is_locked(name))
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is there and is what was written."""
+    try:
+        read_beside(path)
+    except (OSError, DamagedError):
+        return False
+    return True

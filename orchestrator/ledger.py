@@ -11,6 +11,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypedDict
 
+from adloc.datasets.checked import from_checked, to_checked
 from adloc.errors import Complaint, UserError
 from adloc.seal import changes, make_seal, plan_content, plan_hash, read_seal, write_seal
 
@@ -32,7 +33,7 @@ class Look:
     Attributes:
         plan: its hash, see `adloc.seal`.
         study: its name.
-        time: before the first figure, ISO 8601, UTC.
+        time: before the first figure, ISO 8601, UTC; empty of a line that is damaged, of which nothing is believed.
         images: of its test parts: the first digits of their files' SHA-256.
     """
 
@@ -40,6 +41,11 @@ class Look:
     study: str
     time: str
     images: tuple[str, ...]
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it may be of any plan and any images."""
+        return not self.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +57,14 @@ class Standing:
         changed: what the plan has other than the sealed one, in words; empty when it is the sealed one.
         before: other plans that test figures of some of the same images were computed for before this one's.
         since: the same after this one's; 0 while it has none.
+        damaged: lines of the ledger among both that may be of any plan, counted as if they were of these images.
     """
 
     seal: Seal | None
     changed: tuple[str, ...]
     before: int
     since: int
+    damaged: int = 0
 
 
 class StandingJson(TypedDict):
@@ -126,11 +134,16 @@ def standing(plan: Plan, workspace: Workspace) -> Standing:
     own = plan_hash(content)
     seal = read_seal(seal_path(workspace, plan.spec.study))
     images = set(images_tested(plan))
-    looks = [k for k in read_looks(ledger_path(workspace)) if k.plan == own or not images.isdisjoint(k.images)]
+    looks = [
+        look
+        for look in read_looks(ledger_path(workspace))
+        if look.plan == own or look.is_damaged or not images.isdisjoint(look.images)
+    ]
     plans = list(dict.fromkeys(look.plan for look in looks))
     before = plans.index(own) if own in plans else len(plans)
     changed = changes(seal.content, content) if seal is not None and seal.plan != own else ()
-    return Standing(seal, tuple(changed), before, max(0, len(plans) - before - 1))
+    damaged = sum(look.is_damaged for look in looks)
+    return Standing(seal, tuple(changed), before, max(0, len(plans) - before - 1), damaged)
 
 
 def standing_json(found: Standing) -> StandingJson:
@@ -166,6 +179,9 @@ def sentences(found: Standing) -> list[str]:
         f"{looks}{since}, as far as this workspace knows."
         + (" What holds for the best of many plans is partly luck." if found.before or found.since else "")
     )
+    if found.damaged:
+        damaged = _count(found.damaged, "line")
+        said.append(f"Of these, {damaged} of the workspace's ledger cannot be read: what plan it was of is not known.")
     return said
 
 
@@ -189,18 +205,22 @@ def images_tested(plan: Plan) -> tuple[str, ...]:
 
 
 def read_looks(path: Path) -> list[Look]:
-    """Every look, oldest first; a line that a crash tore is no look: its plan had computed nothing yet."""
+    """Every look, oldest first; a line that a crash tore is no look: its plan had computed nothing yet.
+
+    A line that is whole and is not what was written is a look of which nothing is known.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     found: list[Look] = []
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         try:
-            entry = json.loads(line)
+            entry = json.loads(from_checked(line.encode()))
             found.append(Look(entry["plan"], entry["study"], entry["time"], tuple(entry["images"])))
         except (ValueError, KeyError, TypeError):
-            continue
+            if line.endswith("}"):
+                found.append(Look(f"line {number}", "", "", ()))
     return found
 
 
@@ -209,7 +229,7 @@ def append(path: Path, look: Look) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     torn = _is_torn(path)
     with path.open("a", encoding="utf-8") as file:
-        file.write(("\n" if torn else "") + json.dumps(asdict(look)) + "\n")
+        file.write(("\n" if torn else "") + to_checked(asdict(look)) + "\n")
         file.flush()
         os.fsync(file.fileno())
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from adloc.datasets.checked import DamagedError
 from adloc.errors import Complaint, UserError
-from adloc.record.records import write_json
+from adloc.record.records import read_checked, write_checked
 from adloc.study_file.domains import DomainShift
 from adloc.study_file.variants import TUNED
 
@@ -109,10 +110,10 @@ def read_seal(path: Path) -> Seal | None:
         UserError: the file is no seal, or its content is not what was hashed.
     """
     try:
-        seal = Seal.model_validate_json(path.read_bytes())
+        seal = Seal.model_validate_json(read_checked(path))
     except FileNotFoundError:
         return None
-    except ValidationError:
+    except (ValidationError, DamagedError):
         seal = None
     if seal is None or not seal.is_whole:
         raise UserError(
@@ -127,7 +128,7 @@ def read_seal(path: Path) -> Seal | None:
 
 def write_seal(path: Path, seal: Seal) -> None:
     """Write it, whole or not at all."""
-    write_json(path, seal.model_dump(mode="json"))
+    write_checked(path, seal.model_dump(mode="json"))
 
 
 def changes(before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> list[str]:

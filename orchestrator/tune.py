@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from adloc.driver import forget, terminate_as_interrupt
 from adloc.errors import UserError
 from adloc.planning.plan import sources, walk
+from adloc.record.beside import write_beside
 from adloc.study import located, spec_yaml, with_winners
 from adloc.tracking.index import TrackingIndex, trial_key
 from adloc.tracking.place import Place
@@ -98,7 +99,7 @@ def _tune(
     optuna_storage = open_storage(study.workspace.journal_path(study.spec.study), storage)
     folder = study.workspace.study_path(study.spec.study)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.yaml").write_text(spec_yaml(study.spec), encoding="utf-8")
+    write_beside(folder / "study.yaml", spec_yaml(study.spec))
     names = param_names(study.spec, [run.condition.values() for run in study.plan.runs])
     tracker = Tracker(place, study.spec.study, lambda: connect(place, study.spec, names, study.file.path.name))
     if fresh:

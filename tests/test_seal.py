@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from adloc import driver
 from adloc.cli import cli
+from adloc.datasets.checked import from_checked
 from adloc.errors import UserError
 from adloc.ledger import Look, append, ledger_path, open_test, read_looks, seal_path, seal_study, sentences, standing
 from adloc.seal import read_seal
@@ -126,6 +127,23 @@ def test_a_torn_last_line_loses_nothing_else(plan: Any, workspace: Workspace) ->
     with path.open("a") as file:
         file.write("[1]\n17\n")
     assert len(read_looks(path)) == 2
+
+
+def test_a_damaged_line_counts_as_a_look_at_any_images(plan: Any, workspace: Workspace) -> None:
+    """Nothing of it is believed, and it is not forgotten: a flipped bit makes no plan look less tried."""
+    path, own = ledger_path(workspace), plan()
+    append(path, Look("b" * 64, "other", "t", ("0" * 16,)))
+    open_test(own, workspace, NOW, 0)
+    assert looked(own, workspace) == (0, 0)  # of other images
+    lines = path.read_bytes().splitlines()
+    for place in range(30, len(lines[0]) - 1, 7):  # after the checksum
+        damaged = bytearray(lines[0])
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(b"\n".join([bytes(damaged), lines[1], b""]))
+        assert looked(own, workspace) == (1, 0), bytes(damaged)
+    assert sentences(standing(own, workspace))[-1].startswith("Of these, 1 line of the workspace's ledger")
+    path.write_bytes(b"\n".join([from_checked(lines[0]), lines[1], b""]))  # as an earlier version wrote it
+    assert looked(own, workspace) == (0, 0)
 
 
 def test_a_seal_is_kept_and_says_what_changed(plan: Any, workspace: Workspace) -> None:

@@ -81,6 +81,30 @@ def test_record_is_everywhere_as_it_was_written(machines: Machines) -> None:
         assert records.count_figures() == 2
 
 
+def test_what_a_machine_remembers_is_held_to_its_checksum(machines: Machines) -> None:
+    """A bit that flips in it costs a look at what is there, and never takes one record or file for another."""
+    one, other = machines["one"], machines["other"]
+    write_record(one)
+    (one.study_path("spread") / "notes.txt").write_text("first")
+    one.push("spread")
+    with other.lock("spread"):
+        pass
+    remembered = [*other.root.rglob("*.files.json"), *other.root.rglob("*.records.json"), other.root / "machine.json"]
+    assert len(remembered) == 3
+    for path in remembered:
+        content = path.read_bytes()
+        for place in range(0, len(content), 17):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+            again = machines["other"]
+            with again.lock("spread"):
+                again.pull("spread")
+            assert Records(again.study_path("spread")).get("gear-knn-1") is not None
+            assert Records(again.study_path("spread")).count_figures() == 1
+            assert (again.study_path("spread") / "notes.txt").read_text() == "first"
+            again.push("spread")
+        path.write_bytes(content)
+
+
 def test_record_that_was_set_aside_is_nowhere(machines: Machines) -> None:
     """`--fresh` on one machine leaves no old figure on another."""
     one, other = machines["one"], machines["other"]

@@ -7,7 +7,6 @@ keep its five views together, split.group: "/(S[0-9]+)/".
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -15,6 +14,7 @@ from pydantic import Field
 from adloc.datasets.decoding import read_bytes
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.file_image import FileImage
+from adloc.datasets.json_text import parse_json
 from adloc.datasets.natural_order import natural_key
 from adloc.datasets.readers.listing import Listing, relative_name
 from adloc.datasets.readers.mvtec_layout import warn_of_missing_masks
@@ -75,7 +75,7 @@ def _list_category(root: Path, category: str, config: RealIadConfig) -> Listing:
         listing.error(f"{folder}: no such folder", _RULE, remedy, ("resolution",))
         return listing
     try:
-        content: dict[str, list[dict[str, Any]]] = json.loads(read_bytes(path))
+        content: dict[str, list[dict[str, Any]]] = parse_json(read_bytes(path))
         rows = [(part, row) for part in _PARTS for row in content[part]]
         for part, row in rows:
             _add(folder, part, row, f"{path}: {part}", listing, config)

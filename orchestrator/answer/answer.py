@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from adloc.answer.comparisons import HEADLINE, identical_shortcut, regime_drops, repeat_statistics, scope_drops
 from adloc.answer.gains import masked, searched, tuning_gains
 from adloc.answer.results import MACRO, current, table, varying, write
+from adloc.record.beside import read_beside, write_beside
 from adloc.study_file.conditions import described
 
 if TYPE_CHECKING:
@@ -84,9 +85,12 @@ def answer_of(plan: Plan, found: Sequence[RunRecord], records: Records) -> Answe
 
 
 def kept_answer(spec: StudySpec, records: Records, folder: Path) -> Answer | None:
-    """The tables as `write_answer` last wrote them, without a plan: needs no images; None before there are any."""
+    """The tables as `write_answer` last wrote them, without a plan: needs no images.
+
+    None before there are any, or where they are damaged.
+    """
     try:
-        rows = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        rows = json.loads(read_beside(folder / "results.json"))
     except (FileNotFoundError, ValueError):
         return None
     return _answer_of(rows, spec, records)
@@ -115,7 +119,7 @@ def write_answer(answer: Answer, folder: Path) -> None:
     for name, text in texts.items():
         _write_text(tables / f"{name}.csv", text)
     _write_text(folder / "results.csv", texts.get("results", ""))
-    _write_text(folder / "results.json", write(answer.rows, "json"))
+    write_beside(folder / "results.json", write(answer.rows, "json"))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
-from adloc.record.records import write_json
+from adloc.record.beside import read_beside, write_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,13 +31,13 @@ class Claim:
 
 def write_claims(claims: tuple[Claim, ...], folder: Path) -> None:
     """Keep the claims in the study's folder, for those who read them without the report."""
-    write_json(folder / "claims.json", [asdict(claim) for claim in claims])
+    write_beside(folder / "claims.json", json.dumps([asdict(claim) for claim in claims], indent=1))
 
 
 def read_claims(folder: Path) -> tuple[Claim, ...]:
-    """The claims of the last report; none before there is one."""
+    """The claims of the last report; none before there is one, or where its file is damaged."""
     try:
-        kept = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+        kept = json.loads(read_beside(folder / "claims.json"))
         return tuple(Claim(c["kind"], tuple(c["settings"]), c["text"]) for c in kept)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return ()

@@ -6,16 +6,16 @@ finds, and keeps its state beside the rows, so that a watched folder is watched 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adloc.datasets.json_text import parse_json
 from adloc.drift.advice import ENOUGH_IMAGES, Advice, Known, Verdict, advise
 from adloc.drift.monitor import Monitor, Reference
 from adloc.errors import Complaint, UserError
-from adloc.record.records import write_json
+from adloc.record.records import read_checked, write_checked
 from adloc.thresholds import just_above_rank
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Monitoring:
         if self._path is None:
             return
         try:
-            write_json(self._path, {"scores": self._scores, "monitor": self._monitor.to_json()})
+            write_checked(self._path, {"scores": self._scores, "monitor": self._monitor.to_json()})
         except OSError as error:
             rule = "what the monitor has seen is kept beside the rows"
             found, remedy = f"{self._path}: {error.strerror}", "name another place by --output"
@@ -169,7 +169,7 @@ class Monitoring:
             UserError: it is damaged, or of a watch with another reference or level.
         """
         try:
-            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            kept: dict[str, Any] = parse_json(read_checked(path))
             monitor = Monitor.from_json(kept["monitor"])
             scores = [float(score) for score in kept["scores"]]
         except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 from typing import TYPE_CHECKING
 
+from adloc.datasets.json_text import parse_json
 from adloc.errors import Complaint, UserError
 from adloc.predict.output import TEXT_SUFFIXES
 from adloc.predict.places import is_there
@@ -92,7 +92,7 @@ def _csv_paths(path: Path, end: int) -> Iterator[str]:
 
 def _json_paths(path: Path, end: int) -> Iterator[str]:
     for line in _rows(path, end):
-        row = json.loads(line)
+        row = parse_json(line)
         if tuple(row) != FIELDS:
             message = f"a row has the keys {', '.join(row)}"
             raise ValueError(message)

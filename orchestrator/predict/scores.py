@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from typing import TYPE_CHECKING
 
+from adloc.datasets.json_text import parse_json
 from adloc.errors import Complaint, UserError
 from adloc.predict.output import PARQUET, TEXT_SUFFIXES
 
@@ -53,7 +53,7 @@ def _values(path: Path) -> Iterator[object]:
                 raise ValueError(message)
             yield from (row[SCORE] for row in rows)
         else:
-            yield from (json.loads(line)[SCORE] for line in file if line.strip())
+            yield from (parse_json(line)[SCORE] for line in file if line.strip())
 
 
 def _number(value: object, number: int) -> float:

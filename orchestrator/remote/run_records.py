@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from adloc.keys import hash_file
-from adloc.record.records import empty_draft, sync_files, write_json
+from adloc.record.records import empty_draft, read_checked, sync_files, write_checked
 from adloc.remote.versions import Versions, number_of
 
 if TYPE_CHECKING:
@@ -94,11 +94,11 @@ class RunRecords:
                 self._fetch(run_id, {name: content[name] for name in _COUNTED if name in content})
                 self._records.adopt(run_id)
                 self._records.set_aside(run_id)
-        if contents[-1]:
+        if not contents[-1]:
+            self._records.set_aside(run_id)
+        elif contents[-1].get("record.json") != self._content(run_id):  # the same where this machine forgot that it is
             self._fetch(run_id, contents[-1])
             self._records.adopt(run_id)
-        else:
-            self._records.set_aside(run_id)
 
     def _fetch(self, run_id: str, files: Mapping[str, str]) -> None:
         draft = empty_draft(self._records.path(run_id).parent, run_id)
@@ -119,10 +119,11 @@ class RunRecords:
 
     def _known(self) -> dict[str, tuple[int, str]]:
         try:
-            content = json.loads(self._memory.read_text(encoding="utf-8"))
+            content = json.loads(read_checked(self._memory))
+            content = content.get("runs", content)  # which earlier versions kept alone
             return {str(run_id): (int(number), str(content)) for run_id, (number, content) in content.items()}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return {}
 
     def _remember(self, known: Mapping[str, tuple[int, str]]) -> None:
-        write_json(self._memory, {run_id: list(each) for run_id, each in known.items()})
+        write_checked(self._memory, {"runs": {run_id: list(each) for run_id, each in known.items()}})

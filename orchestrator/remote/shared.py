@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from adloc.datasets.checked import DamagedError, from_checked
 from adloc.datasets.objects import Objects, cache_path
 from adloc.errors import Complaint, UserError
-from adloc.record.records import Records, write_json
+from adloc.record.records import Records, read_checked, write_checked
 from adloc.remote import keeping
 from adloc.remote.files import Files
 from adloc.remote.lease import Lease
@@ -153,10 +154,10 @@ class Shared:
         """The ledger of this machine as the workspace has it, and what it alone has after it."""
         path = self.root / "sealed" / "ledger.jsonl"
         there = self._ledger_lines()
-        here = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        here = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
         if here[: len(there)] != there:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines = [*there, *(line for line in here if line not in there)]
+            lines = [*there, *(line for line in here if line not in there and _is_whole(line))]
             aside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
             aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             aside.replace(path)
@@ -190,9 +191,22 @@ class Shared:
     def _machine(self) -> str:
         """Tells this copy of the workspace from that of another machine."""
         path = self.root / "machine.json"
-        if not path.exists():
-            write_json(path, uuid4().hex)
-        return str(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            found = json.loads(read_checked(path))
+            return str(found["id"] if isinstance(found, dict) else found)  # earlier versions kept it alone
+        except (FileNotFoundError, ValueError, KeyError):  # a damaged one is as good as none: a new machine to others
+            made = uuid4().hex
+            write_checked(path, {"id": made})
+            return made
+
+
+def _is_whole(line: str) -> bool:
+    """Whether a line of the ledger is what was written; of a damaged one the workspace has what it was."""
+    try:
+        from_checked(line.encode())
+    except DamagedError:
+        return False
+    return True
 
 
 def _identity(objects: Objects) -> str:

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from adloc.keys import hash_file
-from adloc.record.records import write_json
+from adloc.record.records import read_checked, write_checked
 from adloc.remote.versions import NONE, Version, Versions
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ class StudyFiles:
 
     def _known(self) -> Version:
         try:
-            content = json.loads(self._memory.read_text(encoding="utf-8"))
+            content = json.loads(read_checked(self._memory))
             return Version(int(content["number"]), dict(content["files"]))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return NONE
 
     def _remember(self, version: Version) -> None:
-        write_json(self._memory, {"number": version.number, "files": dict(version.content)})
+        write_checked(self._memory, {"number": version.number, "files": dict(version.content)})

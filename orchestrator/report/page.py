@@ -12,7 +12,7 @@ from adloc.answer.answer import answer_of, write_answer
 from adloc.answer.results import current
 from adloc.explain.boundary import explained_keys
 from adloc.keys import content_key
-from adloc.record.records import write_json
+from adloc.record.records import read_checked, write_checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     )
     page.parent.mkdir(parents=True, exist_ok=True)
     _write(page, html)
-    write_json(folder / "report.json", {"state": state, "key_figures": [path.name for path in keys]})
+    write_checked(folder / "report.json", {"state": state, "key_figures": [path.name for path in keys]})
     (folder / ERROR_NAME).unlink(missing_ok=True)
     return Report(page, folder / "figures", folder / "tables", tuple(keys), written=True)
 
@@ -129,7 +129,7 @@ def _state(study: Study, records: Sequence[RunRecord], folder: Path) -> str:
 
 def _read_state(folder: Path) -> dict[str, list[str] | str] | None:
     try:
-        content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        content = json.loads(read_checked(folder / "report.json"))
     except (FileNotFoundError, ValueError):
         return None
     return content if isinstance(content, dict) else None

@@ -12,7 +12,7 @@ from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
 from adloc.computing.environment import environment
 from adloc.errors import Complaint, UserError
-from adloc.record.records import Records, planned_runs
+from adloc.record.records import Records, planned_runs, read_checked
 from adloc.study_file.conditions import AXES
 from adloc.study_file.variants import SETTING, TUNED, variants
 from adloc.tracking.index import TrackingIndex, macro_key, record_key, trial_key
@@ -182,7 +182,7 @@ def kept(spec: StudySpec, folder: Path) -> Shown:
 def kept_report(folder: Path) -> tuple[Path, ...]:
     """The report's page and the pictures that say most, where they are."""
     try:
-        names = json.loads((folder / "report.json").read_text(encoding="utf-8"))["key_figures"]
+        names = json.loads(read_checked(folder / "report.json"))["key_figures"]
     except (FileNotFoundError, ValueError, KeyError):
         return ()
     return tuple(path for path in (folder / "report.html", *(folder / "figures" / n for n in names)) if path.exists())

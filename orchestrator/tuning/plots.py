@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from adloc.metrics.registry import METRICS
-from adloc.record.records import write_json
+from adloc.record.records import read_checked, write_checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,13 +44,13 @@ def draw_search(search: Search, trials: Sequence[TrialRecord], importances: Mapp
     if done and len(names) > 1:
         _save(_pareto(search, done, best), folder / "pareto.png")
     # Last of all: it says that the rest is there.
-    write_json(folder / "best.json", {"trials": _count(trials), "importances": dict(importances), "best": rows})
+    write_checked(folder / "best.json", {"trials": _count(trials), "importances": dict(importances), "best": rows})
 
 
 def is_drawn(trials: Sequence[TrialRecord], folder: Path) -> bool:
     """Whether the folder shows these very trials."""
     try:
-        content = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+        content = json.loads(read_checked(folder / "best.json"))
     except (FileNotFoundError, ValueError):
         return False
     return isinstance(content, dict) and content.get("trials") == _count(trials)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from adloc.answer.gains import sought_there
 from adloc.answer.results import MACRO
 from adloc.metrics.registry import METRICS
+from adloc.record.records import read_checked
 from adloc.report.charts.figure import Figure
 from adloc.report.charts.grids import bar_chart
 from adloc.report.charts.lines import Axis, Series, line_chart
@@ -86,16 +87,21 @@ def _history(state: SearchState) -> list[Figure]:
 
 def _importance(state: SearchState, study_path: Path) -> list[Figure]:
     """As the search's own file says, where it is."""
-    path = study_path / "tuning" / state.search.name / "best.json"
-    try:
-        importances = json.loads(path.read_text(encoding="utf-8"))["importances"]
-    except (OSError, ValueError, KeyError):
-        importances = {}
+    importances = importances_of(state.search.name, study_path)
     if not importances:
         return []
     title = f"{state.search.name}: share of the spread explained"
-    chart = bar_chart(title, list(importances), [float(v) for v in importances.values()])
+    chart = bar_chart(title, list(importances), list(importances.values()))
     return [Figure(f"tuning_{state.search.name}_importance", chart)]
+
+
+def importances_of(search: str, study_path: Path) -> dict[str, float]:
+    """How much of the spread each parameter of a search explains; nothing where its file is not there or is damaged."""
+    try:
+        found = json.loads(read_checked(study_path / "tuning" / search / "best.json"))["importances"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return {name: float(value) for name, value in found.items()}
 
 
 def _against(material: Material) -> list[tuple[Cell, ...]]:

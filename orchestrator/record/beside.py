@@ -1,0 +1,44 @@
+"""Files that others read as they are, with their checksum in a file beside them: `results.json.crc32`.
+
+Where a file is ours alone its checksum stands inside; see `adloc.datasets.checked`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from adloc.datasets.checked import DamagedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_beside(path: Path, text: str) -> None:
+    """Write a file and its checksum, each aside and renamed: a crash between the two leaves a file taken as damaged."""
+    data = text.encode()
+    for place, content in ((path, data), (_checksum_path(path), f"{zlib.crc32(data):08x}\n".encode())):
+        aside = place.with_name(f".{place.name}.tmp")
+        aside.write_bytes(content)
+        aside.replace(place)
+
+
+def read_beside(path: Path) -> bytes:
+    """The file as it was written; one of an earlier version, which has no checksum, as it is.
+
+    Raises:
+        DamagedError: it is not what was written.
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        expected = _checksum_path(path).read_bytes()
+    except FileNotFoundError:
+        return data
+    if expected != f"{zlib.crc32(data):08x}\n".encode():
+        raise DamagedError(path)
+    return data
+
+
+def _checksum_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.crc32")
