@@ -122,6 +122,8 @@ def test_a_stopped_watch_goes_on(model: Path, tmp_path: Path) -> None:
         (kept.read_text(), Level(alpha=0.001), "of another watch"),
         (kept.read_text()[:-30], Level(), "rows.csv.monitor.json"),
         ("[]", Level(), "TypeError"),
+        ("[" * 100_000, Level(), "nested too deep"),
+        (kept.read_text().replace("8", "9", 1), Level(), "DamagedError"),
     ):
         kept.write_text(text)
         with pytest.raises(UserError, match=words):
