@@ -61,6 +61,12 @@ class Outcome:
     n_failed: int
     n_stages: int
 
+    @property
+    def words(self) -> str:
+        """The counts, in a sentence."""
+        now = f"{self.n_computed} now, {self.n_stages} stages computed"
+        return f"{self.n_done} runs done ({now}), {self.n_failed} failed"
+
 
 def run_study(
     study: Study, on_demand: OnDemand, reporter: Reporter, *, fresh: bool = False, place: Place | None = None

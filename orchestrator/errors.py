@@ -40,6 +40,10 @@ class UserError(Exception):
         self.complaints = complaints
         super().__init__("\n".join(str(c) for c in complaints))
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback: a user's mistake has none."""
+        return str(self).splitlines()
+
 
 class StageMismatchError(Exception):
     """A stage was given a part that it must never see: a bug in the planner, never a user's mistake."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from adloc.datasets.checked import DamagedError
 from adloc.errors import Complaint, UserError
@@ -47,7 +47,7 @@ class Seal(BaseModel):
     plan: str
     sealed: str
     n_figures: int = 0
-    content: dict[str, JsonValue]
+    content: dict[str, JsonValue] = Field(repr=False)
 
     @property
     def is_whole(self) -> bool:

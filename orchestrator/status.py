@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adloc.study import Study
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Status:
     """Counts of a study's runs.
 
@@ -38,6 +38,10 @@ class Status:
     running: bool
     account: Account | None = None
     searches: Mapping[str, object] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """For people: lines."""
+        return "\n".join([self.headline, *self.details])
 
     @property
     def pending(self) -> int:

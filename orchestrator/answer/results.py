@@ -176,14 +176,18 @@ def brief(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells for people: what tells the rows apart, and the main figures."""
     if not rows:
         return [], []
+    names = brief_columns(rows)
+    return [n.removeprefix("params.") for n in names], [[cell(n, row[n]) for n in names] for row in rows]
+
+
+def brief_columns(rows: Sequence[Row]) -> list[str]:
+    """The columns that people read first: those that tell rows apart, and the main figures; at least one row."""
     apart = varying(rows)
     if any(row["status"] != "done" for row in rows):
         apart.append("status")
     warned = (WARNINGS,) if WARNINGS in rows[0] else ()  # before the costs: on a narrow terminal the last are left out
-    figures = ["threshold", "image_auroc", "image_f1", "pixel_auroc", "pixel_aupro", *warned, "fit_s",
-               "score_ms_per_image", "model_mb"]  # fmt: skip
-    heads = [n.removeprefix("params.") for n in apart] + figures
-    return heads, [[cell(n, row[n]) for n in (*apart, *figures)] for row in rows]
+    return [*apart, "threshold", "image_auroc", "image_f1", "pixel_auroc", "pixel_aupro", *warned, "fit_s",
+            "score_ms_per_image", "model_mb"]  # fmt: skip
 
 
 def varying(rows: Sequence[Row]) -> list[str]:

@@ -31,10 +31,10 @@ def explain(
     What is explained already is not computed again.
     """
     from adloc.answer.answer import find_answer
-    from adloc.cli.tables import describe_explanation
     from adloc.executors.computing import Computing
     from adloc.executors.on_demand import OnDemand
     from adloc.explain import boundary
+    from adloc.explain.words import describe_explanation
 
     study = prepared_study(file, overrides, workspace)
     if run_ids:

@@ -25,15 +25,10 @@ def init(folder: Path, output: Path | None, only_print: bool, force: bool) -> No
     good and bad, ok and ng, normal and abnormal, train and test, masks; one category or a folder for each.
     One folder of good images is enough.
     """
-    from adloc.errors import Complaint, UserError
-    from adloc.init.first import first_study
+    from adloc.init.first import first_study, free_place
 
     found = first_study(folder)
-    path = output or Path(f"{found.name}.yaml")
-    if path.exists() and not only_print and not force:
-        raise UserError(
-            Complaint(f"{path}: exists", "a file that is there is not written over", "use --force, or --output FILE")
-        )
+    path = free_place(found, output, force=force or only_print)
     for line in found.seen:
         click.echo(line, err=True)
     for note in found.notes:

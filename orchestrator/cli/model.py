@@ -12,7 +12,6 @@ import click
 from adloc.cli.options import AS_JSON, FAILED, OK, SET, WORKSPACE, fields, find_workspace, prepared_study, user_errors
 
 if TYPE_CHECKING:
-    from adloc.model.selftest import Replayed
     from adloc.study import Study
 
 DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -125,13 +124,13 @@ def check(model_path: Path, as_json: bool, device: str) -> None:  # noqa: FBT001
 
     from adloc.computing.environment import pick_device
     from adloc.model.scorer import Scorer
-    from adloc.model.selftest import replay
+    from adloc.model.selftest import describe_replay, replay
 
     found = replay(Scorer(read, pick_device(device)))
     if as_json:
         click.echo(json.dumps(fields(found) | {"passed": found.passed}, indent=1))
     else:
-        click.echo(_describe(found))
+        click.echo(describe_replay(found))
     sys.exit(OK if found.passed else FAILED)
 
 
@@ -199,33 +198,16 @@ def drift(model_path: Path, rows: Path, alpha: float, prevalence: float, as_json
     fine; 3: recalibrate or refit.
     """
     from adloc.model.folder import read_model
-    from adloc.predict.monitoring import Level, Monitoring
-    from adloc.predict.scores import read_scores
+    from adloc.predict.monitoring import Level
+    from adloc.predict.scores import read_scores, watch_scores
 
-    said: list[str] = []
-    found = read_model(model_path)
-    watch = Monitoring(found, (), found.spec.threshold.image, Level(alpha, prevalence), said.append)
-    watch.observe((score,) for score in read_scores(rows))
-    watch.end()
-    advice, state = watch.advice, watch.state
+    found = watch_scores(read_model(model_path), read_scores(rows), Level(alpha, prevalence))
     if as_json:
-        told = {"verdict": advice.verdict, "reasons": list(advice.reasons)} | fields(state)
+        told = {"verdict": found.advice.verdict, "reasons": list(found.advice.reasons)} | fields(found.state)
         click.echo(json.dumps(told, indent=1))
     else:
-        click.echo("\n".join(dict.fromkeys(said)))
-    sys.exit(OK if advice.verdict == "fine" else FAILED)
-
-
-def _describe(found: Replayed) -> str:
-    where = "the machine and versions of the export" if found.same_machine else "another machine, device or version"
-    allowed = "bit for bit" if found.same_machine else f"within {found.tolerance:.3g}"
-    verdict = "passed" if found.passed else "FAILED"
-    lines = [
-        f"self-test {verdict}: {found.n_images} images on {where}, asked for {allowed}, "
-        f"largest difference {found.largest:.3g}"
-    ]
-    lines += [f"  {name}: {then} then, {now} now" for name, (then, now) in found.differs.items()]
-    return "\n".join(lines)
+        click.echo("\n".join(found.said))
+    sys.exit(OK if found.advice.verdict == "fine" else FAILED)
 
 
 def _study_of(run_id: str | None, file: Path | None, overrides: tuple[str, ...], workspace: str | None) -> Study:

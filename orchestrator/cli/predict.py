@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
 import threading
@@ -17,35 +16,62 @@ from adloc.cli.model import ALPHA, DEVICE, MODEL, PREVALENCE
 from adloc.cli.options import FAILED, INTERRUPTED, OK, user_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from typing import BinaryIO
 
     from adloc.model.folder import Model
     from adloc.model.scorer import Scorer
-    from adloc.predict.boundary import Listener, Tally
-    from adloc.predict.images import Asking
-    from adloc.predict.monitoring import Monitoring
+    from adloc.predict.boundary import Listener
     from adloc.predict.output import Output, TextFormat
+    from adloc.predict.request import Request
     from adloc.predict.threshold import Chosen
+    from adloc.progress.scoring import ScoringProgress
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """The command's arguments; see its help."""
+class _Terminal:
+    """The command line as the caller; see `adloc.predict.request.Caller`."""
 
-    model_path: Path
-    images: tuple[str, ...]
-    output: Path | None
+    request: Request
     kind: TextFormat
-    heatmaps: Path | None
-    report: Path | None
-    threshold: float | None
-    fpr: float | None
-    watch: bool
-    settle_s: float
-    monitor: bool
-    alpha: float
-    prevalence: float
     device: str
+
+    @property
+    def stdin(self) -> BinaryIO:
+        """The list of images."""
+        return sys.stdin.buffer
+
+    def model(self) -> Model:
+        """Read before torch is imported."""
+        from adloc.model.folder import read_model
+
+        return read_model(self.request.model_path)
+
+    def scorer(self, model: Model) -> Scorer:
+        """On the device that was asked for."""
+        from adloc.computing.environment import pick_device
+        from adloc.model.scorer import Scorer
+
+        return Scorer(model, pick_device(self.device))
+
+    def listeners(self, scorer: Scorer, chosen: Chosen) -> list[Listener]:
+        """Files hear of every image; nobody else."""
+        del scorer, chosen
+        return []
+
+    def progress(self, total: int | None) -> ScoringProgress:
+        """On the standard error."""
+        from adloc.progress.scoring import ScoringProgress
+
+        return ScoringProgress(total, live=self.request.output is not None or not sys.stdout.isatty())
+
+    def output(self) -> Output:
+        """A file, else the standard output."""
+        from adloc.predict.output import TextOutput, open_output
+
+        if self.request.output is not None:
+            return open_output(self.request.output, append=self.request.watch)
+        return TextOutput(sys.stdout.buffer, self.kind, "standard output", begun=False, closes=False)
 
 
 @click.command("predict")
@@ -124,151 +150,21 @@ def predict_command(
     A row an image: path, score, anomalous, threshold, error. Exit code 0: all are scored; 2: nothing was done; 3: some
     are broken, each a row with its error; 130: interrupted by Ctrl-C or SIGTERM, what is written is whole.
     """
-    request = _Request(
-        model_path, images, output, kind, heatmaps, report, threshold, fpr, watch, settle_s, monitor, alpha, prevalence,
-        device,
-    )  # fmt: skip
-    _check(request)
-    with _interruptible() as stop, ExitStack() as files:
-        tally = _predict(request, stop, files)
-        stopped = stop.is_set()
+    from adloc.predict.monitoring import Level
+    from adloc.predict.request import ArgumentError, Request, check_request, score_asked
+
+    request = Request(
+        model_path, images, Level(alpha, prevalence), output, heatmaps, report, threshold, fpr, watch, settle_s, monitor
+    )
+    try:
+        check_request(request)
+        with _interruptible() as stop, ExitStack() as files:
+            tally = score_asked(request, _Terminal(request, kind, device), stop, files)
+            stopped = stop.is_set()
+    except ArgumentError as error:
+        (complaint,) = error.complaints
+        raise click.UsageError(f"{complaint.found}: {complaint.rule}") from None
     sys.exit(INTERRUPTED if stopped else FAILED if tally.n_broken else OK)
-
-
-def _predict(request: _Request, stop: threading.Event, files: ExitStack) -> Tally:
-    from adloc.model.folder import read_model, read_spec
-    from adloc.predict.threshold import choose_threshold
-    from adloc.progress.scoring import ScoringProgress
-
-    asking = _find(request)
-    known = _check_outputs(request, asking)
-    spec = read_spec(request.model_path)
-    if request.heatmaps is not None:
-        from adloc.predict.overlays import check_maps
-
-        check_maps(spec)
-
-    model = read_model(request.model_path)
-    chosen = choose_threshold(model, request.threshold, request.fpr)
-
-    from adloc.computing.environment import pick_device
-    from adloc.model.scorer import Scorer
-    from adloc.predict.boundary import write_all
-    from adloc.predict.output import TEXT_SUFFIXES
-    from adloc.predict.pipeline import predict
-    from adloc.predict.watching import Watched, watch
-
-    scorer = Scorer(model, pick_device(request.device))
-    listeners = _listeners(request, scorer, model, chosen)
-    is_apart = request.output is not None or not sys.stdout.isatty()
-    progress = files.enter_context(ScoringProgress(None if request.watch else asking.total, live=is_apart))
-    progress.say(chosen.words)
-    if scorer.method_code != model.spec.method_code:
-        progress.say(
-            f"WARNING: {model.spec.method} is not the code that the model was exported with; "
-            "`adloc model check` tells whether it scores as it did"
-        )
-    monitoring = _monitoring(request, scorer, model, chosen, progress.say) if request.monitor else None
-    if monitoring is not None:
-        listeners.append(monitoring)
-    output = files.enter_context(_output(request))  # the last: what is refused before leaves earlier rows alone
-    if request.watch:
-        watched = Watched(request.images[0], request.settle_s, known, request.monitor)
-        batches = watch(watched, scorer, stop, progress.say)
-    else:
-        batches = predict(scorer, asking.images, stop, measure=request.monitor)
-    tally = write_all(batches, chosen.value, output, listeners, progress, stop)
-    progress.end(tally, interrupted=stop.is_set())
-    if stop.is_set():
-        for path in (request.output, request.report):
-            if path is not None and path.suffix.lower() not in TEXT_SUFFIXES:
-                progress.say(f"{path} is not written: it would not be whole")
-    if monitoring is not None:
-        monitoring.end()
-    return tally
-
-
-def _check(request: _Request) -> None:
-    """Refuse arguments that do not go together."""
-    if request.threshold is not None and request.fpr is not None:
-        raise click.UsageError("--threshold and --fpr both set the threshold: give one")
-    if request.threshold is not None and not math.isfinite(request.threshold):
-        raise click.UsageError(f"--threshold is {request.threshold}: it must be a number that scores can reach")
-    if request.fpr is not None and not 0 < request.fpr < 1:
-        raise click.UsageError(f"--fpr is {request.fpr}: it must be above 0 and below 1, a share of good parts")
-    if request.report is not None and request.output is not None and request.report == request.output:
-        raise click.UsageError(f"--report and --output are both {request.report}: name two files")
-    if not request.watch:
-        return
-    if len(request.images) != 1 or not Path(request.images[0]).is_dir():
-        raise click.UsageError("--watch takes one folder that is there: adloc predict MODEL FOLDER --watch")
-    if request.report is not None:
-        raise click.UsageError("--report shows what was scored, and --watch never ends: write it from the folder after")
-
-
-def _find(request: _Request) -> Asking:
-    from adloc.predict.images import Asking, find_images
-
-    if request.watch:
-        folder = Path(request.images[0])
-        return Asking((), None, (folder,), (folder,))
-    return find_images(request.images, sys.stdin.buffer)
-
-
-def _check_outputs(request: _Request, asking: Asking) -> frozenset[str]:
-    """Refuse what cannot be written; of a watched folder, the paths whose rows are there already."""
-    from adloc.predict.output import check_output
-    from adloc.predict.places import is_folder
-    from adloc.predict.resumed import resume
-
-    if request.heatmaps is not None:
-        from adloc.predict.heatmaps import check_folder
-
-        check_folder(request.heatmaps, asking.roots, asking.searched)
-    if request.report is not None and (is_folder(request.report) or not is_folder(request.report.parent)):
-        raise click.UsageError(f"--report is {request.report}: it must be a file in a folder that is there")
-    if request.output is None:
-        return frozenset()
-    check_output(request.output, append=request.watch)
-    return frozenset(resume(request.output)) if request.watch else frozenset()
-
-
-def _output(request: _Request) -> Output:
-    from adloc.predict.output import TextOutput, open_output
-
-    if request.output is not None:
-        return open_output(request.output, append=request.watch)
-    return TextOutput(sys.stdout.buffer, request.kind, "standard output", begun=False, closes=False)
-
-
-def _listeners(request: _Request, scorer: Scorer, model: Model, chosen: Chosen) -> list[Listener]:
-    if request.heatmaps is None and request.report is None:
-        return []
-    from adloc.methods import find_method
-    from adloc.predict.heatmaps import Heatmaps
-    from adloc.predict.overlays import Overlays
-    from adloc.predict.page import Page
-
-    has_maps = find_method(model.spec.method).maps and model.spec.scale is not None
-    overlays = Overlays(scorer, chosen.value) if has_maps else None
-    found: list[Listener] = []
-    if request.heatmaps is not None and overlays is not None:
-        found.append(Heatmaps(request.heatmaps, overlays))
-    if request.report is not None:
-        found.append(Page(request.report, model, chosen, overlays))
-    return found
-
-
-def _monitoring(
-    request: _Request, scorer: Scorer, model: Model, chosen: Chosen, say: Callable[[str], None]
-) -> Monitoring:
-    from adloc.predict.monitoring import Level, Monitoring, state_path
-
-    names = scorer.statistics if model.spec.reference.statistics == scorer.statistics else ()
-    if not names:
-        say("monitor: the reference images have other statistics than these, or none: the scores alone are watched")
-    kept = state_path(request.output) if request.watch and request.output is not None else None
-    return Monitoring(model, names, chosen.value, Level(request.alpha, request.prevalence), say, kept)
 
 
 @contextmanager

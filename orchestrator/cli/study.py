@@ -287,8 +287,8 @@ def track(
 
     Nothing is computed, neither images nor weights are read. Models are not logged: `adloc study run` does that.
     """
-    from adloc.cli.tables import views_at
     from adloc.study_file.validation import load_study
+    from adloc.tracking.index import views_at
     from adloc.tracking.track import track_study
 
     _, spec = load_study(file, overrides)

@@ -20,11 +20,11 @@ from adloc.cost.words import accounted, duration, expectation, size
 from adloc.errors import in_one_line
 from adloc.planning.part_counts import part_counts
 from adloc.planning.plan import each_stage
+from adloc.tracking.index import views_at
 from adloc.tuning.state import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from adloc.answer.answer import Answer
     from adloc.answer.claim import Claim
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from adloc.cost.estimate import Estimate
     from adloc.driver import Outcome
     from adloc.expected import Expected
-    from adloc.explain.explanation import Explanation
     from adloc.study import DataCheck, Study
     from adloc.study_file.variants import Variant
     from adloc.tracking.place import Place
@@ -216,21 +215,10 @@ def _signed(value: Cell, name: str) -> str:
     return f"{100 * value:+.1f} %" if name == "relative_drop" else f"{value:+.4f}" if "drop" in name else f"{value:.3f}"
 
 
-def views_at(place: Place, study: str) -> dict[str, str]:
-    """Links to a study's tables on a server, by name; the workspace's own database is served by `adloc ui`."""
-    from adloc.tracking.index import TrackingIndex
-
-    views = TrackingIndex(place.index_path(study)).views if place.server else {}
-    return {name: f"{place.address}{link}" for name, link in views.items()}
-
-
 def print_where(study: Study, outcome: Outcome, place: Place, account: Account | None) -> None:
     """What was done, what it took where something was computed, and where to look next."""
     click.echo()
-    click.echo(
-        f"{outcome.n_done} runs done ({outcome.n_computed} now, {outcome.n_stages} stages computed),"
-        f" {outcome.n_failed} failed"
-    )
+    click.echo(outcome.words)
     if account is not None:
         click.echo(f"It {accounted(account)}.")
     if not any(len(parts.validation) for parts in study.plan.parts.values()):
@@ -329,18 +317,3 @@ def _console() -> Console:
     """To stdout; wide enough for every column when stdout is no terminal."""
     console = Console(highlight=False, markup=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, width=250)
-
-
-def describe_explanation(explanation: Explanation, folder: Path) -> str:
-    """What is suspicious and what was missed, and where the pictures are."""
-    training, missed = explanation.training, explanation.missed
-    lines = [f"{explanation.run_id}: {folder}"]
-    if training.images:
-        lines.append(f"  {training.n_outstanding} of {training.n_images} training images stand out; the furthest:")
-        lines += [f"    {i.picture}  {i.name}  score {i.score:.4g}" for i in training.images]
-    elif training.reason:
-        lines.append(f"  training images: {training.reason}")
-    lines += [f"    {d.picture}  {d.name}  missed, nearest to {d.nearest}" for d in missed.defects]
-    if missed.reason:
-        lines.append(f"  missed defects: {missed.reason}")
-    return "\n".join(lines)

@@ -12,14 +12,8 @@ import click
 from adloc.cli.options import AS_JSON, FAILED, FILE, OK, SET, WORKSPACE, fields, find_workspace, user_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from adloc.verify.verification import Verification, Verified
 
-PROMISE = (
-    "the same bits are promised on one kind of processor and device with the same versions, whatever the number of"
-    " threads (networks that a run trains: with the same number); elsewhere scores within a thousandth of their spread"
-)
 _RUNS = click.option(
     "--runs", "n_runs", type=click.IntRange(min=1), default=3, show_default=True, help="How many; or all there are."
 )
@@ -57,6 +51,7 @@ def verify(
     from adloc.executors.on_demand import OnDemand
     from adloc.progress.study import Progress
     from adloc.verify.verification import verify_study
+    from adloc.verify.words import describe_verification
 
     place = find_workspace(workspace)
     with OnDemand(Computing(device=device, jobs=jobs)) as computes, Progress(quiet=as_json) as progress:
@@ -65,7 +60,7 @@ def verify(
         click.echo(json.dumps(_plain(found), indent=1))
     else:
         _print_runs(found)
-        for line in _lines(found):
+        for line in describe_verification(found):
             click.echo(line)
     sys.exit(OK if all(run.is_same for run in found.runs) else FAILED)
 
@@ -103,42 +98,3 @@ def _cells(run: Verified) -> list[str]:
     first = run.first
     largest = "" if first is None or first.largest is None else f"{first.largest:.3g}"
     return [run.run_id, str(len(run.compared) - n_absent), str(n_absent), first.what if first else "-", largest or "-"]
-
-
-def _lines(found: Verification) -> Iterator[str]:
-    """What the table has no room for: what differs of a stage, what could not be compared and why, and where it ran."""
-    for run in found.runs:
-        if run.error:
-            yield f"{run.run_id} could not be computed again: {run.error}"
-        elif run.first is not None:
-            n_more = sum(each.outcome in ("differs", "damaged") for each in run.compared) - 1
-            after = f"; so do {n_more} after it" if n_more else ""
-            yield f"{run.run_id}: {run.first.what} {_how(run.first.outcome)}: {run.first.detail}{after}"
-    absent = dict.fromkeys(
-        f"{each.what}: {each.detail}" for run in found.runs for each in run.compared if each.outcome == "absent"
-    )
-    yield from (f"not compared: {line}" for line in absent)
-    n_same = sum(run.is_same for run in found.runs)
-    yield f"{found.study}: {n_same} of {len(found.runs)} runs have the same bits, of {found.n_recorded} recorded ones"
-    yield from _elsewhere(found)
-
-
-def _how(outcome: str) -> str:
-    return "is damaged" if outcome == "damaged" else "differs"
-
-
-def _elsewhere(found: Verification) -> Iterator[str]:
-    """That the study ran on something else, and what may be off then."""
-    others = dict.fromkeys(
-        f"{name}: {then} when it was recorded, {now} now"
-        for run in found.runs
-        for name, (then, now) in run.elsewhere.items()
-    )
-    if not others:
-        return
-    yield from others
-    yield PROMISE
-    for run in found.runs:
-        if run.elsewhere and run.first is not None and run.score_gap is not None and run.tolerance is not None:
-            within = "within" if run.is_within_tolerance else "beyond"
-            yield f"{run.run_id}: scores off by at most {run.score_gap:.3g}, {within} the allowed {run.tolerance:.3g}"

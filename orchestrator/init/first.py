@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adloc.datasets.file_image import FileImage
@@ -17,7 +18,6 @@ from adloc.init.settings import parts_of, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from adloc.datasets.sample import Sample
     from adloc.init.look import Sizes
@@ -40,6 +40,20 @@ class FirstStudy:
     text: str
     seen: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+def free_place(found: FirstStudy, output: Path | None, *, force: bool) -> Path:
+    """Where the file goes: `output`, else the study's name with .yaml, here.
+
+    Raises:
+        UserError: a file is there, and not to be written over.
+    """
+    path = output or Path(f"{found.name}.yaml")
+    if path.exists() and not force:
+        raise UserError(
+            Complaint(f"{path}: exists", "a file that is there is not written over", "use --force, or --output FILE")
+        )
+    return path
 
 
 def first_study(path: Path) -> FirstStudy:

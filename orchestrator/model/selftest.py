@@ -179,3 +179,16 @@ def tolerance_of(scores: NDArray[np.floating]) -> float:
     """How far a score may be off where processor, device, engine or versions are others."""
     spread = float(np.ptp(scores))
     return TOLERANCE * (spread or float(np.abs(scores).max()) or 1.0)
+
+
+def describe_replay(found: Replayed) -> str:
+    """What a replay found, in lines for people."""
+    where = "the machine and versions of the export" if found.same_machine else "another machine, device or version"
+    allowed = "bit for bit" if found.same_machine else f"within {found.tolerance:.3g}"
+    verdict = "passed" if found.passed else "FAILED"
+    lines = [
+        f"self-test {verdict}: {found.n_images} images on {where}, asked for {allowed}, "
+        f"largest difference {found.largest:.3g}"
+    ]
+    lines += [f"  {name}: {then} then, {now} now" for name, (then, now) in found.differs.items()]
+    return "\n".join(lines)

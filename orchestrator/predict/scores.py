@@ -4,17 +4,61 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.datasets.json_text import parse_json
 from adloc.errors import Complaint, UserError
+from adloc.predict.monitoring import Monitoring
 from adloc.predict.output import PARQUET, TEXT_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from adloc.drift.advice import Advice
+    from adloc.drift.monitor import State
+    from adloc.model.folder import Model
+    from adloc.predict.monitoring import Level
+
 SCORE = "score"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Watched:
+    """What scores say of whether a model still holds.
+
+    Attributes:
+        advice: what to do.
+        state: of the watch after the last score.
+        said: the same, in lines for people.
+    """
+
+    advice: Advice
+    state: State
+    said: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """For people: lines."""
+        return "\n".join(self.said)
+
+
+def watch_scores(model: Model, scores: Iterable[float], level: Level) -> Watched:
+    """Watch for drift by scores alone.
+
+    Args:
+        model: that gave them.
+        scores: in the order in which the images came.
+        level: of the watch.
+
+    Raises:
+        UserError: the model has no normal images to compare with.
+    """
+    said: list[str] = []
+    watch = Monitoring(model, (), model.spec.threshold.image, level, said.append)
+    watch.observe((score,) for score in scores)
+    watch.end()
+    return Watched(watch.advice, watch.state, tuple(dict.fromkeys(said)))
 
 
 def read_scores(path: Path) -> list[float]:

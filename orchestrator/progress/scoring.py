@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 class ScoringProgress:
     """Writes to stderr; a job of less than half a minute says nothing before its end, unless on a terminal."""
 
-    def __init__(self, total: int | None, *, live: bool) -> None:
+    def __init__(self, total: int | None, *, live: bool, console: Console | None = None) -> None:
         """Begin.
 
         Args:
             total: images to score; None where that is not known.
             live: whether there may be a bar: not where rows go to the same terminal.
+            console: where lines go; None for the standard error.
         """
-        self._console = Console(stderr=True, highlight=False, emoji=False)
+        self._console = console or Console(stderr=True, highlight=False, emoji=False)
         self._total = total
         self._bar: Progress | None = None
         if live and self._console.is_terminal:

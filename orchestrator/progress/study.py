@@ -38,12 +38,12 @@ PHASES = {
 class Progress:
     """Writes to stderr, so that what a program reads from stdout stays clean. See `adloc.runner.Reporter`."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        """Say nothing when `quiet`."""
+    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+        """Say nothing when `quiet`; else on the standard error, or where `console` writes."""
         self.n_images = 0
         self._board = Board()
         self._outlook: Outlook | None = None
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = console or Console(stderr=True, quiet=quiet, highlight=False)
         self._live: Live | None = None
         self._here = 0
         self._started = time.monotonic()

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.computing.environment import environment
-from adloc.computing.truth import truth_of, void_share
-from adloc.datasets.transform import resize_and_crop
+from adloc.computing.truth import void_share
 from adloc.methods.detector import PATCH_MAPS, FitFacts
 from adloc.metrics.classification import confusion
 from adloc.record.diagnosed import comparisons, warnings
 from adloc.record.epochs import write_epochs
-from adloc.record.heatmaps import Caption, ColourScale, choose_common, choose_images, png_bytes, render
-from adloc.record.located import find_contour
+from adloc.record.heatmaps import png_bytes, render
+from adloc.record.pictured import choose_pictured
 from adloc.record.reasons import Content, reasons
 from adloc.record.records import MaskFacts, RunRecord
 from adloc.study_file.regimes import is_promised
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from adloc.planning.parts import Part
     from adloc.planning.plan import Run
     from adloc.planning.stages import EvaluationStage, Stage, StepStage, ThresholdStage
+    from adloc.record.pictured import Pictured
     from adloc.record.records import Records
 
 RANKING = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_auprc", "pixel_aupro", "pixel_aupro_005", "pixel_f1",
@@ -94,7 +94,7 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     _write_curves(draft / "curves.json", test)
     _write_pixels(draft / "pixels.npz", test)
     write_epochs(draft / "epochs.json", run, bench)
-    _write_heatmaps(draft / "heatmaps", run, bench, test, threshold)
+    _write_heatmaps(draft / "heatmaps", run, bench, threshold)
     detector = bench.detector(run.variant.method)
     facts = dict(detector.fit_facts(fit, run.variant.params)) if isinstance(detector, FitFacts) else {}
     facts |= {name: float(value) for name, value in test.facts.items() if name.endswith("_error")}
@@ -267,45 +267,17 @@ def _write_pixels(path: Path, test: Result) -> None:
         np.savez_compressed(path, allow_pickle=False, **counts.arrays())
 
 
-def _write_heatmaps(folder: Path, run: Run, bench: Workbench, test: Result, threshold: float | None) -> None:
-    """Input, map, overlay and mask of some images, on a colour scale anchored at the threshold.
-
-    The scale is of the validation part that the threshold is from: where a model and its threshold meet shifted
-    images, the same score keeps its colour, and what the shift does shows. Half of the images are the same in
-    every run on the category, the others are this run's own extremes.
-    """
-    scored = bench.result(run.test.scores).arrays
-    if not run.heatmaps or PATCH_MAPS not in scored:
+def _write_heatmaps(folder: Path, run: Run, bench: Workbench, threshold: float | None) -> None:
+    """Input, map, overlay and mask of some images, on a colour scale anchored at the threshold."""
+    pictured = choose_pictured(run, bench, threshold)
+    if not pictured:
         return
     folder.mkdir()
-    part, scores = run.test.truth.part, test.arrays["image_scores"]
-    labels = np.array([s.label for s in part.samples], dtype=bool)
-    judged_by = bench.result(run.validation) if run.validation is not None else test
-    low, high = judged_by.arrays["map_levels"].tolist()
-    scale = ColourScale.around(low=low, high=high, threshold=threshold)
-    common = choose_common([s.identity for s in part.samples], [s.defect for s in part.samples], run.heatmaps // 2)
-    chosen = choose_images(scores, labels, threshold, run.heatmaps, common)
-    indices = [choice.index for choice in chosen]
-    patch_maps, truth = scored[PATCH_MAPS], bench.result(run.test.truth).arrays
-    detector = bench.detector(run.variant.method)
-    masks = [truth_of(truth, index, index + 1).masks[0] for index in indices]
-    sizes = [(mask.shape[0], mask.shape[1]) for mask in masks]
-    maps = [
-        detector.anomaly_maps(patch_maps[index : index + 1], size, run.variant.params)[0]
-        for index, size in zip(indices, sizes, strict=True)
-    ]
 
-    def draw(number: int) -> None:
-        choice = chosen[number]
-        sample = part.samples[choice.index]
-        anomalous = bool(labels[choice.index])
-        contour = find_contour(maps[number], masks[number], threshold, anomalous=anomalous)
-        caption = Caption(sample.identity, anomalous, float(scores[choice.index]), threshold, contour)
-        image = resize_and_crop(part.read(choice.index, run.variant.image).image, run.variant.image)
-        strip = render(image, maps[number], masks[number], scale, caption)
-        name = sample.name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
-        (folder / f"{number:02d}-{choice.why}-{name}.png").write_bytes(png_bytes(strip))
+    def draw(each: Pictured) -> None:
+        strip = render(each.read(), each.anomaly_map, each.mask, each.scale, each.caption)
+        (folder / each.file_name).write_bytes(png_bytes(strip))
 
     # Decoding, scaling and compressing let go of the interpreter: as many strips at a time as there are cores.
     with ThreadPoolExecutor(int(environment()["cores"])) as pool:
-        list(pool.map(draw, range(len(chosen))))
+        list(pool.map(draw, pictured))

@@ -14,6 +14,7 @@ from adloc.answer.material import REGIME_TITLES
 from adloc.record.heatmaps import Caption, read_panels
 from adloc.record.located import tone, verdict_words
 from adloc.record.panels import HEAD
+from adloc.record.pictured import recorded_pictures
 from adloc.study_file.regimes import REGIMES
 
 if TYPE_CHECKING:
@@ -165,24 +166,8 @@ def _choose(by_image: dict[str, list[Strip]]) -> list[str]:
 
 def recorded_strips(finding: Finding) -> list[Strip]:
     """A run's pictures by the name in the file's name, unique in a part as far as the recorder's names are."""
-    by_slug = {_slug(name): name for name in finding.test.names}
-    found: list[Strip] = []
-    for path in sorted((finding.path / "heatmaps").glob("*.png")):
-        image = next((by_slug[s] for s in _slugs(path.stem) if s in by_slug), None)
-        if image is not None:
-            found.append(Strip(finding, image, path))
-    return found
-
-
-def _slug(name: str) -> str:
-    """As `adloc.record.recorder` names the file of an image "bottle/test/broken_large/003.png"."""
-    return name.partition("/")[2].removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
-
-
-def _slugs(stem: str) -> list[str]:
-    """What may be the image in "00-lowest-anomaly-broken_large-003": everything after number and reason."""
-    parts = stem.split("-")
-    return ["-".join(parts[start:]) for start in range(2, len(parts))]
+    pictures = recorded_pictures(finding.path / "heatmaps", finding.test.names)
+    return [Strip(finding, image, path) for path, image in pictures.items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from adloc.answer.results import Row
     from adloc.record.records import RunRecord
+    from adloc.tracking.place import Place
     from adloc.tuning.trial_records import TrialRecord
 
 
@@ -123,3 +124,9 @@ def trial_key(record: TrialRecord) -> str:
 def macro_key(row: Row) -> str:
     """Changes with every figure of a macro row."""
     return content_key([{k: repr(v) for k, v in row.items()}])
+
+
+def views_at(place: Place, study: str) -> dict[str, str]:
+    """Links to a study's tables on a server, by name; the workspace's own database is served by `adloc ui`."""
+    views = TrackingIndex(place.index_path(study)).views if place.server else {}
+    return {name: f"{place.address}{link}" for name, link in views.items()}

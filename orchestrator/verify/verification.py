@@ -30,6 +30,7 @@ from adloc.record.records import Records
 from adloc.study import is_current, located, prepare
 from adloc.verify.recorded import compare_record
 from adloc.verify.stages import compare_stage, read_untouched
+from adloc.verify.words import describe_verification
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Verified:
         return self.score_gap is not None and self.tolerance is not None and self.score_gap <= self.tolerance
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verification:
     """What a sample of a study's runs showed.
 
@@ -96,6 +97,10 @@ class Verification:
     study: str
     runs: tuple[Verified, ...]
     n_recorded: int
+
+    def __repr__(self) -> str:
+        """For people: lines."""
+        return "\n".join(describe_verification(self))
 
 
 @dataclass(frozen=True, slots=True)
