@@ -8,7 +8,7 @@ export PYTHONSAFEPATH := 1
 # Bytecode is kept, whatever the shell says: MLflow and anomalib take three times as long to import without it.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-fast lint types audit bench env clean
+.PHONY: demo test test-fast lint types docs audit bench env clean
 
 demo: env
 	$(BIN)/adloc study run studies/quickstart.yaml
@@ -38,6 +38,10 @@ types: env
 	@ln -s $(CURDIR)/datasets .cache/types/adloc/datasets
 	cd .cache/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml -p adloc
 
+# README and docs/ as a site; a link that leads nowhere is an error. It needs no network.
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 # Known holes in what is installed. It asks a server for them, so it is skipped, visibly, where it cannot.
 audit: env
 	@if ! $(BIN)/python -c 'import pip_audit' 2>/dev/null; then echo "audit skipped: pip-audit is not installed"; \
@@ -52,7 +56,7 @@ env: .venv/.ready
 	$(PYTHON) -c 'import sys; sys.exit("adloc needs Python 3.11 to 3.13: make PYTHON=python3.12") if not (3, 11) <= sys.version_info < (3, 14) else None'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --python $(BIN)/python --quiet --editable '.[dev,ray,engines,team]'
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --editable '.[dev,ray,engines,team,docs]'
 	@touch $@
 
 # Some twenty minutes on two idle cores; `make bench ARGS=--quick` in two. JSON under .cache/benchmarks/.
