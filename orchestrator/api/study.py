@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from adloc.api.model import Model
     from adloc.model.engines import EngineChoice
     from adloc.seal import Seal
-    from adloc.verify.verification import Verification
+    from adloc.verify.found import Verification
 
 
 class Study(Opened):

@@ -12,7 +12,7 @@ import click
 from adloc.cli.options import AS_JSON, FAILED, FILE, OK, SET, WORKSPACE, fields, find_workspace, user_errors
 
 if TYPE_CHECKING:
-    from adloc.verify.verification import Verification, Verified
+    from adloc.verify.found import Verification, Verified
 
 _RUNS = click.option(
     "--runs", "n_runs", type=click.IntRange(min=1), default=3, show_default=True, help="How many; or all there are."
@@ -50,8 +50,8 @@ def verify(
     from adloc.executors.computing import Computing
     from adloc.executors.on_demand import OnDemand
     from adloc.progress.study import Progress
+    from adloc.verify.found import describe_verification
     from adloc.verify.verification import verify_study
-    from adloc.verify.words import describe_verification
 
     place = find_workspace(workspace)
     with OnDemand(Computing(device=device, jobs=jobs)) as computes, Progress(quiet=as_json) as progress:

@@ -28,9 +28,9 @@ from adloc.planning.plan import each_stage, sources
 from adloc.record.recorder import record_run
 from adloc.record.records import Records
 from adloc.study import is_current, located, prepare
+from adloc.verify.found import Verification, Verified
 from adloc.verify.recorded import compare_record
 from adloc.verify.stages import compare_stage, read_untouched
-from adloc.verify.words import describe_verification
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,65 +42,8 @@ if TYPE_CHECKING:
     from adloc.record.records import RunRecord
     from adloc.runner import Reporter
     from adloc.study import Study
-    from adloc.verify.compared import Compared
 
 _NO_MACHINE = {"weights_sha256"}  # what a record's environment holds beside the machine and its versions
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """A run beside the same run computed again.
-
-    Attributes:
-        run_id: of the run.
-        compared: its stages in their order, inputs first, then the files of its record.
-        elsewhere: what of the machine and its versions is another one than the record names: (then, now).
-        score_gap: the largest absolute difference of an image's score; None where the record has none to compare.
-        tolerance: how far a score may be off where the machine or a version is another one.
-        error: why it could not be computed again; empty where it could.
-    """
-
-    run_id: str
-    compared: tuple[Compared, ...]
-    elsewhere: dict[str, tuple[str, str]]
-    score_gap: float | None = None
-    tolerance: float | None = None
-    error: str = ""
-
-    @property
-    def first(self) -> Compared | None:
-        """The first that is damaged or differs; None where nothing is."""
-        return next((each for each in self.compared if each.outcome in ("damaged", "differs")), None)
-
-    @property
-    def is_same(self) -> bool:
-        """Whether all that could be compared has the same bits."""
-        return not self.error and self.first is None
-
-    @property
-    def is_within_tolerance(self) -> bool:
-        """Whether no image's score is off by more than another machine or version may be."""
-        return self.score_gap is not None and self.tolerance is not None and self.score_gap <= self.tolerance
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Verification:
-    """What a sample of a study's runs showed.
-
-    Attributes:
-        study: its name.
-        runs: of the sample, in the order of the plan.
-        n_recorded: runs that the sample was drawn from: those with a record of today's data, weights and settings,
-            or with one that cannot be read.
-    """
-
-    study: str
-    runs: tuple[Verified, ...]
-    n_recorded: int
-
-    def __repr__(self) -> str:
-        """For people: lines."""
-        return "\n".join(describe_verification(self))
 
 
 @dataclass(frozen=True, slots=True)

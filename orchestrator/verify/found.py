@@ -1,18 +1,75 @@
-"""What a verification found, in lines for people."""
+"""What a verification finds, and how it is said."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adloc.verify.verification import Verification
+    from adloc.verify.compared import Compared
 
 PROMISE = (
     "the same bits are promised on one kind of processor and device with the same versions, whatever the number of"
     " threads (networks that a run trains: with the same number); elsewhere scores within a thousandth of their spread"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A run beside the same run computed again.
+
+    Attributes:
+        run_id: of the run.
+        compared: its stages in their order, inputs first, then the files of its record.
+        elsewhere: what of the machine and its versions is another one than the record names: (then, now).
+        score_gap: the largest absolute difference of an image's score; None where the record has none to compare.
+        tolerance: how far a score may be off where the machine or a version is another one.
+        error: why it could not be computed again; empty where it could.
+    """
+
+    run_id: str
+    compared: tuple[Compared, ...]
+    elsewhere: dict[str, tuple[str, str]]
+    score_gap: float | None = None
+    tolerance: float | None = None
+    error: str = ""
+
+    @property
+    def first(self) -> Compared | None:
+        """The first that is damaged or differs; None where nothing is."""
+        return next((each for each in self.compared if each.outcome in ("damaged", "differs")), None)
+
+    @property
+    def is_same(self) -> bool:
+        """Whether all that could be compared has the same bits."""
+        return not self.error and self.first is None
+
+    @property
+    def is_within_tolerance(self) -> bool:
+        """Whether no image's score is off by more than another machine or version may be."""
+        return self.score_gap is not None and self.tolerance is not None and self.score_gap <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Verification:
+    """What a sample of a study's runs showed.
+
+    Attributes:
+        study: its name.
+        runs: of the sample, in the order of the plan.
+        n_recorded: runs that the sample was drawn from: those with a record of today's data, weights and settings,
+            or with one that cannot be read.
+    """
+
+    study: str
+    runs: tuple[Verified, ...]
+    n_recorded: int
+
+    def __repr__(self) -> str:
+        """For people: lines."""
+        return "\n".join(describe_verification(self))
 
 
 def describe_verification(found: Verification) -> Iterator[str]:
