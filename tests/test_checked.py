@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +17,9 @@ from adloc.datasets.checked import DamagedError, from_checked, to_checked
 from adloc.datasets.fingerprint import FingerprintCache
 from adloc.datasets.sample import Fingerprint
 from adloc.methods.detector import Result
+from adloc.record import records as records_module
 from adloc.record.records import Records, RunRecord
+from adloc.record.verified import Verified, state_of
 from adloc.tracking.index import TrackingIndex
 from adloc.tuning.trial_records import TrialRecord, TrialRecords
 from handmade import record
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+TICK_S = 0.05  # more than the file system's clock takes from one time to the next
 VALUE: dict[str, Any] = {"name": "Löt\u2028stelle", "n": 12, "share": 0.1, "inside": {"a": [1, None, True]}}
 
 
@@ -169,6 +175,7 @@ def written(root: Path) -> tuple[Records, RunRecord]:
 def test_every_file_of_a_record_is_held_to(tmp_path: Path) -> None:
     """The record itself, and by its checksums the others; one from before it had any is taken as it is."""
     records, found = written(tmp_path)
+    time.sleep(TICK_S)
     assert set(found.files) == {"images.csv", "heatmaps/001.png"}
     for path in (records.path("run") / name for name in found.files):
         content = path.read_bytes()
@@ -187,6 +194,65 @@ def test_every_file_of_a_record_is_held_to(tmp_path: Path) -> None:
         assert Records(tmp_path).get("run") is None
     path.write_bytes(from_checked(content))
     assert Records(tmp_path).get("run") == found
+
+
+def crc_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are read for their checksum, as they are."""
+    names: list[str] = []
+    checksum = records_module._crc32
+
+    def read(path: Path) -> str:
+        names.append(path.name)
+        return checksum(path)
+
+    monkeypatch.setattr(records_module, "_crc32", read)
+    return names
+
+
+def test_a_picture_is_read_again_only_where_it_was_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What figures are made of is read by every process; a picture once, and again when its file has another time."""
+    _, found = written(tmp_path)
+    path = tmp_path / "records" / "run" / "heatmaps" / "001.png"
+    read = crc_reads(monkeypatch)
+
+    def names() -> list[str]:
+        read.clear()
+        assert Records(tmp_path).is_whole(found)
+        return sorted(read)
+
+    assert names() == ["images.csv"]
+    time.sleep(TICK_S)
+    os.utime(path, ns=(0, 0))
+    assert names() == ["001.png", "images.csv"]
+    assert names() == ["images.csv"]
+    (tmp_path / ".verified").unlink()
+    assert names() == ["001.png", "images.csv"]
+    assert names() == ["images.csv"]
+    content = (tmp_path / ".verified").read_bytes()
+    for flipped in flips(content):
+        (tmp_path / ".verified").write_bytes(flipped)
+        assert names() == ["001.png", "images.csv"]
+    copy = tmp_path.with_name("copy")
+    shutil.copytree(tmp_path, copy)
+    read.clear()
+    assert Records(copy).is_whole(found)
+    assert sorted(read) == ["001.png", "images.csv"]
+
+
+def test_a_picture_that_was_changed_behind_its_times_is_found(tmp_path: Path) -> None:
+    """By the time of the change, which no program sets back; and by who reads it in full, whatever that says."""
+    records, found = written(tmp_path)
+    path = records.path("run") / "heatmaps" / "001.png"
+    before = path.stat()
+    time.sleep(TICK_S)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not records.is_whole(found)
+    assert not Records(tmp_path).is_whole(found)
+    checksums = {"heatmaps/001.png": found.files["heatmaps/001.png"]}
+    Verified(tmp_path / ".verified").add("run", state_of(records.path("run"), checksums))
+    assert Records(tmp_path).is_whole(found), "as if the disk had turned a bit by itself: no time tells"
+    assert Records(tmp_path).damaged_files(found) == ["heatmaps/001.png"]
 
 
 def test_facts_in_the_store_are_held_to(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_verbs_and_options_exist(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", sorted({t for block in BLOCKS for t in re.findall(r"^make ([a-z-]+)", block.text, re.M)})
+    "target", sorted({t for block in BLOCKS for t in re.findall(r"^make ([a-z-]+)", block.text, re.MULTILINE)})
 )
 def test_make_knows_its_targets(target: str) -> None:
     """`make -n` has something to do for each."""

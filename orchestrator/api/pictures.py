@@ -16,6 +16,7 @@ from adloc.record.heatmaps import Caption
 from adloc.record.panels import PAPER
 from adloc.record.pictured import choose_pictured, recorded_pictures
 from adloc.record.png import encode_png
+from adloc.record.records import HEATMAPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -157,7 +158,7 @@ def recorded_heatmaps(run_id: str, records: Records, read: Callable[[], Mapping[
     scores = {each.image: each for each in records.image_scores(run_id, "test")}
     known = cache(read)
     found = []
-    for path, name in recorded_pictures(records.path(run_id) / "heatmaps", scores).items():
+    for path, name in recorded_pictures(records.path(run_id) / HEATMAPS, scores).items():
         said = scores[name]
         read_one = partial(_one_of, known, name)
         found.append(Heatmap(name, said.score, record.threshold, said.anomalous, path.read_bytes(), read_one))

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -225,13 +225,13 @@ class Panels:
     contour: str
 
 
-def read_panels(path: Path) -> Panels:
+def read_panels(file: Path | BinaryIO) -> Panels:
     """Cut a strip that `render` drew into its panels again.
 
     Raises:
         OSError: the file is not there or is no picture.
     """
-    with Image.open(path) as strip:
+    with Image.open(file) as strip:
         strip.load()
         width = strip.info.get("panel_width")
         n_panels = 4

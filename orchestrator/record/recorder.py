@@ -20,7 +20,7 @@ from adloc.record.epochs import write_epochs
 from adloc.record.heatmaps import png_bytes, render
 from adloc.record.pictured import choose_pictured
 from adloc.record.reasons import Content, reasons
-from adloc.record.records import MaskFacts, RunRecord
+from adloc.record.records import HEATMAPS, MaskFacts, RunRecord
 from adloc.study_file.regimes import is_promised
 from adloc.thresholds import promise_of
 from adloc.uncertainty.pixel_bootstrap import PixelCounts
@@ -94,7 +94,7 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     _write_curves(draft / "curves.json", test)
     _write_pixels(draft / "pixels.npz", test)
     write_epochs(draft / "epochs.json", run, bench)
-    _write_heatmaps(draft / "heatmaps", run, bench, threshold)
+    _write_heatmaps(draft / HEATMAPS, run, bench, threshold)
     detector = bench.detector(run.variant.method)
     facts = dict(detector.fit_facts(fit, run.variant.params)) if isinstance(detector, FitFacts) else {}
     facts |= {name: float(value) for name, value in test.facts.items() if name.endswith("_error")}

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from adloc.answer.material import REGIME_TITLES
+from adloc.datasets.checked import DamagedError
 from adloc.record.heatmaps import Caption, read_panels
 from adloc.record.located import tone, verdict_words
 from adloc.record.panels import HEAD
 from adloc.record.pictured import recorded_pictures
+from adloc.record.records import HEATMAPS, crc32_of
 from adloc.study_file.regimes import REGIMES
 
 if TYPE_CHECKING:
@@ -112,6 +114,21 @@ class Strip:
     image: str
     path: Path
 
+    def read(self) -> Panels:
+        """What is in it.
+
+        Raises:
+            DamagedError: it is not what was recorded.
+        """
+        content = self.path.read_bytes()
+        expected = self.finding.record.files.get(f"{HEATMAPS}/{self.path.name}")
+        if expected not in (None, crc32_of(content)):
+            raise DamagedError(
+                f"{self.path}: a picture of a record is not what was recorded; remove it and run the study again: "
+                "that run is computed anew"
+            )
+        return read_panels(io.BytesIO(content))
+
 
 def make_gallery(material: Material) -> Gallery:
     """The pictures of the lead settings' first repeat, images that most runs share before others.
@@ -137,7 +154,7 @@ def make_gallery(material: Material) -> Gallery:
     }  # the input is the same in every run of a domain
     with_input = {id(strip) for strip in inputs.values()}
     with ThreadPoolExecutor(2) as pool:  # decoding and encoding let go of the interpreter
-        encoded = pool.map(lambda s: _encode(s.path, with_input=id(s) in with_input), used)
+        encoded = pool.map(lambda s: _encode(s, with_input=id(s) in with_input), used)
         panels = {(s.image, id(s.finding)): e for s, e in zip(used, encoded, strict=True)}
     places = [(finding, {name: index for index, name in enumerate(finding.test.names)}) for finding in shown]
     cards = [_card(image, places, panels) for image in chosen]
@@ -166,7 +183,7 @@ def _choose(by_image: dict[str, list[Strip]]) -> list[str]:
 
 def recorded_strips(finding: Finding) -> list[Strip]:
     """A run's pictures by the name in the file's name, unique in a part as far as the recorder's names are."""
-    pictures = recorded_pictures(finding.path / "heatmaps", finding.test.names)
+    pictures = recorded_pictures(finding.path / HEATMAPS, finding.test.names)
     return [Strip(finding, image, path) for path, image in pictures.items()]
 
 
@@ -178,8 +195,8 @@ class _Encoded:
     contour: str
 
 
-def _encode(path: Path, *, with_input: bool) -> _Encoded:
-    panels: Panels = read_panels(path)
+def _encode(strip: Strip, *, with_input: bool) -> _Encoded:
+    panels = strip.read()
     ratio = panels.picture.width / max(1, panels.picture.height)
     picture = _uri(_pair(panels.picture, panels.truth)) if with_input else ""
     return _Encoded(_uri(_pair(panels.anomaly_map, panels.overlay)), picture, ratio, panels.contour)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from adloc.answer.material import REGIME_TITLES
-from adloc.record.heatmaps import choose_common, png_bytes, read_panels
+from adloc.record.heatmaps import choose_common, png_bytes
 from adloc.report.charts.figure import safe
 from adloc.report.gallery import recorded_strips
 from adloc.study_file.regimes import REGIMES
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
     from adloc.record.heatmaps import Panels
+    from adloc.report.gallery import Strip
 
 SIDE = 180  # longest side of a panel, pixels
 GAP, HEAD, LABEL = 6, 36, 120
@@ -81,18 +82,18 @@ def sample_plate(material: Material) -> Plate | None:
     rows: list[str] = []
     panels: list[tuple[Image.Image | None, ...]] = []
     for category in material.categories:
-        by_domain: dict[str, dict[str, Path]] = defaultdict(dict)
+        by_domain: dict[str, dict[str, Strip]] = defaultdict(dict)
         for setting, regime in material.lines(material.leads):
             finding = material.get(setting, regime, category)
             if finding is not None:
                 for strip in recorded_strips(finding):
-                    by_domain[_domain(regime)].setdefault(strip.image, strip.path)
+                    by_domain[_domain(regime)].setdefault(strip.image, strip)
         both = by_domain["clean"].keys() & by_domain["shift"].keys()
         finding = next(f for f in material.findings if f.record.category == category)
         images = _in_turn(finding, both)[:MOST_SAMPLES]
         if images:
             for domain, title in (("clean", "clean"), ("shift", "shifted")):
-                cut: list[Image.Image | None] = [read_panels(by_domain[domain][image]).picture for image in images]
+                cut: list[Image.Image | None] = [by_domain[domain][image].read().picture for image in images]
                 panels.append((*cut, *[None] * (MOST_SAMPLES - len(cut))))
                 rows.append(f"{category}\n{title}")
     if not rows:
@@ -108,7 +109,7 @@ def map_plate(material: Material, category: str) -> Plate | None:
         for setting, regime in material.lines(_one_a_method(material))
         if (finding := material.get(setting, regime, category)) is not None
     ]
-    strips = [{strip.image: strip.path for strip in recorded_strips(finding)} for finding in found]
+    strips = [{strip.image: strip for strip in recorded_strips(finding)} for finding in found]
     if not any(strips):
         return None
     counted = {image: sum(image in s for s in strips) for s in strips for image in s}
@@ -122,9 +123,9 @@ def map_plate(material: Material, category: str) -> Plate | None:
         inputs: list[Panels | None] = [None] * len(images)
         maps: list[list[Image.Image | None]] = []
         heads += [f"image\n{title}", f"defect\n{title}"]
-        for finding, paths in zip(found, strips, strict=True):
+        for finding, own in zip(found, strips, strict=True):
             if _domain(finding.record.regime) == domain:
-                cut = [read_panels(paths[i]) if i in paths else None for i in images]
+                cut = [own[i].read() if i in own else None for i in images]
                 inputs = [new or old for new, old in zip(cut, inputs, strict=True)]  # the same in all runs of a domain
                 maps.append([p.anomaly_map if p else None for p in cut])
                 heads.append(f"{finding.setting.method}\n{REGIME_TITLES[finding.record.regime]}")

@@ -13,6 +13,8 @@ from mlflow.tracking.multimedia import compress_image_size
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 from PIL import Image
 
+from adloc.record.records import HEATMAPS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,7 +25,7 @@ SHOWN = {MLFLOW_LOGGED_IMAGES: "True"}  # the tag by which the UI knows of them
 
 def common_heatmaps(record: Path) -> list[Path]:
     """The heatmaps of a record's folder that show the same images in every run on the category; the first of them."""
-    return sorted((record / "heatmaps").glob("*-common-*.png"))[:MOST]
+    return sorted((record / HEATMAPS).glob("*-common-*.png"))[:MOST]
 
 
 def write_pictures(heatmaps: list[Path], folder: Path, now_ms: int) -> None:
