@@ -18,11 +18,14 @@ from adloc.datasets.fingerprint import FingerprintCache
 from adloc.datasets.sample import Fingerprint
 from adloc.methods.detector import Result
 from adloc.record import records as records_module
-from adloc.record.records import Records, RunRecord
+from adloc.record.heatmaps import png_bytes
+from adloc.record.panels import lay_out
+from adloc.record.records import Records, RunRecord, crc32_of
 from adloc.record.verified import Verified, state_of
+from adloc.report.gallery import Strip
 from adloc.tracking.index import TrackingIndex
 from adloc.tuning.trial_records import TrialRecord, TrialRecords
-from handmade import record
+from handmade import finding, images, record, setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -253,6 +256,20 @@ def test_a_picture_that_was_changed_behind_its_times_is_found(tmp_path: Path) ->
     Verified(tmp_path / ".verified").add("run", state_of(records.path("run"), checksums))
     assert Records(tmp_path).is_whole(found), "as if the disk had turned a bit by itself: no time tells"
     assert Records(tmp_path).damaged_files(found) == ["heatmaps/001.png"]
+
+
+def test_a_picture_is_held_to_its_checksum_when_it_is_shown(tmp_path: Path) -> None:
+    """Whatever its times say: a report with a damaged picture is told which, and how to have it again."""
+    path = tmp_path / "00-common-001.png"
+    content = png_bytes(lay_out([(name, np.zeros((60, 60, 3), np.uint8)) for name in "abcd"]))
+    shown = finding(setting("k"), images([0.1, 0.9], [0, 1]), files={f"heatmaps/{path.name}": crc32_of(content)})
+    strip = Strip(shown, "brick/1.png", path)
+    path.write_bytes(content)
+    assert strip.read().picture.height == 60
+    for flipped in [*flips(content)][:: len(content) // 5]:
+        path.write_bytes(flipped)
+        with pytest.raises(DamagedError, match="remove it and run the study again"):
+            strip.read()
 
 
 def test_facts_in_the_store_are_held_to(tmp_path: Path) -> None:
