@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adloc.answer.answer import find_answer
 from adloc.cost.meter import Meter
 from adloc.driver import run_study
 from adloc.executors.on_demand import OnDemand
@@ -70,4 +69,4 @@ def complete_study(
             )
             fresh = False  # all is forgotten, and what the trials computed is new
         outcome = run_study(study, computes, meter, fresh=fresh, place=place)
-    return Completed(study, outcome, find_answer(study.plan, study.records), meter.account)
+    return Completed(study, outcome, outcome.answer, meter.account)

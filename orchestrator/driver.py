@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -54,12 +54,18 @@ class Outcome:
         n_computed: runs that were recorded as good now.
         n_failed: runs that failed.
         n_stages: stages computed now.
+        answer: every table.
     """
 
     n_done: int
     n_computed: int
     n_failed: int
     n_stages: int
+    answer: Answer = field(repr=False)
+
+    def counts(self) -> dict[str, int]:
+        """The numbers by name."""
+        return {name: getattr(self, name) for name in ("n_done", "n_computed", "n_failed", "n_stages")}
 
     @property
     def words(self) -> str:
@@ -100,7 +106,7 @@ def run_study(
             write_answer(answer, folder)
             try_explain(study, answer, on_demand)
             try_report(study)
-            return Outcome(len(study.plan.runs), 0, 0, 0)
+            return Outcome(len(study.plan.runs), 0, 0, 0, answer)
         return _run(study, todo, on_demand, reporter, place, fresh=fresh)
 
 
@@ -155,7 +161,7 @@ def _run(
     since = study.workspace.in_use_since(besides=study.spec.study)
     store.collect(cap_bytes(), unused_since_s=3600, in_use_since_s=since)
     n_done = len(study.plan.runs) - n_failed
-    return Outcome(n_done, len(todo) - n_failed, n_failed, reporter.n_stages)
+    return Outcome(n_done, len(todo) - n_failed, n_failed, reporter.n_stages, answer)
 
 
 def _workbench(study: Study, todo: list[Run], executor: Executor, store: Store, reporter: Reporter) -> Workbench:

@@ -156,7 +156,7 @@ def run(
     prepared, answer = done.study, done.answer
     if as_json:
         cost = {"cost": account_json(done.account)} if done.account else {}
-        found: dict[str, Any] = {"outcome": fields(done.outcome), "results": answer.rows} | cost
+        found: dict[str, Any] = {"outcome": done.outcome.counts(), "results": answer.rows} | cost
         found |= search_json(prepared) | _seal_json(prepared)
         click.echo(json.dumps(found, indent=1))
     else:

@@ -15,6 +15,7 @@ import shutil
 import zlib
 from dataclasses import dataclass
 from glob import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -26,7 +27,6 @@ from adloc.study_file.regimes import CLEAN, SHIFT, evaluated_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 HEATMAPS = "heatmaps"  # folder of a record's pictures
 
@@ -200,13 +200,13 @@ class Records:
 
     def get(self, run_id: str) -> RunRecord | None:
         """The record, or None if there is none that can be read; read again only where it has changed."""
-        path = self.path(run_id) / "record.json"
+        path = f"{self._root}/{run_id}/record.json"  # of thousands, all asked for several times
         try:
-            state = path.stat()
+            state = os.stat(path)  # noqa: PTH116
             stamp = state.st_mtime_ns, state.st_ino
             known = self._read.get(run_id)
             if known is None or known[0] != stamp:
-                known = self._read[run_id] = stamp, RunRecord.model_validate_json(read_checked(path))
+                known = self._read[run_id] = stamp, RunRecord.model_validate_json(read_checked(Path(path)))
         except (FileNotFoundError, NotADirectoryError, ValidationError, DamagedError):
             return None
         return known[1]
@@ -252,8 +252,7 @@ class Records:
 
     def all(self) -> Iterator[RunRecord]:
         """Every readable record, those of earlier versions of the study file included."""
-        names = sorted(path.name for path in self._root.iterdir()) if self._root.exists() else []
-        for name in names:
+        for name in sorted(os.listdir(self._root)) if self._root.exists() else []:  # noqa: PTH208
             record = None if name.startswith(".") else self.get(name)
             if record is not None:
                 yield record
