@@ -13,12 +13,12 @@ MOST_IMAGES = 10
 BRIEF = ("threshold", "image_auroc", "image_f1", "pixel_auroc", "pixel_aupro")
 
 
-def describe_differences(found: Differences, names: tuple[str, str]) -> str:
-    """Spec first, then each pair of runs; what is the same is not mentioned."""
-    return "\n".join(_lines(found, names))
+def describe_differences(found: Differences, names: tuple[str, str], rest: str = "--json lists all") -> str:
+    """Spec first, then each pair of runs; what is the same is not mentioned. `rest` says where more is than is told."""
+    return "\n".join(_lines(found, names, rest))
 
 
-def _lines(found: Differences, names: tuple[str, str]) -> Iterator[str]:
+def _lines(found: Differences, names: tuple[str, str], rest: str) -> Iterator[str]:
     yield f"A: {names[0]}\nB: {names[1]}"
     yield "\nSpec" if found.spec else "\nSpec: the same"
     for key, (one, other) in found.spec.items():
@@ -29,16 +29,16 @@ def _lines(found: Differences, names: tuple[str, str]) -> Iterator[str]:
     for key, (one, other) in shared.items():
         yield f"  {key}: {one} -> {other}"
     for pair in found.pairs:
-        yield from _of_pair(pair, set(shared))
+        yield from _of_pair(pair, set(shared), rest)
     for side, runs in (("A", found.only_first), ("B", found.only_second)):
         if runs:
             yield f"\nOnly in {side}: {len(runs)} runs"
             yield from (f"  {run_id}" for run_id in runs[:MOST_IMAGES])
         if len(runs) > MOST_IMAGES:
-            yield f"  and {len(runs) - MOST_IMAGES} more; --json lists all"
+            yield f"  and {len(runs) - MOST_IMAGES} more; {rest}"
 
 
-def _of_pair(pair: RunPair, known: set[str]) -> Iterator[str]:
+def _of_pair(pair: RunPair, known: set[str], rest: str) -> Iterator[str]:
     same = not (pair.params or pair.data or pair.metrics or pair.flipped)
     yield f"\n{pair.what}" + (": the same" if same else "")
     for name, (one, other) in pair.params.items():
@@ -52,14 +52,14 @@ def _of_pair(pair: RunPair, known: set[str]) -> Iterator[str]:
         first, second = pair.metrics[name]
         change = "" if first is None or second is None else f"  ({second - first:+.4f})"
         yield f"  {name}: {_figure(first)} -> {_figure(second)}{change}"
-    yield from _of_images(pair)
+    yield from _of_images(pair, rest)
 
 
 def _figure(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.4f}"
 
 
-def _of_images(pair: RunPair) -> Iterator[str]:
+def _of_images(pair: RunPair, rest: str) -> Iterator[str]:
     if pair.noise and "image_auroc" in pair.metrics:
         yield f"  {pair.noise}"
     if pair.flipped:
@@ -67,7 +67,7 @@ def _of_images(pair: RunPair) -> Iterator[str]:
     for image, before, after in pair.flipped[:MOST_IMAGES]:
         yield f"    {image}: {before} -> {after}"
     if len(pair.flipped) > MOST_IMAGES:
-        yield f"    and {len(pair.flipped) - MOST_IMAGES} more; --json lists all"
+        yield f"    and {len(pair.flipped) - MOST_IMAGES} more; {rest}"
 
 
 def _shared_environment(found: Differences) -> dict[str, tuple[str, str]]:

@@ -11,6 +11,8 @@ those of `adloc store` of `Store`; the others are functions. Options are keyword
 
 from __future__ import annotations
 
+import warnings
+
 from adloc.api.catalogue import examine, list_datasets, list_methods, schema
 from adloc.api.compared import Compared, compare
 from adloc.api.model import Model, load_model
@@ -18,6 +20,9 @@ from adloc.api.pictures import Heatmap, Heatmaps
 from adloc.api.store import Store
 from adloc.api.study import Study
 from adloc.errors import Complaint, UserError
+
+# Libraries that adloc imports ask for a notebook's widgets, which it does not use: it writes plain lines.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 __all__ = [
     "Compared",

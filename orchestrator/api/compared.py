@@ -33,7 +33,7 @@ class Compared:
 
     def __repr__(self) -> str:
         """For people: lines."""
-        return describe_differences(self.found, self.names)
+        return describe_differences(self.found, self.names, "`found` has all")
 
     @property
     def metrics(self) -> pd.DataFrame:

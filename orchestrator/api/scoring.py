@@ -11,7 +11,6 @@ import numpy as np
 from adloc.predict.output import open_output
 from adloc.progress.lines import plain_console
 from adloc.progress.scoring import ScoringProgress
-from adloc.record.panels import lay_out
 from adloc.record.png import encode_png
 
 if TYPE_CHECKING:
@@ -141,8 +140,9 @@ class _Drawing:
         scored = [each for each in batch if each.score is not None]
         for each, found in zip(scored, self._overlays.draw(scored), strict=True):
             if each.pixels is not None and each.score is not None:
-                panels = (("image", each.pixels), ("anomaly map over it", found.overlay))
-                png = encode_png(np.asarray(lay_out(panels)), {})
+                name = each.asked.name.rpartition("/")[2]
+                strip = self._overlays.strip(name, each.score, each.pixels, found.anomaly_map)
+                png = encode_png(np.asarray(strip), {})
                 self._drawn.append(Drawn(each.asked.shown, each.score, each.pixels, found.anomaly_map, png))
 
     def finish(self) -> None:

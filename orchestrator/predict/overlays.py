@@ -6,16 +6,31 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import ImageDraw
 
 from adloc.errors import Complaint, UserError
 from adloc.methods import find_method
-from adloc.record.heatmaps import ColourScale
-from adloc.record.panels import CONTOUR, blended, outline
+from adloc.record.heatmaps import ColourScale, draw_legend
+from adloc.record.panels import (
+    CONTOUR,
+    GAP,
+    HEAD,
+    INK,
+    MARGIN,
+    blended,
+    fitted,
+    font_of,
+    lay_out,
+    outline,
+    panel_size,
+    resized,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from PIL import Image
 
     from adloc.model.scorer import Scorer
     from adloc.model.spec import ModelSpec
@@ -86,6 +101,26 @@ class Overlays:
         height, width = pixels[0].shape[:2]
         maps = np.asarray(self._scorer.maps(np.stack(patch_maps), (height, width)), np.float32)
         return [self._draw(picture, found) for picture, found in zip(pixels, maps, strict=True)]
+
+    def strip(self, name: str, score: float, picture: NDArray[np.uint8], found: NDArray[np.float32]) -> Image.Image:
+        """An image and its map over it side by side, in the size of a record's pictures, with what was said of it.
+
+        Args:
+            name: of the image.
+            score: of the image.
+            picture: uint8 (height, width, 3).
+            found: float32 (height, width), raw.
+        """
+        width, height = panel_size(picture.shape[1], picture.shape[0])
+        large = np.asarray(resized(picture, width, height), np.uint8)
+        over = self._draw(large, np.asarray(resized(found, width, height), np.float32)).overlay
+        title = "anomaly map" if self.threshold is None else "threshold, outlined"
+        result = lay_out((("image", large), (title, over)))
+        draw = ImageDraw.Draw(result)
+        right = draw_legend(result, draw, self._scale, has_threshold=self.threshold is not None) - 2 * GAP
+        text = fitted(f"{name}   score {score:.4g}", right - MARGIN, 15)
+        draw.text((MARGIN, HEAD // 2 + 1), text, INK, font_of(15), anchor="lm")
+        return result
 
     def _draw(self, picture: NDArray[np.uint8], found: NDArray[np.float32]) -> Drawn:
         overlay = blended(picture, self._scale.colours(found), self._scale.positions(found))
