@@ -14,6 +14,7 @@ What is decided here, once for all files:
 
 from __future__ import annotations
 
+import stat
 import struct
 import zlib
 from io import BytesIO
@@ -33,6 +34,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".j
 FORMATS_IN_WORDS = "png, jpg, bmp, tif, webp or jp2"
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 UPRIGHT = 1
+MOST_BYTES = 2**31  # of a file; the most pixels that Pillow decodes take a third of it in the largest of these formats
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "JPEG2000")
 _RULE = f"every image and every mask must be a complete {FORMATS_IN_WORDS} file"
@@ -45,10 +47,17 @@ def read_bytes(path: Path) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        DatasetError: it is gone or cannot be read.
+        DatasetError: it is gone, cannot be read, is no regular file (a pipe that is called x.png would be waited for),
+            or larger than any image.
     """
     try:
-        return read_fetched(path) if is_fetched(path) else path.read_bytes()
+        if is_fetched(path):
+            return read_fetched(path)
+        state = path.stat()
+        if stat.S_ISREG(state.st_mode) and state.st_size <= MOST_BYTES:
+            return path.read_bytes()
+        what = f"has {state.st_size / 1e9:.1f} GB" if stat.S_ISREG(state.st_mode) else "is a folder, pipe or device"
+        problem = Problem(f"{path}: {what}", _RULE, "put a file of one image there")
     except FileNotFoundError:
         problem = Problem(f"{path}: no such file", _RULE, "restore the file, or check the dataset again")
     except OSError as error:
@@ -64,7 +73,7 @@ def decode(data: bytes, path: Path) -> Image:
         path: where they come from, for the message.
 
     Raises:
-        DatasetError: the bytes are no such image, or end early.
+        DatasetError: the bytes are no such image, end early, or hold floating point that is not finite.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -76,6 +85,8 @@ def decode(data: bytes, path: Path) -> Image:
     except (*_DAMAGE, Image.DecompressionBombError) as error:
         reason = str(error) or type(error).__name__
     else:
+        if image.mode == "F":
+            _require_finite(image, path)
         return image
     remedy = "export the file again from where it comes from"
     raise DatasetError(Problem(f"{path}: does not decode ({reason})", _RULE, remedy))
@@ -94,8 +105,7 @@ def to_rgb(image: Image, path: Path) -> NDArray[np.uint8]:
     """Return the colours of a decoded image, turned upright, uint8 (height, width, 3).
 
     Raises:
-        DatasetError: a pixel type without an agreed range (32-bit or signed integers), or values that are not
-            finite.
+        DatasetError: a pixel type without an agreed range (32-bit or signed integers).
     """
     import numpy as np
     from PIL import ImageOps
@@ -111,7 +121,7 @@ def to_rgb(image: Image, path: Path) -> NDArray[np.uint8]:
             )
         )
     if image.mode == "F":
-        return _grey(_float_levels(np.asarray(image), path))
+        return _grey(_float_levels(np.asarray(image)))
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
         return _grey(((wide * 255 + 32767) // 65535).astype(np.uint8))
@@ -158,18 +168,23 @@ def _mask_levels(image: Image) -> tuple[NDArray[np.float32], float]:
     return values, (full + 1) / 2
 
 
-def _float_levels(values: NDArray[np.float32], path: Path) -> NDArray[np.uint8]:
-    """Floating point as 0 to 255: [0, 1] as it is, anything else by its own range."""
+def _require_finite(image: Image, path: Path) -> None:
     import numpy as np
 
-    if not np.isfinite(values).all():
+    if not np.isfinite(np.asarray(image)).all():
         raise DatasetError(
             Problem(
                 f"{path}: some pixels are not a number, or infinite",
-                "every pixel of an image must have a finite value",
+                "every pixel of an image and of a mask must have a finite value",
                 "export the file again, with these pixels filled in",
             )
         )
+
+
+def _float_levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Floating point as 0 to 255: [0, 1] as it is, anything else by its own range."""
+    import numpy as np
+
     low, high = float(values.min()), float(values.max())
     if not within_unit(low, high):
         values = (values - low) / (high - low) if high > low else np.zeros_like(values)

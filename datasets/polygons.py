@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from adloc.datasets.decoding import read_bytes
 from adloc.datasets.errors import DatasetError, Problem
@@ -26,7 +26,9 @@ SUFFIX = ".json"
 _FEWEST_CORNERS = 3
 _NO_RUN_LENGTHS = "export the annotations as polygons, or as mask images"
 
-Point = tuple[float, float]
+_MOST_PIXELS = 2**28  # more than any image that is decoded has
+
+Point = tuple[FiniteFloat, FiniteFloat]
 Polygon = tuple[Point, ...]
 
 
@@ -91,7 +93,7 @@ class _Annotation(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     image_id: int | str
-    segmentation: tuple[tuple[float, ...], ...] | dict[Literal["counts", "size"], object] = ()
+    segmentation: tuple[tuple[FiniteFloat, ...], ...] | dict[Literal["counts", "size"], object] = ()
 
 
 class _Coco(BaseModel):
@@ -105,7 +107,7 @@ def read_labelme(path: Path) -> Outline:
     """Return the polygons of a labelme file.
 
     Raises:
-        DatasetError: the file is none of labelme's, or a shape is no polygon.
+        DatasetError: the file is none of labelme's, a shape is no polygon, or the image larger than any.
     """
     try:
         found = TypeAdapter(_Labelme).validate_json(read_bytes(path))
@@ -123,7 +125,7 @@ def read_labelme(path: Path) -> Outline:
                     "draw the defect as a polygon",
                 )
             )
-    return Outline(path, found.height, found.width, tuple(shape.points for shape in found.shapes))
+    return _outline(path, found, tuple(shape.points for shape in found.shapes))
 
 
 def read_coco(path: Path) -> dict[str, Outline]:
@@ -133,7 +135,7 @@ def read_coco(path: Path) -> dict[str, Outline]:
 
     Raises:
         DatasetError: the file is none of COCO's, names an image twice or one that it does not list, or an annotation
-            has run lengths, no polygon, or one of fewer than three corners.
+            has run lengths, no polygon, or one of fewer than three corners; or an image is larger than any.
     """
     try:
         found = TypeAdapter(_Coco).validate_json(read_bytes(path))
@@ -154,10 +156,15 @@ def read_coco(path: Path) -> dict[str, Outline]:
             rule = "an annotation's image_id is the id of one of images"
             raise DatasetError(Problem(f"{where} has the image_id {annotation.image_id}", rule, "export it again"))
         drawn.setdefault(annotation.image_id, []).extend(_polygons(annotation, where))
-    return {
-        images[key].file_name: Outline(path, images[key].height, images[key].width, tuple(polygons))
-        for key, polygons in drawn.items()
-    }
+    return {images[key].file_name: _outline(path, images[key], tuple(polygons)) for key, polygons in drawn.items()}
+
+
+def _outline(path: Path, image: _Labelme | _Image, polygons: tuple[Polygon, ...]) -> Outline:
+    if image.height * image.width > _MOST_PIXELS:
+        found = f"{path}: drawn on {image.height} x {image.width}"
+        rule = f"an image has at most {_MOST_PIXELS:,} pixels"
+        raise DatasetError(Problem(found, rule, "draw the polygons anew on the image as it is"))
+    return Outline(path, image.height, image.width, polygons)
 
 
 def _polygons(annotation: _Annotation, where: str) -> list[Polygon]:

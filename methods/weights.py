@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+# What torch was seen to raise on damaged files and on files of something else, and the families they belong to.
+_DAMAGE = (
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, struct.error,
+)  # fmt: skip
 _RULE = "the file must hold the weights of every part of the network up to the deepest layer asked for"
 
 
@@ -34,7 +39,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except (SafetensorError, pickle.UnpicklingError, *_DAMAGE) as error:
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
         raise MethodError(
             f"weights {path}: does not load ({first_line})",
@@ -102,10 +107,11 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path, ru
 
     Raises:
         MethodError: a module that is entered would lack a tensor, or the file has one for it that it does not
-            know, or of another shape.
+            know, or of another shape or kind, or with values that are not finite.
     """
     own = network.state_dict()
-    fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
+    misfits = {name: why for name, value in state.items() if name in own and (why := _misfit(value, own[name]))}
+    fitting = {name: value for name, value in state.items() if name in own and name not in misfits}
     missing, _ = network.load_state_dict(fitting, strict=False)
     unknown = [name for name in state if name not in own]
     if not missing and not unknown:
@@ -115,12 +121,11 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path, ru
             own[name].fill_(torch.nan)  # a state dict shares its memory with the network
     done = run()
     needed = [name for name in missing if name.rpartition(".")[0] in done.entered or not done.finite]
-    misshapen = [name for name in needed if name in state]
+    misfitting = [name for name in needed if name in misfits]
     lacking = [name for name in needed if name not in state]
     strange = [name for name in unknown if _nearest_module(name, network) in done.entered]
-    if misshapen:
-        name = misshapen[0]
-        found = f"{name} has shape {tuple(state[name].shape)}, the network {tuple(own[name].shape)}"
+    if misfitting:
+        found = f"{misfitting[0]} {misfits[misfitting[0]]}"
         remedy = "use a file of this backbone"
     elif strange:
         found = f"the network has no {_some(strange)}"
@@ -144,6 +149,22 @@ def hash_state_dict(network: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _misfit(value: Tensor, own: Tensor) -> str:
+    """Why a tensor cannot take the place of the network's own; "" where it can."""
+    if value.shape != own.shape:
+        return f"has shape {tuple(value.shape)}, the network {tuple(own.shape)}"
+    if (
+        value.layout != own.layout
+        or value.is_meta
+        or value.is_complex()
+        or (own.is_floating_point() and not value.is_floating_point())
+    ):
+        return f"is {value.dtype} ({value.layout}, {value.device}), the network {own.dtype}"
+    if value.is_floating_point() and not bool(value.float().isfinite().all()):
+        return "has values that are not a number, or infinite"
+    return ""
 
 
 def _nearest_module(name: str, network: nn.Module) -> str:

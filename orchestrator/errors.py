@@ -28,8 +28,9 @@ class Complaint:
     remedy: str
 
     def __str__(self) -> str:
-        """Three lines, the last two indented."""
-        return f"{self.found}\n  {self.rule}\n  {self.remedy}"
+        """Three lines, the last two indented; names of files cannot break them, nor give orders to a terminal."""
+        rule, remedy = (_printable(text, besides="\n") for text in (self.rule, self.remedy))
+        return f"{_printable(self.found)}\n  {rule}\n  {remedy}"
 
 
 class UserError(Exception):
@@ -75,6 +76,11 @@ def in_one_line(text: str) -> str:
         return next((line for line in after.splitlines() if line and not line.startswith((" ", "\t"))), "")
     complaint = text.strip().splitlines()[:3]  # of the first, where there are several
     return "; ".join(line.strip() for line in complaint)
+
+
+def _printable(text: str, besides: str = "") -> str:
+    """The text with what cannot be printed as an escape: line breaks, control characters, bytes that are not UTF-8."""
+    return "".join(c if c.isprintable() or c in besides else ascii(c)[1:-1] for c in text)
 
 
 def nearest(word: str, choices: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
+    from _pytest.terminal import TerminalReporter
     from numpy.typing import NDArray
 
     from chromium import Chromium
@@ -36,6 +38,17 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Say how many faults the tests of tests/faults have caused, by kind: those that adloc told or survived."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            if name == "faults":
+                counts[value[0]] += value[1]
+    for kind, n in sorted(counts.items()):
+        terminalreporter.write_line(f"faults: {n} {kind}")
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,12 @@ def test_normal_images_that_nobody_divided_are_drawn(boards: Path) -> None:
     assert [sum(s.label == 0 for s in part) for _, part in parts.parts()] == [7, 2, 3]
 
 
+def test_root_itself_stands_for_all_images_below_it(boards: Path) -> None:
+    """The glob "." is a folder like any other."""
+    config = FolderConfig(root=boards / "good", normal=(".",))
+    assert len(config.listing().samples) == 12
+
+
 def test_test_normals_are_not_drawn(boards: Path) -> None:
     """With test_normal, those are for the test, and the others for fitting and validation."""
     (boards / "later").mkdir()

@@ -277,7 +277,9 @@ def _check_found(folders: Sequence[Path], config: FolderConfig, listing: Listing
 def _found(folder: Path, globs: Iterable[str]) -> Iterator[Path]:
     """The images of some globs, each glob's in natural order; a folder stands for all images below it."""
     for glob in globs:
-        for path in sorted(folder.glob(glob.removesuffix("/")), key=lambda path: natural_key(path.as_posix())):
+        pattern = glob.strip("./")  # pathlib knows no pattern of the folder itself
+        matches = folder.glob(glob.removesuffix("/")) if pattern else [folder]
+        for path in sorted(matches, key=lambda path: natural_key(path.as_posix())):
             inside = sorted(path.rglob("*"), key=lambda path: natural_key(path.as_posix())) if path.is_dir() else [path]
             yield from (each for each in inside if is_image(each) and not is_hidden(each))
 

@@ -13,11 +13,12 @@ from adloc.datasets.natural_order import natural_key
 from adloc.datasets.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from adloc.datasets.sample import Sample
 
+_LONGEST_NAME = 120  # bytes of a category: with method and key it names files, of at most 255
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 # Photographs all the same, of formats that a camera or a phone writes and Pillow does not read by itself.
 _OTHER_PHOTOGRAPHS = (".avif", ".cr2", ".dng", ".gif", ".heic", ".heif", ".jxl", ".nef", ".npy", ".raw")
@@ -64,13 +65,44 @@ class Listing:
         Raises:
             DatasetError: with every error.
         """
-        if self.errors:
-            raise DatasetError(*self.errors)
+        if errors := (*self.errors, *self._unusable()):
+            raise DatasetError(*errors)
         return self.samples
 
     def report(self) -> Report:
         """Errors and warnings, those of strays at the end."""
-        return Report(tuple(self.errors), (*self.warnings, *stray_warnings(self.strays, self.layout)))
+        warnings = (*self.warnings, *stray_warnings(self.strays, self.layout))
+        return Report((*self.errors, *self._unusable()), warnings)
+
+    def _unusable(self) -> Iterator[Problem]:
+        """An error for each name that could not stand where it will: of a category in paths, of an image in tables."""
+        for category in dict.fromkeys(sample.category for sample in self.samples):
+            if not _names_a_folder(category):
+                rule = (
+                    f"a category names folders: of at most {_LONGEST_NAME} bytes, without / and \\, no . at its start"
+                )
+                yield Problem(f"{category[:_LONGEST_NAME]!r}: is no name for a category", rule, "rename it")
+        for sample in self.samples:
+            if not _is_utf8(sample.name):
+                rule = "the names of images stand in records and tables, which are UTF-8"
+                yield Problem(f"{sample.identity!a}: its name is not UTF-8", rule, "rename the file, or its folder")
+
+
+def _names_a_folder(name: str) -> bool:
+    return (
+        name.isprintable()
+        and len(name.encode()) <= _LONGEST_NAME
+        and not name.startswith(".")
+        and not set(name) & set("/\\")
+    )
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes of a file system, which Python keeps as halves of characters
+        return False
+    return True
 
 
 def relative_name(path: Path, folder: Path) -> str:

@@ -89,8 +89,10 @@ def _add(table: Path, where: str, row: Mapping[str, str], seen: dict[tuple[str, 
     values = {name: str(row.get(name, "")).strip() for name in COLUMNS}
     label, part = values["label"].lower(), values["part"].lower()
     category, name = values["category"] or table.stem, values["path"].replace("\\", "/")
-    if not name:
-        listing.error(f"{where}: no path", "every row names an image", "fill in its path")
+    broken = next((column for column, value in values.items() if "\0" in value), None)
+    if not name or broken is not None:
+        found = f"a NUL character in {broken}" if broken else "no path"
+        listing.error(f"{where}: {found}", "every row names an image", "fill in its path")
         return
     if label not in (*NORMAL, *ANOMALOUS):
         rule = f"a label is one of {', '.join(NORMAL)}, or of {', '.join(ANOMALOUS)}"

@@ -109,6 +109,7 @@ def read_spec(path: Path) -> ModelSpec:
         UserError: there is none, it is damaged, changed by hand, or of another version.
     """
     place = path / SPEC
+    _require_regular(place)
     try:
         spec = ModelSpec.model_validate_json(place.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -142,6 +143,7 @@ def check_file(path: Path, sha256: str) -> None:
     Raises:
         UserError: it is missing or differs.
     """
+    _require_regular(path)
     try:
         found = hash_file(path)
     except OSError as error:
@@ -248,6 +250,12 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except (SafetensorError, OSError, ValueError) as error:
         raise _damaged(path, str(error).splitlines()[0]) from None
     return found
+
+
+def _require_regular(path: Path) -> None:
+    """Refuse what could be waited for, or read without an end: a pipe, a device."""
+    if path.exists() and not path.is_file():
+        raise _damaged(path, "is no file")
 
 
 def _damaged(path: Path, why: str) -> UserError:

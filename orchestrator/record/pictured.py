@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from adloc.record.heatmaps import Reason
     from adloc.record.panels import Pixels
 
+_LONGEST_SLUG = 180  # bytes, of a name that has a number and a reason before it
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictured:
@@ -108,8 +110,12 @@ def _read(part: Part, index: int, run: Run) -> Pixels:
 
 
 def _slug(name: str) -> str:
-    """In a file's name, "broken_large-003" of an image "test/broken_large/003.png" of its category."""
-    return name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
+    """In a file's name, "broken_large-003" of an image "test/broken_large/003.png" of its category.
+
+    Of a long one it is the end: the name of a file has at most 255 bytes.
+    """
+    stem = name.removeprefix("test/").rsplit(".", 1)[0].replace("/", "-")
+    return stem.encode()[-_LONGEST_SLUG:].decode(errors="ignore")
 
 
 def _slugs(stem: str) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+EvaluationSide = Annotated[int, Field(ge=1, le=16384, strict=True)]
 EvaluationMode = Literal["exact", "streaming"]
 NATIVE: Literal["native"] = "native"
 
@@ -15,12 +16,12 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int | tuple[int, int] | Literal["native"] | None = Field(
+    size: EvaluationSide | tuple[EvaluationSide, EvaluationSide] | Literal["native"] | None = Field(
         default=None,
         description="height and width at which maps and masks are compared; null: the model's input size; native: each "
         "image's own, which loses no defect and is streamed",
         json_schema_extra={
-            "rule": "it must be a side in pixels, [height, width], native, or null for the model's input size",
+            "rule": "it must be a side of 1 to 16384 pixels, [height, width], native, or null for the model's own",
             "remedy": "use 224, or leave the key out",
         },
     )

@@ -165,7 +165,7 @@ class StudyFile:
         if not isinstance(node, str):
             return node
         for name in re.findall(r"\$\{(\w+)\}", node):
-            if name not in os.environ:
+            if not os.environ.get(name):
                 remedy = (
                     MVTEC_AD_REMEDY
                     if name == "MVTEC_AD_ROOT"
@@ -174,7 +174,7 @@ class StudyFile:
                 self._complaints.append(
                     self.complaint(
                         loc,
-                        f"is {node}, and {name} is not set",
+                        f"is {node}, and {name} is {'empty' if name in os.environ else 'not set'}",
                         "a variable in a study file must be set in the environment",
                         remedy,
                     )

@@ -20,10 +20,11 @@ from adloc.study_file.tuning_checks import check_tuning
 from adloc.study_file.variants import check_methods
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
 
 LONGEST_VALUE = 80  # characters of a value in a message
 
@@ -77,8 +78,7 @@ def _translate(
         loc, field, owner = _follow(item["loc"], model, file, root, skip)
         kind, found = item["type"], _show(item.get("input"))
         extra = field.json_schema_extra if field and isinstance(field.json_schema_extra, dict) else {}
-        rule = str(extra.get("rule") or (field.description if field else "") or item["msg"])
-        remedy = str(extra.get("remedy") or "see `adloc schema`, or a file of studies/")
+        rule, remedy = _advice(item, field, extra)
         if kind == "extra_forbidden":
             keys = sorted(owner.model_fields) if owner else []
             complaint = file.complaint(
@@ -171,6 +171,17 @@ def _models(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401  # a type
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for part in getattr(annotation, "__args__", ()) for m in _models(part)]
+
+
+def _advice(item: ErrorDetails, field: FieldInfo | None, extra: Mapping[str, object]) -> tuple[str, str]:
+    """Rule and remedy: as the field has them, else what it is, else what Pydantic says."""
+    if not extra and item["type"] in ("model_type", "model_attributes_type"):
+        models = _models(field.annotation) if field else []
+        one = len(models) == 1 and models[0] is not KindConfig
+        keys = f"keys, of {', '.join(models[0].model_fields)}" if one else "keys: kind, and those of that kind"
+        return f"it must hold {keys}", "write them below it, indented; see `adloc schema`"
+    rule = str(extra.get("rule") or (field.description if field else "") or item["msg"])
+    return rule, str(extra.get("remedy") or "see `adloc schema`, or a file of studies/")
 
 
 def _tags(model: type[BaseModel]) -> set[str]:
