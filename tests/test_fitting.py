@@ -7,19 +7,28 @@ import os
 import re
 import threading
 from contextlib import suppress
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from adloc.answer.results import brief
 from adloc.cli.fitting import print_fitting
-from adloc.cli.tables import print_results
+from adloc.cli.tables import print_check, print_plan, print_results
+from adloc.executors.computing import Computing
+from adloc.expected import expect
+from adloc.study import check_data, prepare
+from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+CATEGORIES = ("a_category_with_a_long_name", "bottle")
 HEADS = ("category", "image_auroc", "model_mb")
 LINES = (("brick", "0.1234", "12.5"), ("strip", "-", "0.75"), ("macro", "0.5678", "13.2"))
 
@@ -153,3 +162,76 @@ def test_one_category_is_printed_once(
     assert sum(line.startswith("macro") for line in lines) == n_macro
     assert sum(line.startswith("gear") for line in lines) == 12
     assert all(f"{row['image_auroc']:.4f}" in "".join(lines) for row in rows if row["category"] != "macro")
+
+
+@pytest.mark.parametrize("width", [80, 40, 20])
+def test_lists_are_broken_between_their_entries(width: int) -> None:
+    """A defect type stands on one line with its count; at 80 columns the others' figures are in the row of the part."""
+    defects = {"contamination_of_the_rim": 21, "broken_large": 20, "broken_small": 22, "scratch": 3}
+    told = ", ".join(f"{name} {n}" for name, n in defects.items())
+    heads = ("category", "part", "images", "defect types")
+    buffer = io.StringIO()
+    print_fitting(Console(file=buffer, width=width), heads, (("bottle", "test", "86", told),), 2)
+    lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    if width > max(map(len, defects)) + 3:
+        assert all(any(f"{name} {n}" in line for line in lines) for name, n in defects.items())
+    if width == 80:
+        assert any(line.split()[:3] == ["bottle", "test", "86"] for line in lines)
+
+
+@pytest.fixture(scope="module")
+def many_types(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of two categories in a folder, one with defect types that no line of 80 letters holds together."""
+    folder = tmp_path_factory.mktemp("many")
+    rng = np.random.default_rng(0)
+
+    def image(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+
+    for category, types in zip(CATEGORIES, (1, 9), strict=True):
+        for n in range(8):
+            image(folder / "images" / category / "train" / "good" / f"{n}.png")
+        for n in range(2):
+            image(folder / "images" / category / "test" / "good" / f"{n}.png")
+            for kind in range(types):
+                image(folder / "images" / category / "test" / f"contamination_number_{kind}" / f"{n}.png")
+    (folder / "s.yaml").write_text(
+        "study: many\n"
+        f"dataset: {{kind: mvtec_ad, root: {folder / 'images'}, masks: optional}}\n"
+        "image: {size: 32}\nregimes: [clean, threshold_only, full_adaptation]\n"
+        "methods:\n- method: patchcore\n"
+        "  params: {backbone: efficientnet_lite0, weights: random, layers: [blocks.2], neighbours: 3}\n"
+        "  grid: {coreset_ratio: [0.05, 0.5]}\n- method: floor\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize("verb", ["plan", "check"])
+def test_plan_and_check_are_whole_on_a_terminal_and_in_a_pipe(
+    verb: str, many_types: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of its tables the terminal of 80 columns shows every word of the pipe, nothing cut; there a row is a line."""
+    file, workspace = many_types / "s.yaml", Workspace(many_types / "w")
+    if verb == "plan":
+        study = prepare(file, (), workspace, download=False)
+        shown = partial(print_plan, expect(study, Computing(device="cpu", jobs=1)))
+    else:
+        shown = partial(print_check, check_data(file, (), workspace), as_json=False)
+    shown()
+    piped = [line for line in capsys.readouterr().out.splitlines() if "  " in line.strip()]
+    lines = on_terminal(shown, monkeypatch)
+    words = {word.rstrip(",") for line in lines for word in line.split()}
+    assert {word.rstrip(",") for line in piped for word in line.split()} <= words
+    assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
+    starts = [line.split()[:3] for line in piped]
+    regimes = ("clean", "threshold_only", "full_adaptation")
+    if verb == "plan":
+        assert starts[1:7] == [[m, "category", r] for m in ("patchcore", "floor") for r in regimes]
+        assert ["cost", "to", "do"] in starts
+    else:
+        assert max(len(line) for line in lines if not line.startswith(("warning", "  "))) <= 80
+        parts = ("train", "validation", "test")
+        assert [start[:2] for start in starts[1:]] == [[c, p] for c in CATEGORIES for p in parts]
+        assert all(f"contamination_number_{n} " in " ".join(lines) for n in range(9))

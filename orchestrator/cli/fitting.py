@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 WORDS = (
     "category", "method", "regime", "domain", "scope", "status", "layers", "images of", "metric", "run",
-    "first that differs",
+    "first that differs", "part", "stage", "cost", "by figures", "defect types", "domains",
 )  # fmt: skip  # the others hold numbers
 GAP = 2
 
@@ -28,7 +28,13 @@ class _Column:
 
     @property
     def width(self) -> int:
-        return max(map(len, [*self.shown.split(), *self.cells]), default=0)
+        lines = (line for cell in self.cells for line in cell.split("\n"))
+        return max(map(len, [*self.shown.split(), *lines]), default=0)
+
+    def broken(self) -> _Column:
+        """As narrow as it can be: the head broken at its spaces, lists behind their commas."""
+        cells = tuple(cell.replace(", ", ",\n") for cell in self.cells)
+        return replace(self, shown=self.head.replace("_", " "), cells=cells)
 
 
 def print_fitting(
@@ -40,7 +46,7 @@ def print_fitting(
 ) -> None:
     """Print a table as narrow as the terminal asks for; nothing is left out.
 
-    Where it is too wide its heads are broken and its columns set closer; then columns that say the same in every row
+    Where it is too wide its heads and lists are broken and its columns set closer; then columns that say the same in every row
     are named above it instead; then it is printed in blocks, each with the columns that tell the rows apart. Where
     those alone take the width, a block has the rows' numbers instead.
 
@@ -54,11 +60,12 @@ def print_fitting(
     columns = [_Column(h, h, tuple(line[i] for line in lines), i < n_keys) for i, h in enumerate(heads)]
     gap = GAP
     if _width(columns, gap) > console.width:
-        gap, columns = 1, [replace(column, shown=column.head.replace("_", " ")) for column in columns]
+        gap, columns = 1, [column.broken() for column in columns]
     if _width(columns, gap) > console.width:
         same = [column for column in columns if len(lines) > 1 and len(set(column.cells)) == 1]
         columns = [column for column in columns if column not in same] or same[:1]
-        if said := [f"{column.head} {column.cells[0]}" for column in same if column not in columns]:
+        known = [column for column in same if column not in columns and column.cells[0]]
+        if said := [f"{column.head} {column.cells[0]}" for column in known]:
             console.print(f"in every row: {', '.join(said)}", markup=False)
     for number, block in enumerate(_blocks(columns, gap, console.width)):
         if number:

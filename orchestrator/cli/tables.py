@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from adloc.answer.comparisons import HEADLINE
 from adloc.answer.foremost import foremost, setting_of
@@ -237,24 +236,21 @@ def print_plan(expected: Expected) -> None:
     plan = expected.study.plan
     click.echo(f"{plan.spec.study}: {len(plan.runs)} runs, {len(expected.todo)} to do")
     print_searches(expected.study)
-    table = Table("method", "scope", "regime", "variants", "runs", box=None, pad_edge=False)
     groups = Counter((r.variant.method.name, r.scope, r.regime) for r in plan.runs)
     variants: dict[tuple[str, str], set[Variant]] = {}
     for run in plan.runs:
         variants.setdefault((run.variant.method.name, run.scope), set()).add(run.variant)
     n_distinct = {who: len({str(each.hyperparameters()) for each in found}) for who, found in variants.items()}
-    for (method, scope, regime), n_runs in groups.items():
-        n_variants = n_distinct[method, scope]
-        table.add_row(method, scope, regime, str(n_variants), str(n_runs))
-    _console().print(table)
+    lines = [
+        [method, scope, regime, str(n_distinct[method, scope]), str(n)] for (method, scope, regime), n in groups.items()
+    ]
+    _print_table(["method", "scope", "regime", "variants", "runs"], lines, 3)
     for each in plan.absent:
         click.echo(f"not run: {each}")
     click.echo()
     steps = Counter(stage.kind for run in plan.runs for stage in {s.key: s for s in each_stage([run])}.values())
-    table = Table("stage", "distinct", "without sharing", box=None, pad_edge=False)
-    for kind, n_stages in plan.count().items():
-        table.add_row(kind, str(n_stages), str(steps[kind]))
-    _console().print(table)
+    lines = [[kind, str(n_stages), str(steps[kind])] for kind, n_stages in plan.count().items()]
+    _print_table(["stage", "distinct", "without sharing"], lines, 1)
     _print_costs(expected.cost)
     from adloc.answer.power import study_power
 
@@ -270,14 +266,14 @@ def _print_costs(expected: Estimate) -> None:
         return
     rough = any(line.basis != "measured" for line in expected.lines)
     heads = ("cost", "to do", "there", "time", "disk", "memory", *(("by figures",) if rough else ()))
-    table = Table(*heads, box=None, pad_edge=False)
+    lines: list[list[str]] = []
     for line in expected.lines:
         time = "?" if line.seconds is None else duration(line.seconds)
         disk = size(line.disk_bytes) if line.disk_bytes >= LEAST_SHOWN_BYTES else ""
         memory = "" if line.memory_bytes is None or not line.n_todo else size(line.memory_bytes)
         cells = (line.kind, str(line.n_todo), str(line.n_there or ""), time, disk, memory)
-        table.add_row(*cells, *((line.basis,) if rough else ()))
-    _console().print(table)
+        lines.append([*cells, *((line.basis,) if rough else ())])
+    _print_table(heads, lines, 1)
     click.echo(f"\n{expectation(expected)}")
 
 
@@ -296,14 +292,10 @@ def print_check(check: DataCheck, *, as_json: bool) -> None:
         return
     domain = ("domain",) if check.plan.targets else ()
     columns = ("category", *domain, "part", "images", "normal", "anomalous")
-    table = Table(*columns, "defect types", box=None, pad_edge=False)
     told = ("without mask", "groups") if domain else ("without mask", "groups", "domains")
     more = [name for name in told if any(row[name] for row in rows)]
-    for name in more:
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*(_cell(row[k]) for k in (*columns, "defects", *more)))
-    _console().print(table)
+    lines = [[_cell(row[name]) for name in (*columns, "defects", *more)] for row in rows]
+    _print_table([*columns, "defect types", *more], lines, len(domain) + 2)
     for each in check.plan.absent:
         click.echo(f"not run: {each}")
     click.echo(f"{len(check.warnings)} warnings, every image read; no image is in two parts")
