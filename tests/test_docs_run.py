@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +15,7 @@ from conftest import write_category
 from pages import ROOT, blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -36,14 +35,12 @@ SMALLER = {
 }
 # In a command.
 ALL_TEXTURES = "{kind: textures, categories: all}"
-SOME_TEXTURES = (
-    f"{{kind: textures, categories: [brick], size: 64, n_train: {N_TRAIN}, n_test_good: 4, n_per_defect: 2}}"
-)
+SOME_TEXTURES = "{kind: textures, categories: [brick], size: 64, n_train: 14, n_test_good: 4, n_per_defect: 2}"
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages take for granted: study files, images, a new model's good parts, a quick start that has run."""
+    """What the pages take for granted: study files made small, images, and good parts that no model was fitted on."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "studies").mkdir()
     for name in ("quickstart", "mvtec_baseline", "coreset_ablation"):
@@ -66,19 +63,19 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def room(bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for one page, with all that is on the bench, and the workspace of all pages."""
+def room(bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for one page, with all that is on the bench, and the workspace of all pages: its quick start has run."""
     for path in bench.iterdir():
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ADLOC_WORKSPACE", str(bench / "workspace"))
     monkeypatch.setenv("MVTEC_AD_ROOT", str(bench / "mvtec_ad"))
     adloc("study", "run", "studies/quickstart.yaml")
-    return tmp_path
 
 
+@pytest.mark.usefixtures("room")
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_do_what_the_page_says(page: str, room: Path) -> None:
+def test_commands_do_what_the_page_says(page: str) -> None:
     """Each ends well; one whose output is shown says that and nothing else."""
     ran = 0
     for block in (each for each in RUN if each.page == page):
