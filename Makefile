@@ -40,7 +40,7 @@ types: env
 
 # README and docs/ as a site; a link that leads nowhere is an error. It needs no network.
 docs: env
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # Known holes in what is installed. It asks a server for them, so it is skipped, visibly, where it cannot.
 audit: env
