@@ -128,6 +128,27 @@ def test_another_number_of_threads_gives_the_same_bits_and_nothing_is_written(
     assert len(drawn) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ratios", ["[0.1]", "[0.1, 0.5, 0.8]"])
+def test_what_was_kept_for_more_or_less_than_is_asked_now_is_compared_as_it_was_kept(
+    ratios: str, spread_file: Path, spread_local: Path
+) -> None:
+    """A coreset of 50 % is kept; a study that now asks for 10 %, or for 80 % as well, has the same stage."""
+    override = f"methods[0].grid.coreset_ratio={ratios}"
+    (run,) = verified(spread_file, spread_local, "--runs", "1", "--set", override, expect=0)["runs"]
+    assert {each["outcome"] for each in run["compared"]} == {"equal"}
+    assert "patchcore.coreset of train" in {each["what"] for each in run["compared"]}
+
+
+@pytest.mark.slow
+def test_tuned_runs_are_computed_again_too(spread_tuned_file: Path, spread_tuned_local: Path) -> None:
+    """With what their search has found; no trial is made again."""
+    before = files_of(spread_tuned_local)
+    found = verified(spread_tuned_file, spread_tuned_local, "--runs", "2", expect=0)
+    assert files_of(spread_tuned_local) == before
+    assert {each["outcome"] for run in found["runs"] for each in run["compared"]} == {"equal"}
+
+
 def other_processor(n_threads: int) -> dict[str, str]:
     """An environment in which no library uses the vector instructions that this processor has beyond SSE4."""
     plain = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Nehalem"}
