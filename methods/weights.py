@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 # What torch was seen to raise on damaged files and on files of something else, and the families they belong to.
 _DAMAGE = (
-    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, struct.error,
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError,
+    RuntimeError, struct.error,
 )  # fmt: skip
 _RULE = "the file must hold the weights of every part of the network up to the deepest layer asked for"
 
