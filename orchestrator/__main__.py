@@ -9,7 +9,7 @@ from pathlib import Path
 def main() -> None:
     """Run the command line."""
     here = Path.cwd()
-    if (here / "datasets" / "mvtec_ad.py").is_file():
+    if here == Path(__file__).resolve().parent.parent:
         # At the root of our own tree the folder datasets/ would shadow the package of that name.
         sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != here]
     from adloc.cli import cli

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -156,6 +157,18 @@ def test_help_and_validate_import_nothing_heavy() -> None:
         "import adloc.study_file.validation; assert not {'torch', 'mlflow', 'numpy', 'cv2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
+
+
+def test_the_tree_itself_shadows_no_package_where_adloc_is_run_in_it() -> None:
+    """`python -m adloc` at the root of a checkout finds a package called datasets in the environment, not the folder."""
+    code = (
+        "import sys; from importlib.util import find_spec; from adloc import __main__ as entry\n"
+        "sys.argv = ['adloc', '--version']\n"
+        "try:\n    entry.main()\nexcept SystemExit:\n    pass\n"
+        "found = find_spec('datasets'); assert found is None or found.origin, found"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=60)
 
 
 def modules_with_examples() -> list[str]:
