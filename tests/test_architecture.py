@@ -160,15 +160,18 @@ def test_help_and_validate_import_nothing_heavy() -> None:
 
 
 def test_the_tree_itself_shadows_no_package_where_adloc_is_run_in_it() -> None:
-    """`python -m adloc` at the root of a checkout finds a package called datasets in the environment, not the folder."""
+    """`python -m adloc` at the root of a checkout does not find its folder datasets as a package of that name."""
     code = (
         "import sys; from importlib.util import find_spec; from adloc import __main__ as entry\n"
-        "sys.argv = ['adloc', '--version']\n"
+        "root, sys.argv = sys.argv[1], ['adloc', '--version']\n"
         "try:\n    entry.main()\nexcept SystemExit:\n    pass\n"
-        "found = find_spec('datasets'); assert found is None or found.origin, found"
+        "found = find_spec('datasets')\n"
+        "assert found is None or not str(found.origin).startswith(root), found"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", code, str(ROOT / "datasets")], cwd=ROOT, env=environment, check=True, timeout=60
+    )
 
 
 def modules_with_examples() -> list[str]:
