@@ -82,6 +82,20 @@ def test_sound_database_stays(database: Path) -> None:
     assert not looks_whole(database.with_name("none.db"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["75868b020152", "of no MLflow"])
+def test_database_with_other_tables_serves_again(tmp_path: Path, version: str) -> None:
+    """One of an earlier MLflow, one whose last changes a copy has left behind, or one of a later MLflow."""
+    from adloc.tracking.runs import OwnRuns
+
+    workspace = Workspace(tmp_path / "workspace")
+    OwnRuns(Place(workspace), "mine")
+    with closing(sqlite3.connect(workspace.tracking_path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
+    runs = OwnRuns(Place(workspace), "mine")
+    assert runs.client.get_run(runs.parent_id).data.tags["adloc.study"] == "mine"
+
+
 @pytest.mark.slow  # MLflow migrates a new database for some seconds
 def test_all_studies_of_a_workspace_are_shown_again(tmp_path: Path) -> None:
     """The index of each named runs of the database that is gone."""

@@ -33,8 +33,11 @@ def set_damaged_aside(database: Path) -> Path | None:
 
     Every page is read, a second for some hundred megabytes. What it held is shown again from the records.
     """
-    if not database.exists() or _is_sound(database):
-        return None
+    return None if not database.exists() or _is_sound(database) else set_aside(database)
+
+
+def set_aside(database: Path) -> Path:
+    """Move a database away that is of no use, with what SQLite keeps beside it; return where it is now."""
     aside = database.with_name(f"{database.name}.damaged-{time.time_ns()}")
     for suffix in _BESIDE:
         path = database.with_name(database.name + suffix)

@@ -7,14 +7,17 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from alembic.util.exc import CommandError
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine_with_retry
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_USER
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from adloc.tracking.database import set_damaged_aside
+from adloc.tracking.database import set_aside, set_damaged_aside
 from adloc.tracking.index import TrackingIndex
 from adloc.tracking.reach import check_answers, limit_waiting
 
@@ -63,8 +66,7 @@ class OwnRuns:
             self.experiment_id = self._experiment()
         else:
             with place.workspace.turn("mlflow"):  # a new database is migrated step by step, which bears no company
-                self._require_database()
-                self.client = MlflowClient(place.uri)
+                self.client = self._database()
                 self.experiment_id = self._experiment()
         self._check_index()
         self.index.location, self.index.ended = place.location(study), ""
@@ -119,14 +121,33 @@ class OwnRuns:
             self.index.runs = {name: entry for name, entry in runs.items() if entry["mlflow_run_id"] in shown}
             self.index.save()
 
-    def _require_database(self) -> None:
-        """Set a damaged database aside; what was shown in one that is gone, by whatever study, is shown again."""
+    def _database(self) -> MlflowClient:
+        """The workspace's own database, which is only an index: one that is of no use is set aside and made again.
+
+        One whose tables are of an earlier MLflow, or that a process left half-made when it was killed, is brought up to
+        date first.
+        """
+        database = self._place.workspace.tracking_path
+        set_damaged_aside(database)
+        try:
+            return self._opened()
+        except (MlflowException, SQLAlchemyError):
+            pass
+        try:
+            _upgrade_db(create_sqlalchemy_engine_with_retry(self._place.uri))  # what `mlflow db upgrade` does
+            return self._opened()
+        except (MlflowException, SQLAlchemyError, CommandError):
+            set_aside(database)
+            return self._opened()
+
+    def _opened(self) -> MlflowClient:
+        """What was shown in a database that is gone, by whatever study, is shown again."""
         workspace = self._place.workspace
-        set_damaged_aside(workspace.tracking_path)
         if not workspace.tracking_path.exists():
             self.index.clear()
             for path in workspace.root.glob("studies/*/mlflow.json"):
                 path.unlink(missing_ok=True)
+        return MlflowClient(self._place.uri)
 
     def _experiment(self) -> str:
         name, location = self._place.experiment(self._study), self._place.artifacts(self._study)
