@@ -5,7 +5,6 @@ study.yaml -> StudySpec -> Plan (runs and stages) -> executor -> RunRecord -> ML
 
 from __future__ import annotations
 
-import gc
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property, partial
@@ -18,6 +17,7 @@ from adloc.datasets import check, load_samples
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.fingerprint import FingerprintCache, fingerprints
 from adloc.errors import Complaint, UserError
+from adloc.garbage import rarely_collected
 from adloc.methods.backbone import hash_weights, resolve_weights
 from adloc.methods.errors import MethodError
 from adloc.planning.calibration import calibrations
@@ -89,7 +89,7 @@ def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, downl
     """
     file, spec = load_study(path, overrides)
     workspace.pull(spec.study)
-    with located(file), _rarely_collected():
+    with located(file), rarely_collected():
         hashes, places = _weights(spec, download=download)
         inventory = _inventory(file, spec, workspace, hashes)
         plan = _plan(file, spec, inventory)
@@ -195,6 +195,7 @@ def plan_json(plan: Plan) -> dict[str, object]:
     }
 
 
+@rarely_collected()
 def pending(study: Study) -> list[Run]:
     """The plan's runs that have no good record of today's data, weights and settings."""
     known = {r.run_id: r for r in study.records.all()}
@@ -240,17 +241,6 @@ def _weights(spec: StudySpec, *, download: bool) -> tuple[dict[tuple[str, str, i
             hashes[*name, seed] = known[name]
             places[name] = file.description
     return hashes, places
-
-
-@contextmanager
-def _rarely_collected() -> Iterator[None]:
-    """Look for garbage rarely while much is made that stays: it takes a quarter of the time of a large plan."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 30, 30)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from adloc.answer.comparisons import HEADLINE, identical_shortcut, regime_drops, repeat_statistics, scope_drops
 from adloc.answer.gains import masked, searched, tuning_gains
 from adloc.answer.results import MACRO, current, table, varying, write
+from adloc.garbage import rarely_collected
 from adloc.record.beside import read_beside, write_beside
 from adloc.study_file.conditions import described
 
@@ -74,6 +75,7 @@ class Answer:
         }
 
 
+@rarely_collected()
 def find_answer(plan: Plan, records: Records) -> Answer:
     """All tables of what has been recorded so far of a plan's runs."""
     return answer_of(plan, current(plan, {r.run_id: r for r in records.all()}), records)

@@ -11,6 +11,7 @@ import adloc
 from adloc.answer.answer import answer_of, write_answer
 from adloc.answer.results import current
 from adloc.explain.boundary import explained_keys
+from adloc.garbage import rarely_collected
 from adloc.keys import content_key
 from adloc.record.records import read_checked, write_checked
 
@@ -45,6 +46,7 @@ class Report:
     written: bool
 
 
+@rarely_collected()
 def write_report(study: Study, output: Path | None = None, *, force: bool = False) -> Report:
     """Make the report of what has been recorded so far, unless it is there and up to date.
 
