@@ -11,9 +11,9 @@ from alembic.util.exc import CommandError
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine_with_retry
+from mlflow.store.db.utils import _get_latest_schema_revision, _get_schema_version, _upgrade_db
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_USER
-from sqlalchemy import event
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -66,7 +66,8 @@ class OwnRuns:
             self.experiment_id = self._experiment()
         else:
             with place.workspace.turn("mlflow"):  # a new database is migrated step by step, which bears no company
-                self.client = self._database()
+                self._require_database()
+                self.client = MlflowClient(place.uri)
                 self.experiment_id = self._experiment()
         self._check_index()
         self.index.location, self.index.ended = place.location(study), ""
@@ -121,33 +122,20 @@ class OwnRuns:
             self.index.runs = {name: entry for name, entry in runs.items() if entry["mlflow_run_id"] in shown}
             self.index.save()
 
-    def _database(self) -> MlflowClient:
-        """The workspace's own database, which is only an index: one that is of no use is set aside and made again.
+    def _require_database(self) -> None:
+        """Make the workspace's own database fit to be opened, or set it aside: it is an index of the records.
 
-        One whose tables are of an earlier MLflow, or that a process left half-made when it was killed, is brought up to
-        date first.
+        One whose tables are of an earlier MLflow, or that a process left half made when it was killed, is brought up to
+        date. What was shown in one that is gone, by whatever study, is shown again.
         """
-        database = self._place.workspace.tracking_path
-        set_damaged_aside(database)
-        try:
-            return self._opened()
-        except (MlflowException, SQLAlchemyError):
-            pass
-        try:
-            _upgrade_db(create_sqlalchemy_engine_with_retry(self._place.uri))  # what `mlflow db upgrade` does
-            return self._opened()
-        except (MlflowException, SQLAlchemyError, CommandError):
-            set_aside(database)
-            return self._opened()
-
-    def _opened(self) -> MlflowClient:
-        """What was shown in a database that is gone, by whatever study, is shown again."""
         workspace = self._place.workspace
+        set_damaged_aside(workspace.tracking_path)
+        if workspace.tracking_path.exists() and not _is_up_to_date(self._place.uri):
+            set_aside(workspace.tracking_path)
         if not workspace.tracking_path.exists():
             self.index.clear()
             for path in workspace.root.glob("studies/*/mlflow.json"):
                 path.unlink(missing_ok=True)
-        return MlflowClient(self._place.uri)
 
     def _experiment(self) -> str:
         name, location = self._place.experiment(self._study), self._place.artifacts(self._study)
@@ -215,6 +203,20 @@ class OwnRuns:
         except MlflowException as error:
             if error.error_code != GONE:
                 raise
+
+
+def _is_up_to_date(uri: str) -> bool:
+    """Whether a database has the tables that this MLflow wants, after those that it can were changed to them."""
+    engine = create_engine(uri)
+    try:
+        if _get_schema_version(engine) == _get_latest_schema_revision():  # type: ignore[no-untyped-call]
+            return True
+        _upgrade_db(engine)  # type: ignore[no-untyped-call]  # what `mlflow db upgrade` does
+    except (MlflowException, SQLAlchemyError, CommandError):
+        return False
+    finally:
+        engine.dispose()
+    return True
 
 
 def _write_ahead(connection: object, _: object) -> None:

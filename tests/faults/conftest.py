@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faults.study import Ended, Forks, write_study
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -18,3 +21,26 @@ def caused(record_property: Callable[[str, object], None]) -> Callable[..., None
         record_property("faults", [kind, n])
 
     return note
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """A process that runs commands in forks of itself."""
+    server = Forks()
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="session")
+def whole_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study's file; to read only."""
+    return write_study(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(forks: Forks, whole_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+    """A workspace in which the study has run from end to end, to read only, and how that ended."""
+    workspace = tmp_path_factory.mktemp("undisturbed") / "w"
+    ended = forks.run(whole_study, workspace)
+    assert ended.code == 0, ended.output
+    return workspace, ended
