@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from adloc.methods.errors import MethodError
+from adloc.methods.errors import MethodError, MissingWeightsError
 from adloc.methods.place import PLACE
 
 if TYPE_CHECKING:
@@ -118,13 +118,14 @@ def resolve_weights(backbone: str, weights: str, *, seed: int = 0, download: boo
         download: fetch a missing default file into the folder where torch keeps such files.
 
     Raises:
-        MethodError: there is no such file and, where asked, it could not be downloaded.
+        MissingWeightsError: there is no such file and, where asked, it could not be downloaded.
+        MethodError: what is asked for is none.
     """
     check_weights(weights, backbone)
     if weights not in ("default", "random"):
         path = Path(weights).expanduser()
         if not path.is_file():
-            raise MethodError(
+            raise MissingWeightsError(
                 f"weights {weights}: no such file",
                 f"weights must be default, random, or the path of a {', '.join(_SUFFIXES)} file",
                 "correct the path, or use weights: default",
@@ -215,7 +216,7 @@ def _torchvision_file(backbone: Backbone, *, download: bool) -> Path:
             outcome = f", and fetching it failed ({error})"
         else:
             return path
-    raise MethodError(
+    raise MissingWeightsError(
         f"weights default of {backbone.name}: {backbone.file} is not in {folder}{outcome}",
         f"weights: default is torchvision's IMAGENET1K_V1, the file {backbone.file}",
         f"{'' if download else 'let a run of the study fetch it, '}put that file into {folder},"

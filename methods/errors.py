@@ -16,3 +16,7 @@ class MethodError(Exception):
         """Keep the three lines of the message."""
         self.found, self.rule, self.remedy = found, rule, remedy
         super().__init__(f"{found}\n  {rule}\n  {remedy}")
+
+
+class MissingWeightsError(MethodError):
+    """The file of the weights that are asked for is not there: nothing else is wrong with what is asked."""

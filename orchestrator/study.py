@@ -6,7 +6,7 @@ study.yaml -> StudySpec -> Plan (runs and stages) -> executor -> RunRecord -> ML
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, partial
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from adloc.datasets.fingerprint import FingerprintCache, fingerprints
 from adloc.errors import Complaint, UserError
 from adloc.garbage import rarely_collected
 from adloc.methods.backbone import hash_weights, resolve_weights
-from adloc.methods.errors import MethodError
+from adloc.methods.errors import MethodError, MissingWeightsError
 from adloc.planning.calibration import calibrations
 from adloc.planning.inventory import Inventory
 from adloc.planning.part_warnings import part_warnings
@@ -35,7 +35,7 @@ from adloc.tuning.search import possible
 from adloc.tuning.state import progress, search_states
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from adloc.planning.plan import Run
@@ -58,6 +58,8 @@ class Study:
         weights: where each (backbone, weights) comes from, in words.
         inventory: what the plan was made from.
         searches: of the methods that are tuned, with their trials so far; the plan has the winners of those done.
+        lacking: why weights are not there, by (backbone, weights); only of a study that is planned and not run. All
+            that rests on them has keys of its own, which no result has.
     """
 
     file: StudyFile
@@ -67,6 +69,7 @@ class Study:
     weights: dict[tuple[str, str], str]
     inventory: Inventory
     searches: tuple[SearchState, ...] = ()
+    lacking: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @cached_property
     def records(self) -> Records:
@@ -75,7 +78,9 @@ class Study:
         return Records(self.workspace.study_path(name), partial(self.workspace.push_record, name))
 
 
-def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, download: bool) -> Study:
+def prepare(
+    path: Path, overrides: Sequence[str], workspace: Workspace, *, download: bool, may_lack_weights: bool = False
+) -> Study:
     """Read a study file and all that its plan rests on: images by content, weights by hash.
 
     Args:
@@ -83,6 +88,7 @@ def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, downl
         overrides: "dotted.key=value".
         workspace: whose cache of content hashes is used.
         download: whether missing published weights may be fetched.
+        may_lack_weights: whether weights may be missing, for a plan.
 
     Raises:
         UserError: anything wrong with the file, the data or the weights, before any work is done.
@@ -90,11 +96,11 @@ def prepare(path: Path, overrides: Sequence[str], workspace: Workspace, *, downl
     file, spec = load_study(path, overrides)
     workspace.pull(spec.study)
     with located(file), rarely_collected():
-        hashes, places = _weights(spec, download=download)
-        inventory = _inventory(file, spec, workspace, hashes)
+        found = _weights(spec, download=download, may_lack=may_lack_weights)
+        inventory = _inventory(file, spec, workspace, found.hashes)
         plan = _plan(file, spec, inventory)
         require_possible_runs(file, plan)
-        return with_winners(Study(file, spec, plan, workspace, places, inventory))
+        return with_winners(Study(file, spec, plan, workspace, found.places, inventory, lacking=found.lacking))
 
 
 def with_winners(study: Study) -> Study:
@@ -105,6 +111,8 @@ def with_winners(study: Study) -> Study:
     maker, folder = StageMaker(spec, inventory.weights), study.workspace.study_path(spec.study)
     parts = cache(partial(calibrations, spec, inventory))
     states = search_states(spec, list(study.plan.parts), parts, maker, folder)
+    if study.lacking:  # whether the trials are of these weights cannot be told
+        states = [replace(state, changed=(), trials=()) for state in states]
     winners = [winner for state in states for winner in state.winners]
     return replace(study, searches=tuple(states), plan=make_plan(spec, inventory, winners))
 
@@ -172,27 +180,32 @@ def plan_json(plan: Plan) -> dict[str, object]:
         "study": plan.spec.study,
         "n_runs": len(plan.runs),
         "n_stages": plan.count(),
-        "runs": [
-            {
-                "run_id": run.run_id,
-                "category": run.category,
-                "method": run.variant.method.name,
-                "regime": run.regime,
-                "scope": run.scope,
-                "threshold_scope": run.threshold_scope,
-                "repeat": run.repeat,
-                "setting": run.variant.setting,
-                "domain": run.domain,
-                **({"condition": run.condition.values()} if run.condition.values() else {}),
-                "params": run.variant.hyperparameters(),
-                "n_train": len(run.train_part),
-                "n_val": len(run.validation.truth.part) if run.validation else 0,
-                "n_test": len(run.test.truth.part),
-            }
-            for run in plan.runs
-        ],
+        "runs": run_rows(plan),
         **({"absent": [asdict(each) for each in plan.absent]} if plan.absent else {}),
     }
+
+
+def run_rows(plan: Plan) -> list[dict[str, object]]:
+    """The runs of a plan as plain values."""
+    return [
+        {
+            "run_id": run.run_id,
+            "category": run.category,
+            "method": run.variant.method.name,
+            "regime": run.regime,
+            "scope": run.scope,
+            "threshold_scope": run.threshold_scope,
+            "repeat": run.repeat,
+            "setting": run.variant.setting,
+            "domain": run.domain,
+            **({"condition": run.condition.values()} if run.condition.values() else {}),
+            "params": run.variant.hyperparameters(),
+            "n_train": len(run.train_part),
+            "n_val": len(run.validation.truth.part) if run.validation else 0,
+            "n_test": len(run.test.truth.part),
+        }
+        for run in plan.runs
+    ]
 
 
 @rarely_collected()
@@ -223,24 +236,36 @@ def _plan(file: StudyFile, spec: StudySpec, inventory: Inventory) -> Plan:
     return make_plan(spec, inventory)
 
 
-def _weights(spec: StudySpec, *, download: bool) -> tuple[dict[tuple[str, str, int], str], dict[tuple[str, str], str]]:
-    """sha256 by (backbone, weights, seed), and in words where each comes from."""
-    hashes: dict[tuple[str, str, int], str] = {}
-    places: dict[tuple[str, str], str] = {}
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    hashes: dict[tuple[str, str, int], str] = field(default_factory=dict)  # sha256 by (backbone, weights, seed)
+    places: dict[tuple[str, str], str] = field(default_factory=dict)  # in words where each comes from
+    lacking: dict[tuple[str, str], str] = field(default_factory=dict)  # why it is not there
+
+
+def _weights(spec: StudySpec, *, download: bool, may_lack: bool) -> _Weights:
+    found = _Weights()
     known: dict[tuple[str, str], str] = {}
     for variant in (*variants(spec), *possible(spec)):
         name = network_of(variant.params.model_dump(mode="json"))
         if name is None:
             continue
         for seed in range(spec.seed, spec.seed + spec.repeats):
-            if (*name, seed) in hashes:
+            if (*name, seed) in found.hashes:
                 continue
-            file = resolve_weights(*name, seed=seed, download=download)
+            try:
+                file = resolve_weights(*name, seed=seed, download=download)
+            except MissingWeightsError as error:
+                if not may_lack:
+                    raise
+                found.lacking[name] = error.found
+                found.hashes[*name, seed] = f"not there: {name[1]}"
+                continue
             if name[1] == "random" or name not in known:
                 known[name] = hash_weights(name[0], file)
-            hashes[*name, seed] = known[name]
-            places[name] = file.description
-    return hashes, places
+            found.hashes[*name, seed] = known[name]
+            found.places[name] = file.description
+    return found
 
 
 @contextmanager

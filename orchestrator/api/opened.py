@@ -186,8 +186,8 @@ class Opened:
         there = other.folder if isinstance(other, Opened) else other
         return compare(self.folder, there, workspace=self.workspace)
 
-    def _prepare(self, *, download: bool = False) -> Study:
-        return prepare(self.file, self._overrides, self._place, download=download)
+    def _prepare(self, *, download: bool = False, may_lack_weights: bool = False) -> Study:
+        return prepare(self.file, self._overrides, self._place, download=download, may_lack_weights=may_lack_weights)
 
     def _rows(self) -> list[Row]:
         if self._is_named:

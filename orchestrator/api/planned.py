@@ -30,12 +30,14 @@ class Planned:
         head = f"{plan.spec.study}: {len(plan.runs)} runs, {len(self.expected.todo)} to do"
         stages = f"{len(plan.stages)} stages shared between them"
         price = expectation(cost) if any(line.n_todo for line in cost.lines) else "nothing is to be computed"
-        return f"{head}\n{stages}\n{price}"
+        return "\n".join([head, *self.expected.not_known, stages, price])
 
     @property
     def runs(self) -> pd.DataFrame:
-        """A row a run; `todo`: whether it has no current record."""
-        return frame_of([_flat(run) | {"todo": run["run_id"] in self.expected.todo} for run in self._json["runs"]])
+        """A row a run; `todo`: whether it has no current record. Without its weights it has no run_id yet."""
+        found = self._json
+        todo = set(found["pending"])
+        return frame_of([_flat(run) | {"todo": run["run_id"] in todo} for run in found["runs"]])
 
     @property
     def stages(self) -> dict[str, int]:

@@ -41,13 +41,15 @@ class Study(Opened):
     def plan(self, *, jobs: int | None = None, device: Device = "auto") -> Planned:
         """The runs that the study expands into, the stages that they share and what they will cost; computes nothing.
 
+        Weights need not be there yet.
+
         Args:
             jobs: CPU threads to expect; default all cores.
             device: to expect.
         """
         from adloc.expected import expect
 
-        return Planned(expect(self._prepare(), computing("local", device, jobs, None)))
+        return Planned(expect(self._prepare(may_lack_weights=True), computing("local", device, jobs, None)))
 
     @user_errors
     def run(

@@ -46,9 +46,9 @@ def print_fitting(
 ) -> None:
     """Print a table as narrow as the terminal asks for; nothing is left out.
 
-    Where it is too wide its heads and lists are broken and its columns set closer; then columns that say the same in every row
-    are named above it instead; then it is printed in blocks, each with the columns that tell the rows apart. Where
-    those alone take the width, a block has the rows' numbers instead.
+    Where it is too wide its heads and lists are broken and its columns set closer; then columns that say the same in
+    every row are named above it instead; then it is printed in blocks, each with the columns that tell the rows apart.
+    Where those alone take the width, a block has the rows' numbers instead.
 
     Args:
         console: where to.

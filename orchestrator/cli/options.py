@@ -74,11 +74,19 @@ def find_place(workspace: str | None, given: str | None) -> Place:
     return Place.find(find_workspace(workspace), given)
 
 
-def prepared_study(file: Path, overrides: tuple[str, ...], workspace: str | None, *, download: bool = False) -> Study:
+def prepared_study(
+    file: Path,
+    overrides: tuple[str, ...],
+    workspace: str | None,
+    *,
+    download: bool = False,
+    may_lack_weights: bool = False,
+) -> Study:
     """The study file with its data, ready to run."""
     from adloc.study import prepare
 
-    return prepare(file, overrides, find_workspace(workspace), download=download)
+    place = find_workspace(workspace)
+    return prepare(file, overrides, place, download=download, may_lack_weights=may_lack_weights)
 
 
 def fields(record: Any) -> dict[str, Any]:  # noqa: ANN401  # any dataclass

@@ -78,12 +78,13 @@ def plan(
     """Show the runs that a study expands into, the stages that they share and what they will cost; compute nothing.
 
     The cost is that of the local executor: time, disk and memory by kind of stage, by what was measured in this
-    workspace; where nothing was yet, typical figures at the speed of this machine.
+    workspace; where nothing was yet, typical figures at the speed of this machine. Weights need not be there yet.
     """
     from adloc.executors.computing import Computing
     from adloc.expected import expect
 
-    expected = expect(prepared_study(file, overrides, workspace), Computing(device=device, jobs=jobs))
+    prepared = prepared_study(file, overrides, workspace, may_lack_weights=True)
+    expected = expect(prepared, Computing(device=device, jobs=jobs))
     if as_json:
         click.echo(json.dumps(expected.as_json(), indent=1))
         return

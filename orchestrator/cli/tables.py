@@ -235,6 +235,8 @@ def print_plan(expected: Expected) -> None:
     """Runs by method and regime, the stages that they share, and what is still to be done of them will cost."""
     plan = expected.study.plan
     click.echo(f"{plan.spec.study}: {len(plan.runs)} runs, {len(expected.todo)} to do")
+    for sentence in expected.not_known:
+        click.echo(sentence)
     print_searches(expected.study)
     groups = Counter((r.variant.method.name, r.scope, r.regime) for r in plan.runs)
     variants: dict[tuple[str, str], set[Variant]] = {}
