@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,63 +19,62 @@ from adloc.report.tables import Table, count, figure, significant, words
 from adloc.uncertainty.resampling import Interval
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
     from adloc.answer.results import Row
     from adloc.report.tables import Cell
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A row of the results, and the label of its setting."""
+
+    row: Row
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """Figures of a row with what is known of their spread.
+
+    Attributes:
+        material: of the report.
+        repeated: mean and interval over the repeats, by row and metric; empty without repeats.
+        findings: of the rows of one category, by run_id.
+        averaged: settings that have an average, by label and regime.
+    """
+
+    material: Material
+    repeated: dict[tuple[tuple[object, ...], str], Row]
+    findings: dict[str, Finding]
+    averaged: dict[tuple[str, str], Setting]
+
+    def cell(self, line: _Line, name: str) -> Cell:
+        over = self.repeated.get((identity(line.row, "repeat"), name)) if self.repeated else None
+        if over is not None:
+            return figure(over["mean"], 3, Interval(float(over["ci95_low"] or 0), float(over["ci95_high"] or 0)))
+        return figure(line.row[name], 3, self._interval(line, name))
+
+    def _interval(self, line: _Line, name: str) -> Interval | None:
+        finding = self.findings.get(str(line.row["run_id"]))
+        if finding is not None:
+            return finding.interval(name)
+        regime = str(line.row["regime"])
+        setting = self.averaged.get((line.label, regime))
+        return self.material.interval(setting, regime, name) if setting else None
+
+
 def leaderboard(material: Material) -> Section | None:
     """Method x regime, averages first, then each category."""
-    rows_of = [r for r in material.answer.rows if r["status"] == "done"]
-    if not rows_of:
+    done = [r for r in material.answer.rows if r["status"] == "done"]
+    if not done:
         return None
-    labels = {f.record.run_id: f.setting.label for f in material.findings}
-    ordered = sorted(rows_of, key=lambda r: r["category"] != MACRO)
-    groups = [of[1:] for of in each_who(ordered)]
-    label_of = {g: labels[i] for g, r in zip(groups, ordered, strict=True) if (i := str(r["run_id"])) in labels}
-    settings = {f.record.run_id: f for f in material.findings}
-    labels_of_all = {s.label for s in material.settings}
-    of_macro = {(s.label, r): s for s in material.shown for r in material.regimes if material.row(s, r)}
-    shown = {s.label for s in material.shown}
-    repeated: dict[tuple[tuple[object, ...], str], Row] = {
-        (identity(r, "repeat"), str(r["metric"])): r for r in material.answer.repeats
-    }
-    rows: list[tuple[Cell, ...]] = []
+    table = _board(material, _lines(material, done))
+    macros = tuple(table.rows[i][1:-1] for i in sorted(table.bold))
+    short = Table("leaderboard_macro", "Averages over the categories, with 95 % intervals", table.heads[1:-1], macros)
     several = material.plan.spec.repeats > 1
-    chosen = material.chosen.label if material.chosen else None
-    alone = len(material.plan.parts) == 1  # the average over one category is the category
-    for row, group in zip(ordered, groups, strict=True):
-        if (several and row["repeat"] != 0) or (alone and row["category"] == MACRO):
-            continue
-        label = label_of.get(group, str(row["method"]))
-        if label in labels_of_all and label not in shown:
-            continue
-        regime = str(row["regime"])
-
-        def cell(name: str, row: Row = row, label: str = label, regime: str = regime) -> Cell:
-            over = repeated.get((identity(row, "repeat"), name)) if repeated else None
-            if over is not None:
-                return figure(over["mean"], 3, Interval(float(over["ci95_low"] or 0), float(over["ci95_high"] or 0)))
-            finding = settings.get(str(row["run_id"]))
-            setting = of_macro.get((label, regime))
-            if finding is not None:
-                return figure(row[name], 3, finding.interval(name))
-            return figure(row[name], 3, material.interval(setting, regime, name) if setting else None)
-
-        rows.append(
-            (words(row["category"]), replace(words(label), best=label == chosen), words(REGIME_TITLES[regime]),
-             *(cell(n) for n in SHOWN),
-             *(significant(row[n]) for n in COSTS), figure(row["threshold"], 4))
-        )  # fmt: skip
-    heads = ("category", "setting", "regime", *(title_of(n) for n in SHOWN),
-             *(f"{title_of(n)}, {METRICS[n].unit}" for n in COSTS), "threshold")  # fmt: skip
-    bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
-    first = "" if alone else ", the macro average first"
-    which = "Every setting" if len(material.shown) == len(material.settings) else "The best settings"
-    caption = f"{which} in every regime{first}; bold: chosen on the validation part"
-    table = Table("leaderboard", caption, heads, tuple(rows), ("category", "regime", "setting"), bold=bold)
-    macros = tuple(row[1:-1] for row in rows if row[0].text == MACRO)
-    short = Table("leaderboard_macro", "Averages over the categories, with 95 % intervals", heads[1:-1], macros)
     source = "Means and 95 % t intervals over the repeats; costs are of the first." if several else NOISE
     costs = (
         "Times are wall seconds on the machine named under Provenance; sizes are of the fitted model without "
@@ -84,6 +83,50 @@ def leaderboard(material: Material) -> Section | None:
     )
     notes = (source, costs, *_left_out(material))
     return Section("leaderboard", "Leaderboard", (), (table, short) if macros else (table,), notes=notes)
+
+
+def _lines(material: Material, done: list[Row]) -> Iterator[_Line]:
+    """The rows of the settings that are shown, averages first; of repeats the first, which stands for all."""
+    ordered = sorted(done, key=lambda r: r["category"] != MACRO)
+    groups = [of[1:] for of in each_who(ordered)]
+    of_run = {f.record.run_id: f.setting.label for f in material.findings}
+    # an average is no run: its label is that of the runs that it averages
+    labels = {g: of_run[i] for g, r in zip(groups, ordered, strict=True) if (i := str(r["run_id"])) in of_run}
+    unseen = {s.label for s in material.settings} - {s.label for s in material.shown}
+    several, alone = material.plan.spec.repeats > 1, _alone(material)
+    for row, group in zip(ordered, groups, strict=True):
+        line = _Line(row, labels.get(group, str(row["method"])))
+        told = (several and row["repeat"] != 0) or (alone and row["category"] == MACRO)
+        if not told and line.label not in unseen:
+            yield line
+
+
+def _board(material: Material, lines: Iterable[_Line]) -> Table:
+    figures = _Figures(
+        material,
+        {(identity(r, "repeat"), str(r["metric"])): r for r in material.answer.repeats},
+        {f.record.run_id: f for f in material.findings},
+        {(s.label, r): s for s in material.shown for r in material.regimes if material.row(s, r)},
+    )
+    chosen = material.chosen.label if material.chosen else None
+    rows = tuple(
+        (words(line.row["category"]), replace(words(line.label), best=line.label == chosen),
+         words(REGIME_TITLES[str(line.row["regime"])]), *(figures.cell(line, n) for n in SHOWN),
+         *(significant(line.row[n]) for n in COSTS), figure(line.row["threshold"], 4))
+        for line in lines
+    )  # fmt: skip
+    heads = ("category", "setting", "regime", *(title_of(n) for n in SHOWN),
+             *(f"{title_of(n)}, {METRICS[n].unit}" for n in COSTS), "threshold")  # fmt: skip
+    first = "" if _alone(material) else ", the macro average first"
+    which = "Every setting" if len(material.shown) == len(material.settings) else "The best settings"
+    caption = f"{which} in every regime{first}; bold: chosen on the validation part"
+    bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
+    return Table("leaderboard", caption, heads, rows, ("category", "regime", "setting"), bold=bold)
+
+
+def _alone(material: Material) -> bool:
+    """Whether there is one category, which is the average then."""
+    return len(material.plan.parts) == 1
 
 
 def _left_out(material: Material) -> tuple[str, ...]:
