@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from adloc.answer.compared import rank_leads
 from adloc.answer.comparisons import identity
 from adloc.answer.material import REGIME_TITLES, number, title_of
 from adloc.answer.results import WHOLE
-from adloc.answer.varied import setting_with
 from adloc.metrics.registry import METRICS
-from adloc.report.charts.choices import choice_charts, kind_of, pivot_charts, suffix_of
+from adloc.report.charts.choices import choice_charts, pivot_charts
 from adloc.report.charts.figure import Figure
 from adloc.report.charts.figure import safe as _safe
 from adloc.report.charts.grids import matrix_chart, rank_chart
@@ -27,6 +25,7 @@ from adloc.report.charts.lines import (
     scatter_chart,
     score_chart,
 )
+from adloc.report.charts.sweeps import sweep_charts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 MOST_CATEGORIES = 15  # with charts of their own
 MOST_ESTIMATES = 14
-MOST_BANDS = 12  # points of a curve with an interval at each
 
 
 def overview(material: Material) -> Iterator[Figure]:
@@ -167,9 +165,7 @@ def trade_offs(material: Material) -> Iterator[Figure]:
 def ablations(material: Material) -> Iterator[Figure]:
     """Every swept parameter against accuracy and cost, the others at the lead's values; pairs as heatmaps."""
     for lead in material.leads:
-        for name, values in material.swept.get(lead.method, {}).items():
-            for made in _sweep(material, lead, name, values):
-                yield replace(made, name=made.name + suffix_of(lead), key=made.key and not suffix_of(lead))
+        yield from sweep_charts(material, lead)
         yield from choice_charts(material, lead)
         yield from pivot_charts(material, lead)
 
@@ -219,58 +215,6 @@ def _score_rows(material: Material, setting: Setting, category: str) -> Iterator
 def _scores(finding: Finding, part: str, label: str, second: tuple[str, float] | None = None) -> Scores:
     images = finding.images[part]
     return Scores(label, images.scores[~images.labels], images.scores[images.labels], finding.record.threshold, second)
-
-
-def _sweep(material: Material, lead: Setting, name: str, values: list[float]) -> Iterator[Figure]:
-    along = {v: s for v in values if (s := setting_with(material, lead, {name: v})) is not None}
-    if len(along) < 2:  # noqa: PLR2004  one point is no curve
-        return
-    log = min(along) > 0 and max(along) / min(along) > 5  # noqa: PLR2004
-    ticks = tuple((v, f"{v:g}") for v in along) if len(along) <= 6 else ()  # noqa: PLR2004
-    for metric in ("image_auroc", "pixel_aupro", "pixel_auroc", "model_mb", "fit_s", "score_ms_per_image"):
-        lines = []
-        for regime in material.regimes:
-            points = [(v, material.macro(s, regime, metric), s) for v, s in along.items()]
-            points = [(v, y, s) for v, y, s in points if math.isfinite(y)]
-            few = points if len(points) <= MOST_BANDS else []
-            between = [material.interval(s, regime, metric) for _, _, s in few]
-            known = bool(between) and all(math.isfinite(b.low) for b in between)
-            index = material.regimes.index(regime)
-            lines.append(
-                Series(
-                    REGIME_TITLES[regime],
-                    [v for v, _, _ in points],
-                    [y for _, y, _ in points],
-                    [b.low for b in between] if known else (),
-                    [b.high for b in between] if known else (),
-                    index,
-                )
-            )
-        lines = [s for s in lines if len(s.x) > 1]
-        if METRICS[metric].level == "cost":
-            lines = [s for s in lines[:1] if max(s.y) > 1.02 * min(s.y)]  # a cost that does not depend on it
-        if lines:
-            unit = f", {METRICS[metric].unit}" if METRICS[metric].unit else ""
-            title = f"{kind_of(lead)}: {METRICS[metric].title} over {name}"
-            yield Figure(
-                _safe(f"ablation_{lead.method}_{name}_{metric}"),
-                line_chart(title, Axis(name, log=log, ticks=ticks), Axis(METRICS[metric].title + unit), lines),
-                key=metric == "image_auroc",
-            )
-    radius: list[Series] = []
-    for category in material.categories:
-        found = [(v, material.get(s, material.regimes[0], category)) for v, s in along.items()]
-        points2 = [
-            (v, f.record.facts["covering_radius"]) for v, f in found if f and "covering_radius" in f.record.facts
-        ]
-        if len(points2) > 1:
-            x, y = zip(*points2, strict=True)
-            radius.append(Series(category, x, y, colour=len(radius)))
-    if radius and any(len(set(s.y)) > 1 for s in radius):
-        title = f"{kind_of(lead)}: covering radius over {name}"
-        axis = Axis("covering radius, projected units")
-        chart = line_chart(title, Axis(name, log=log, ticks=ticks), axis, radius[:8])
-        yield Figure(_safe(f"ablation_{lead.method}_{name}_covering_radius"), chart)
 
 
 def _repeats_test(finding: Finding, findings: list[Finding]) -> bool:
