@@ -20,6 +20,8 @@ from adloc.planning.keeping import plan_disk, require_room
 from adloc.planning.plan import each_stage, sources
 from adloc.planning.stages import FeatureStage
 from adloc.record.beside import write_beside
+from adloc.record.kept_inventory import NAME as INVENTORY
+from adloc.record.kept_inventory import write_inventory
 from adloc.record.records import write_checked
 from adloc.report.boundary import try_report
 from adloc.study import located, pending, plan_json, spec_yaml
@@ -106,6 +108,9 @@ def run_study(
             write_answer(answer, folder)
             try_explain(study, answer, on_demand)
             try_report(study)
+            if not (folder / INVENTORY).exists():  # of a version that kept none
+                write_inventory(folder, study.inventory, study.plan, study.weights)
+                study.workspace.push(study.spec.study)
             return Outcome(len(study.plan.runs), 0, 0, 0, answer)
         return _run(study, todo, on_demand, reporter, place, fresh=fresh)
 
@@ -184,6 +189,7 @@ def _open(study: Study, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_beside(folder / "study.yaml", spec_yaml(study.spec))
     write_checked(folder / "plan.json", plan_json(study.plan))
+    write_inventory(folder, study.inventory, study.plan, study.weights)
     open_test(study.plan, study.workspace, datetime.now(UTC), study.records.count_figures())
     study.workspace.push(study.spec.study)
 

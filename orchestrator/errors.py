@@ -46,6 +46,10 @@ class UserError(Exception):
         return str(self).splitlines()
 
 
+class NotThereError(UserError):
+    """Images or weights that a study file names cannot be used; what is recorded of the study can still be read."""
+
+
 class StageMismatchError(Exception):
     """A stage was given a part that it must never see: a bug in the planner, never a user's mistake."""
 

@@ -7,17 +7,26 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.answer import kept_answer
 from adloc.datasets.checked import DamagedError
-from adloc.errors import Complaint, UserError, nearest
+from adloc.errors import Complaint, NotThereError, UserError, in_one_line, nearest
+from adloc.planning.plan import make_plan
 from adloc.record.beside import read_beside
+from adloc.record.kept_inventory import NAME as INVENTORY
+from adloc.record.kept_inventory import read_inventory
 from adloc.record.records import Records, planned_runs
+from adloc.study import Study, with_winners
 from adloc.study_file.validation import load_study
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from adloc.answer.answer import Answer
+    from adloc.study_file.reader import StudyFile
     from adloc.study_file.spec import StudySpec
     from adloc.workspace import Workspace
+
+
+SHOWN = 3  # sections that differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +34,7 @@ class KeptStudy:
     """What is on disk of a study.
 
     Attributes:
+        file: the resolved one in the workspace.
         spec: as it was last run.
         folder: of the study in the workspace.
         answer: the tables as they were last written.
@@ -34,6 +44,7 @@ class KeptStudy:
         is_running: whether a process runs it now.
     """
 
+    file: StudyFile
     spec: StudySpec
     folder: Path
     answer: Answer
@@ -64,7 +75,7 @@ def read_study(name: str, workspace: Workspace) -> KeptStudy:
     records = Records(folder)
     answer = None
     if planned is not None and _is_whole(folder / "study.yaml"):
-        _, spec = load_study(folder / "study.yaml")
+        file, spec = load_study(folder / "study.yaml")
         answer = kept_answer(spec, records, folder)
     if planned is None or answer is None:
         raise UserError(
@@ -76,7 +87,75 @@ def read_study(name: str, workspace: Workspace) -> KeptStudy:
         )
     known = {run_id: record for run_id in planned if (record := records.get(run_id)) is not None}
     failed = {run_id: record.error or "" for run_id, record in known.items() if record.status == "failed"}
-    return KeptStudy(spec, folder, answer, tuple(planned), failed, len(known) - len(failed), workspace.is_locked(name))
+    return KeptStudy(
+        file, spec, folder, answer, tuple(planned), failed, len(known) - len(failed), workspace.is_locked(name)
+    )
+
+
+def read_instead(file: Path, overrides: Sequence[str], workspace: Workspace, reason: NotThereError) -> KeptStudy:
+    """The study of a file whose images or weights are not there, as it is recorded.
+
+    Args:
+        file: of the study.
+        overrides: "dotted.key=value".
+        workspace: where it was run.
+        reason: what is not there.
+
+    Raises:
+        NotThereError: the reason, where nothing is recorded, or what is was asked for in another way.
+    """
+    _, spec = load_study(file, overrides)
+    try:
+        kept = read_study(spec.study, workspace)
+    except UserError:
+        raise reason from None
+    asked, recorded = _asked(spec), _asked(kept.spec)
+    differs = sorted(key for key in {*asked, *recorded} if asked.get(key) != recorded.get(key))
+    if differs:
+        raise NotThereError(
+            *reason.complaints,
+            Complaint(
+                f"{kept.folder}: recorded with another {', '.join(differs[:SHOWN])}",
+                "without images and weights a file is answered by its records alone, if they are of what it asks",
+                f"name the study to read what is recorded of it: {spec.study}",
+            ),
+        )
+    return kept
+
+
+def not_looked_at(kept: KeptStudy, reason: NotThereError) -> str:
+    """What `read_instead` leaves unsaid, in a line."""
+    why = in_one_line(str(reason.complaints[0].found))
+    return f"from the records of {kept.spec.study} alone: neither images nor weights were looked at ({why})"
+
+
+def as_study(kept: KeptStudy, workspace: Workspace) -> Study:
+    """The study as it was planned when it was last run: all but its images' pixels and its weights.
+
+    Raises:
+        UserError: it was run by a version that did not keep what it was planned from.
+    """
+    found = read_inventory(kept.folder)
+    if found is None:
+        raise UserError(
+            Complaint(
+                f"{kept.folder / INVENTORY}: is not there, or damaged",
+                "a report is made again from what the study was planned from; versions before kept none",
+                "run the study once where its images are: what is recorded is not computed again",
+            )
+        )
+    plan = make_plan(kept.spec, found.inventory)
+    study = Study(kept.file, kept.spec, plan, workspace, dict(found.places), found.inventory)
+    return with_winners(study)
+
+
+def _asked(spec: StudySpec) -> dict[str, object]:
+    """Sections of a study file, but for where its images are."""
+    values = spec.resolved()
+    for section, name in (("dataset", "root"), ("shift", "roots")):
+        if isinstance(inner := values.get(section), dict):
+            values[section] = {key: value for key, value in inner.items() if key != name}
+    return values
 
 
 def _is_whole(path: Path) -> bool:

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from adloc.datasets import check, load_samples
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.fingerprint import FingerprintCache, fingerprints
-from adloc.errors import Complaint, UserError
+from adloc.errors import Complaint, NotThereError, UserError
 from adloc.garbage import rarely_collected
 from adloc.methods.backbone import hash_weights, resolve_weights
 from adloc.methods.errors import MethodError, MissingWeightsError
@@ -91,7 +91,8 @@ def prepare(
         may_lack_weights: whether weights may be missing, for a plan.
 
     Raises:
-        UserError: anything wrong with the file, the data or the weights, before any work is done.
+        NotThereError: images cannot be read, or weights are missing.
+        UserError: anything else wrong with the file, the data or the weights, before any work is done.
     """
     file, spec = load_study(path, overrides)
     workspace.pull(spec.study)
@@ -277,7 +278,7 @@ def located(file: StudyFile) -> Iterator[None]:
         complaints = [
             Complaint(f"{file.where(('dataset', *p.key))}: {p.found}", p.rule, p.remedy) for p in error.problems
         ]
-        raise UserError(*complaints) from None
+        raise NotThereError(*complaints) from None
     except MethodError as error:
         where = next(
             (
@@ -289,4 +290,5 @@ def located(file: StudyFile) -> Iterator[None]:
             ),
             file.where(("image", "tiles")) if error.found.startswith("image.") else str(file.path),
         )
-        raise UserError(Complaint(f"{where}: {error.found}", error.rule, error.remedy)) from None
+        kind = NotThereError if isinstance(error, MissingWeightsError) else UserError
+        raise kind(Complaint(f"{where}: {error.found}", error.rule, error.remedy)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +13,8 @@ from adloc.api.asked import as_overrides, user_errors
 from adloc.api.compared import compare
 from adloc.api.frames import averages, brief_frame, frame_of
 from adloc.api.pictures import Heatmaps, arrays_of_run, recorded_heatmaps
-from adloc.kept_study import read_study
+from adloc.errors import NotThereError
+from adloc.kept_study import KeptStudy, not_looked_at, read_instead, read_study
 from adloc.record.records import Records
 from adloc.status import Status, kept_status, status_of
 from adloc.study import prepare
@@ -76,8 +78,10 @@ class Opened:
     def named(cls, name: str, *, workspace: Place | None = None) -> Self:
         """A study that was run in the workspace, by its name.
 
-        `results`, `leaderboard`, `status`, `compare` and the pictures of `heatmaps` come from its records, without its
-        images, weights or overrides. All else takes the study file as it was resolved, and looks at the images.
+        `results`, `leaderboard`, `status`, `compare`, `report` and the pictures of `heatmaps` come from its records,
+        without its images, weights or overrides; all else takes the study file as it was resolved, and looks at the
+        images. Of a study file whose images or weights are not there `results`, `leaderboard`, `status` and `report`
+        do the same, with a warning.
 
         Raises:
             UserError: there is none of that name, or nothing of it is recorded yet.
@@ -127,9 +131,8 @@ class Opened:
     @user_errors
     def status(self) -> Status:
         """How many runs are done, failed and still to come."""
-        if self._is_named:
-            return kept_status(read_study(self.name, self._place))
-        return status_of(self._prepare())
+        there = self._prepared_or_kept()
+        return kept_status(there) if isinstance(there, KeptStudy) else status_of(there)
 
     @user_errors
     def results(self) -> pd.DataFrame:
@@ -190,10 +193,19 @@ class Opened:
         return prepare(self.file, self._overrides, self._place, download=download, may_lack_weights=may_lack_weights)
 
     def _rows(self) -> list[Row]:
+        there = self._prepared_or_kept()
+        return (there.answer if isinstance(there, KeptStudy) else find_answer(there.plan, there.records)).rows
+
+    def _prepared_or_kept(self) -> Study | KeptStudy:
+        """As it is recorded where it is named, or, which a warning says, where images or weights are not there."""
         if self._is_named:
-            return read_study(self.name, self._place).answer.rows
-        study = self._prepare()
-        return find_answer(study.plan, study.records).rows
+            return read_study(self.name, self._place)
+        try:
+            return self._prepare()
+        except NotThereError as reason:
+            kept = read_instead(self.file, self._overrides, self._place, reason)
+            warnings.warn(not_looked_at(kept, reason), stacklevel=4)
+            return kept
 
     def _best(self, metric: str | None, category: str | None) -> list[str]:
         from adloc.model.choosing import best_runs

@@ -13,6 +13,7 @@ from adloc.api.planned import Planned
 from adloc.api.reported import Reported
 from adloc.errors import Complaint, UserError
 from adloc.executors.on_demand import OnDemand
+from adloc.kept_study import KeptStudy, as_study
 from adloc.progress.lines import plain_console
 from adloc.progress.study import Progress
 from adloc.study import check_data
@@ -152,7 +153,9 @@ class Study(Opened):
         """
         from adloc.report.page import write_report
 
-        written = write_report(self._prepare(), None if output is None else Path(output), force=True)
+        there = self._prepared_or_kept()
+        study = as_study(there, self._place) if isinstance(there, KeptStudy) else there
+        written = write_report(study, None if output is None else Path(output), force=True)
         return Reported(written.page, written.figures, written.tables, written.key_figures)
 
     @user_errors

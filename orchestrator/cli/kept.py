@@ -1,15 +1,18 @@
-"""A study that is named, and not given as a file: what its records hold."""
+"""What the records of a study hold: of one that is named, and of a file whose images or weights are not there."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.cli.options import find_workspace
+import click
+
+from adloc.cli.options import find_workspace, prepared_study
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from adloc.kept_study import KeptStudy
+    from adloc.study import Study
 
 
 def find_kept(file: Path, overrides: tuple[str, ...], workspace: str | None) -> KeptStudy | None:
@@ -19,3 +22,23 @@ def find_kept(file: Path, overrides: tuple[str, ...], workspace: str | None) -> 
     from adloc.kept_study import read_study
 
     return read_study(str(file), find_workspace(workspace))
+
+
+def prepared_or_kept(file: Path, overrides: tuple[str, ...], workspace: str | None) -> Study | KeptStudy:
+    """The study of a file, prepared; as it is recorded where it is named, or where images or weights are not there.
+
+    Raises:
+        UserError: the file is wrong, or nothing is recorded of what it asks for.
+    """
+    from adloc.errors import NotThereError
+
+    if (kept := find_kept(file, overrides, workspace)) is not None:
+        return kept
+    try:
+        return prepared_study(file, overrides, workspace)
+    except NotThereError as reason:
+        from adloc.kept_study import not_looked_at, read_instead
+
+        kept = read_instead(file, overrides, find_workspace(workspace), reason)
+        click.echo(not_looked_at(kept, reason), err=True)
+        return kept

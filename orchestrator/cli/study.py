@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from adloc.cli.kept import find_kept
+from adloc.cli.kept import prepared_or_kept
 from adloc.cli.options import (
     AS_JSON,
     FAILED,
@@ -182,20 +182,17 @@ def run(
 def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Say how many runs of a study are done, failed and still to come; of a study's name, by its records alone."""
     from adloc.cli.tables import print_searches
+    from adloc.kept_study import KeptStudy
     from adloc.status import kept_status, status_of
 
-    prepared = None
-    if (kept := find_kept(file, overrides, workspace)) is not None:
-        found = kept_status(kept)
-    else:
-        prepared = prepared_study(file, overrides, workspace)
-        found = status_of(prepared)
+    there = prepared_or_kept(file, overrides, workspace)
+    found = kept_status(there) if isinstance(there, KeptStudy) else status_of(there)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=1))
         return
     click.echo(found.headline)
-    if prepared is not None:
-        print_searches(prepared)
+    if not isinstance(there, KeptStudy):
+        print_searches(there)
     click.echo("\n".join(found.details))
 
 
@@ -229,12 +226,10 @@ def results(
     from adloc.answer.answer import find_answer
     from adloc.answer.results import write, write_parquet
     from adloc.cli.tables import print_answer
+    from adloc.kept_study import KeptStudy
 
-    if (kept := find_kept(file, overrides, workspace)) is not None:
-        answer = kept.answer
-    else:
-        prepared = prepared_study(file, overrides, workspace)
-        answer = find_answer(prepared.plan, prepared.records)
+    there = prepared_or_kept(file, overrides, workspace)
+    answer = there.answer if isinstance(there, KeptStudy) else find_answer(there.plan, there.records)
     rows = answer.rows
     form = "json" if as_json else form
     if form == "parquet":
@@ -257,10 +252,15 @@ def results(
 @click.option("--output", type=click.Path(path_type=Path), help="The page; default: report.html in the study's folder.")
 @user_errors
 def report(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool, output: Path | None) -> None:  # noqa: FBT001
-    """Write the report of what is recorded so far: one HTML file, figures as PNG and SVG, tables as CSV and LaTeX."""
+    """Write the report of what is recorded so far: one HTML file, figures as PNG and SVG, tables as CSV and LaTeX.
+
+    With a study's name for FILE, from its records alone: without its images, weights or options.
+    """
+    from adloc.kept_study import KeptStudy, as_study
     from adloc.report.page import write_report
 
-    prepared = prepared_study(file, overrides, workspace)
+    there = prepared_or_kept(file, overrides, workspace)
+    prepared = as_study(there, find_workspace(workspace)) if isinstance(there, KeptStudy) else there
     written = write_report(prepared, output, force=True)
     if as_json:
         places = {name: str(getattr(written, name)) for name in ("page", "figures", "tables")}

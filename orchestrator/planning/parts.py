@@ -13,6 +13,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from adloc.datasets.file_image import FileImage
+from adloc.datasets.kept_image import KeptImage
 from adloc.datasets.shift import apply_shift, draw_parameters, share_in_frame
 from adloc.datasets.split import Split, check_disjoint, check_unseen, split, split_target
 from adloc.datasets.transform import resize_picture
@@ -94,7 +95,7 @@ class Part:
     @cached_property
     def defect_kinds(self) -> tuple[DefectKind, ...]:
         """The kinds of defect that the masks mark, by pixel value; empty where the dataset says nothing of them."""
-        found = {kind for s in self.samples if isinstance(s.source, FileImage) for kind in s.source.kinds}
+        found = {kind for s in self.samples if isinstance(s.source, FileImage | KeptImage) for kind in s.source.kinds}
         return tuple(sorted(found, key=lambda kind: (kind.pixel_value, kind.defect_name)))
 
     def read(self, index: int, image: ImageConfig) -> Picture:
@@ -196,8 +197,15 @@ def _parts_of(
 @cache
 def leaves_frame(sample: Sample, shift: ShiftConfig) -> bool:
     """Whether the shift moves all of an image's defect out of the frame; False where there is none, or no mask."""
+    if isinstance(sample.source, KeptImage):
+        return shift_key(shift) in sample.source.left_frame
     mask = sample.source.read().mask if sample.label else None
     return mask is not None and share_in_frame(mask, draw_parameters(shift, sample.identity)) == 0
+
+
+def shift_key(shift: ShiftConfig) -> str:
+    """Identity of a shift."""
+    return content_key(["shift", shift.identity()])
 
 
 def pool(parts: Sequence[AnyPart]) -> AnyPart:

@@ -11,7 +11,7 @@ from adloc.datasets import load_samples
 from adloc.datasets.errors import DatasetError
 from adloc.datasets.fetched import local_root
 from adloc.datasets.fingerprint import fingerprints
-from adloc.errors import Complaint, UserError, nearest
+from adloc.errors import Complaint, NotThereError, UserError, nearest
 from adloc.study_file.domains import DomainShift
 
 if TYPE_CHECKING:
@@ -141,4 +141,4 @@ def _named(file: StudyFile, key: str | int) -> Iterator[None]:
         yield
     except DatasetError as error:
         where = file.where(("shift", "targets", key))
-        raise UserError(*(Complaint(f"{where}: {p.found}", p.rule, p.remedy) for p in error.problems)) from None
+        raise NotThereError(*(Complaint(f"{where}: {p.found}", p.rule, p.remedy) for p in error.problems)) from None
