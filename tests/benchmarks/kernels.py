@@ -185,7 +185,7 @@ def coresets(*, quick: bool) -> dict[str, Any]:
 
 
 def padim(*, quick: bool) -> dict[str, Any]:
-    """Item p: PaDiM's fit with features of wide ResNet-50-2 at 224, each size in a process of its own."""
+    """Item n: PaDiM's fit with features of wide ResNet-50-2 at 224, each size in a process of its own."""
     sizes = [("60", "550", "low_rank"), ("209", "550", "low_rank"), ("2000", "100", "full")]
     if not quick:
         sizes += [("60", "550", "full"), ("209", "550", "full")]
