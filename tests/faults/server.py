@@ -1,7 +1,7 @@
 """A process that has imported everything and forks for every command: a study's run costs no import.
 
 Run as a program: a JSON line {"arguments": [...], "workspace": path, "moment": n, "signal": n, "edge": word} asks
-for one command of adloc, whose answer is a JSON line {"code": n, "moments": [...], "output": text}. Where `moment` is given,
+for one command of adloc, whose answer is a JSON line {"code": n, "moments": [...], "output": text}. With a `moment`
 the forked process sends itself `signal` at its n-th moment of writing below the workspace (a file opened for writing,
 renamed or flushed to the disk, a statement of SQL that changes something), before it or, with the edge "after", behind.
 `before` is Python that the process runs first: what is different in it.
