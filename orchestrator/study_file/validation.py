@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -69,87 +70,126 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[StudyFile, St
     return file, spec
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where one of Pydantic's errors stands.
+
+    Attributes:
+        loc: its path in the YAML.
+        field: what is there; None for a key that no model has.
+        owner: the model whose key it is, or would be.
+    """
+
+    loc: Loc
+    field: FieldInfo | None
+    owner: type[BaseModel] | None
+
+    @property
+    def extra(self) -> Mapping[str, object]:
+        """Rule and remedy as the field has them; empty where it has none."""
+        extra = self.field.json_schema_extra if self.field else None
+        return extra if isinstance(extra, dict) else {}
+
+
 def _translate(
     error: ValidationError, model: type[BaseModel], file: StudyFile, root: Loc, skip: int = 0
 ) -> list[Complaint]:
     """Pydantic's errors as complaints, one a key; the first `skip` parts of a location are not in the YAML."""
     complaints: dict[Loc, Complaint] = {}
     for item in error.errors(include_url=False):
-        loc, field, owner = _follow(item["loc"], model, file, root, skip)
-        kind, found = item["type"], _show(item.get("input"))
-        extra = field.json_schema_extra if field and isinstance(field.json_schema_extra, dict) else {}
-        rule, remedy = _advice(item, field, extra)
-        if kind == "extra_forbidden":
-            keys = sorted(owner.model_fields) if owner else []
-            complaint = file.complaint(
-                loc, "is not a key here", f"the keys here are {', '.join(keys)}", nearest(str(loc[-1]), keys)
-            )
-        elif kind == "missing":
-            complaint = file.complaint(loc, "is missing", rule, f"add `{loc[-1]}:`")
-        elif extra and kind == "literal_error" and _is_branch(str(item["loc"][-1])):  # other kinds of values fit too
-            complaint = file.complaint(loc, f"is {found}", rule, remedy)
-        elif kind in ("union_tag_invalid", "literal_error") and isinstance(item.get("input"), str | dict):
-            tag = item.get("ctx", {})
-            choices = [c.strip(" '") for c in re.split(r",| or ", str(tag.get("expected_tags") or tag.get("expected")))]
-            value = str(tag.get("tag") or item.get("input"))
-            if kind == "union_tag_invalid":
-                loc = (*loc, str(tag.get("discriminator", "")).strip("'"))
-            complaint = file.complaint(
-                loc, f"is {value}", f"it must be one of {', '.join(choices)}", nearest(value, choices)
-            )
-        elif kind == "union_tag_not_found":
-            key = str(item.get("ctx", {}).get("discriminator", "")).strip("'")
-            complaint = file.complaint((*loc, key), "is missing", "it says which kind this is", f"add `{key}:`")
-        elif kind == "rule":  # a method's own, with its remedy
-            complaint = file.complaint(loc, f"is {found}", str(item["ctx"]["rule"]), str(item["ctx"]["remedy"]))
-        elif kind == "value_error" and not extra:
-            head, _, tail = str(item["ctx"]["error"]).partition("\n")
-            state = f"is {found}" if loc != root else ""
-            complaint = file.complaint(loc, state, head.strip(), tail.strip() or remedy)
-        else:
-            complaint = file.complaint(loc, f"is {found}", rule, remedy)
-        complaints.setdefault(loc, _unquoted(kind, loc, file) or complaint)
+        place = _follow(item, model, file, root, skip)
+        complaints.setdefault(place.loc, _complaint(item, place, file, root))
     # A list with a wrong item is also "too short" to Pydantic, and no branch of a union: the item says it best.
     return [c for loc, c in complaints.items() if not any(other[: len(loc)] == loc != other for other in complaints)]
 
 
-def _unquoted(kind: str, loc: Loc, file: StudyFile) -> Complaint | None:
-    """What to say of a number in a list of names, as in categories: [01, 02]."""
+def _complaint(item: ErrorDetails, place: _Place, file: StudyFile, root: Loc) -> Complaint:
+    """What to say of one of Pydantic's errors: of a key, of a choice, or of a value."""
+    loc, kind = place.loc, item["type"]
+    if kind == "extra_forbidden":
+        keys = sorted(place.owner.model_fields) if place.owner else []
+        rule = f"the keys here are {', '.join(keys)}"
+        return file.complaint(loc, "is not a key here", rule, nearest(str(loc[-1]), keys))
+    if kind == "missing":
+        return file.complaint(loc, "is missing", _advice(item, place)[0], f"add `{loc[-1]}:`")
+    if kind == "union_tag_not_found":
+        key = _discriminator(item)
+        return file.complaint((*loc, key), "is missing", "it says which kind this is", f"add `{key}:`")
+    # a field with a rule of its own may have branches of other kinds, whose values fit too
+    one_of_several = bool(place.extra) and kind == "literal_error" and _is_branch(str(item["loc"][-1]))
+    if kind in ("union_tag_invalid", "literal_error") and isinstance(item["input"], str | dict) and not one_of_several:
+        return _of_choice(item, loc, file)
+    return _of_value(item, place, file, root)
+
+
+def _of_choice(item: ErrorDetails, loc: Loc, file: StudyFile) -> Complaint:
+    """A word that is none of those that fit."""
+    context = item.get("ctx", {})
+    expected = str(context.get("expected_tags") or context.get("expected"))
+    choices = [c.strip(" '") for c in re.split(r",| or ", expected)]
+    value = str(context.get("tag") or item["input"])
+    return file.complaint(loc, f"is {value}", f"it must be one of {', '.join(choices)}", nearest(value, choices))
+
+
+def _of_value(item: ErrorDetails, place: _Place, file: StudyFile, root: Loc) -> Complaint:
+    """A value against the rule of its field, of its method, or of the section it stands in."""
+    loc, kind = place.loc, item["type"]
     written = file.number(loc) if kind == "string_type" and isinstance(loc[-1], int) else None
-    if written is None:
-        return None
-    return file.complaint(
-        loc, f"is {written}, which YAML reads as a number", "a name is text", f'put it in quotes: "{written}"'
-    )
+    if written is not None:  # in a list of names, as in categories: [01, 02]
+        state = f"is {written}, which YAML reads as a number"
+        return file.complaint(loc, state, "a name is text", f'put it in quotes: "{written}"')
+    state = f"is {_show(item['input'])}"
+    rule, remedy = _advice(item, place)
+    if kind == "rule":  # a method's own, with its remedy
+        rule, remedy = str(item["ctx"]["rule"]), str(item["ctx"]["remedy"])
+    elif kind == "value_error" and not place.extra:
+        head, _, tail = str(item["ctx"]["error"]).partition("\n")
+        state = state if loc != root else ""
+        rule, remedy = head.strip(), tail.strip() or remedy
+    return file.complaint(loc, state, rule, remedy)
 
 
-def _follow(
-    item_loc: Loc, model: type[BaseModel], file: StudyFile, root: Loc, skip: int
-) -> tuple[Loc, FieldInfo | None, type[BaseModel] | None]:
+def _discriminator(item: ErrorDetails) -> str:
+    """The key that says which branch of a union is meant."""
+    return str(item.get("ctx", {}).get("discriminator", "")).strip("'")
+
+
+def _follow(item: ErrorDetails, model: type[BaseModel], file: StudyFile, root: Loc, skip: int) -> _Place:
     """The YAML path of a Pydantic location (without its union tags), the field there and its model."""
     data: Any = file.data
     for part in root:
         data = data[part]
     path: list[str | int] = list(root)
     field, owner, candidates = None, model, [model]
-    for index, part in enumerate(item_loc):
+    for index, part in enumerate(item["loc"]):
         inside = _holds(data, part)
+        value = data[part] if inside else None
+        if not inside and _names_a_branch(part, candidates, last=index == len(item["loc"]) - 1):
+            candidates = _tagged(candidates, part) or candidates
+            continue
         named = next((m for m in candidates if part in m.model_fields), None)
-        is_tag = not inside and len(candidates) > 1 and any(part in _tags(m) for m in candidates)
-        if named is not None and isinstance(part, str) and not is_tag:
+        if named is not None and isinstance(part, str):
             field, owner = named.model_fields[part], named
             candidates = _models(field.annotation)
             if KindConfig in candidates:
-                candidates = [*kinds_for(data[part] if inside else None)]
-        elif is_tag or (not inside and (index < len(item_loc) - 1 or not isinstance(part, str) or _is_branch(part))):
-            candidates = [m for m in candidates if part in _tags(m)] or candidates  # a union's tag
-            continue
+                candidates = [*kinds_for(value)]
         elif isinstance(part, str) and candidates:  # not so in a plain mapping, which its own field describes
             field, owner = None, candidates[0]
         if index >= skip:
             path.append(part)
-            data = data[part] if inside else None
-    return tuple(path), field, owner
+            data = value
+    if item["type"] == "union_tag_invalid":
+        path.append(_discriminator(item))
+    return _Place(tuple(path), field, owner)
+
+
+def _names_a_branch(part: str | int, candidates: Sequence[type[BaseModel]], *, last: bool) -> bool:
+    """Whether a part of a location that is not in the YAML is a union's, and no key that is missing or unknown."""
+    if len(candidates) > 1 and _tagged(candidates, part):
+        return True
+    if any(part in m.model_fields for m in candidates):
+        return False
+    return not last or not isinstance(part, str) or _is_branch(part)
 
 
 def _holds(data: object, part: str | int) -> bool:
@@ -173,8 +213,9 @@ def _models(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401  # a type
     return [m for part in getattr(annotation, "__args__", ()) for m in _models(part)]
 
 
-def _advice(item: ErrorDetails, field: FieldInfo | None, extra: Mapping[str, object]) -> tuple[str, str]:
+def _advice(item: ErrorDetails, place: _Place) -> tuple[str, str]:
     """Rule and remedy: as the field has them, else what it is, else what Pydantic says."""
+    field, extra = place.field, place.extra
     if not extra and item["type"] in ("model_type", "model_attributes_type"):
         models = _models(field.annotation) if field else []
         one = len(models) == 1 and models[0] is not KindConfig
@@ -182,6 +223,11 @@ def _advice(item: ErrorDetails, field: FieldInfo | None, extra: Mapping[str, obj
         return f"it must hold {keys}", "write them below it, indented; see `adloc schema`"
     rule = str(extra.get("rule") or (field.description if field else "") or item["msg"])
     return rule, str(extra.get("remedy") or "see `adloc schema`, or a file of studies/")
+
+
+def _tagged(models: Sequence[type[BaseModel]], tag: str | int) -> list[type[BaseModel]]:
+    """Those that a discriminated union picks by this value."""
+    return [m for m in models if tag in _tags(m)]
 
 
 def _tags(model: type[BaseModel]) -> set[str]:
