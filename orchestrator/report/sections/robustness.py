@@ -15,8 +15,13 @@ from adloc.report.tables import Table, figure, words
 from adloc.study_file.regimes import SHIFT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
     from adloc.report.tables import Cell
+
+COMPARED = (*SHOWN, "image_fpr", "image_fnr")
 
 
 def robustness(material: Material) -> list[Section]:
@@ -34,35 +39,6 @@ def _block(material: Material) -> Section | None:
     name, title = f"robustness{suffix}", f"Robustness: {material.shifted}" if several else "Robustness"
     if not compared:
         return Section(name, title, absent) if absent else None
-    metrics = (*SHOWN, "image_fpr", "image_fnr")
-    names = {"image_fpr": "false alarms", "image_fnr": "misses"}
-    heads = ("category", "setting", "regime", *(names.get(n, title_of(n)) for n in metrics), "relative drop, %")
-    lost = material.answer.regime_drops
-    drops = {(of, r["regime"]): r["relative_drop"] for of, r in zip(each_who(lost), lost, strict=True)}
-    row_of = {r["run_id"]: r for r in material.answer.rows}
-    rows: list[tuple[Cell, ...]] = []
-    averaged = (MACRO,) if len(material.plan.parts) > 1 else ()  # of one category it is the category
-    for category in (*averaged, *material.categories):
-        for setting, regime in material.lines(material.leads):
-            finding = None if category == MACRO else material.get(setting, regime, category)
-            if category == MACRO and not material.row(setting, regime):
-                continue
-            if category != MACRO and finding is None:
-                continue
-            of = None if category == MACRO else category
-            cells = [
-                figure(material.value(setting, regime, n, of), 3, material.interval(setting, regime, n, of))
-                for n in metrics
-            ]
-            sample = finding or next(iter(material.row(setting, regime).values()))
-            row = row_of.get(sample.record.run_id)
-            drop = drops.get((who({**row, "category": category}), regime)) if row else None
-            share = figure(100 * float(drop), 1, signed=True) if isinstance(drop, int | float) else words("")
-            rows.append((words(category), words(setting.label), words(REGIME_TITLES[regime]), *cells, share))
-    bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
-    caption = "Metrics across the regimes, with what is lost against clean"
-    caption += "" if material.domain == SHIFT else f"; shifted to {material.domain}"
-    table = Table(name, caption, heads, tuple(rows), ("category", "setting"), bold=bold)
     notes = (
         "The relative drop averages (clean - regime) / clean over the metrics where higher is better. Under no "
         "adaptation, "
@@ -72,7 +48,46 @@ def _block(material: Material) -> Section | None:
         NOISE,
     )
     figures = tuple(replace(each, name=each.name + suffix) for each in charts.robustness(material))
-    return Section(name, title, (_what_changes(material), *absent), (table,), figures, notes)
+    return Section(name, title, (_what_changes(material), *absent), (_table(material, name),), figures, notes)
+
+
+def _table(material: Material, name: str) -> Table:
+    rows = tuple(_rows(material))
+    bold = frozenset(i for i, row in enumerate(rows) if row[0].text == MACRO)
+    titles = {"image_fpr": "false alarms", "image_fnr": "misses"}
+    heads = ("category", "setting", "regime", *(titles.get(n, title_of(n)) for n in COMPARED), "relative drop, %")
+    caption = "Metrics across the regimes, with what is lost against clean"
+    caption += "" if material.domain == SHIFT else f"; shifted to {material.domain}"
+    return Table(name, caption, heads, rows, ("category", "setting"), bold=bold)
+
+
+def _rows(material: Material) -> Iterator[tuple[Cell, ...]]:
+    """The averages, then each category: a row a lead and regime that has a run."""
+    lost = material.answer.regime_drops
+    drops = {(of, r["regime"]): r["relative_drop"] for of, r in zip(each_who(lost), lost, strict=True)}
+    row_of = {r["run_id"]: r for r in material.answer.rows}
+    averaged = (MACRO,) if len(material.plan.parts) > 1 else ()  # of one category it is the category
+    for category in (*averaged, *material.categories):
+        of = None if category == MACRO else category
+        for setting, regime in material.lines(material.leads):
+            run = _run_of(material, setting, regime, of)
+            if run is None:
+                continue
+            cells = [
+                figure(material.value(setting, regime, n, of), 3, material.interval(setting, regime, n, of))
+                for n in COMPARED
+            ]
+            row = row_of.get(run.record.run_id)
+            drop = drops.get((who({**row, "category": category}), regime)) if row else None
+            share = figure(100 * float(drop), 1, signed=True) if isinstance(drop, int | float) else words("")
+            yield (words(category), words(setting.label), words(REGIME_TITLES[regime]), *cells, share)
+
+
+def _run_of(material: Material, setting: Setting, regime: str, category: str | None) -> Finding | None:
+    """The run of a category, or any that an average is made of; None where one is not done."""
+    if category is None:
+        return next(iter(material.row(setting, regime).values()), None)
+    return material.get(setting, regime, category)
 
 
 def _what_changes(material: Material) -> str:
