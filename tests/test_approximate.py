@@ -279,7 +279,7 @@ def test_the_index_reads_the_validation_part_and_never_the_test_part() -> None:
 
 def test_a_part_that_no_step_may_see_is_refused() -> None:
     """A test part given to a step that calibrates is a bug, and nothing goes on."""
-    from adloc.computing.compute import require_of_step
+    from adloc.planning.sight import require_of_step
 
     (made,) = (s for s in plan_of({"search": [{"index": "ivf"}]}).stages.values() if s.kind == "patchcore.index")
     for kind, refused in ((TrainPart, False), (ValidationPart, False), (TestPart, True)):

@@ -21,7 +21,8 @@ from adloc.computing.truth import COUNTED, read_truth
 from adloc.methods import import_library, load_detector
 from adloc.methods.detector import ImageContext, Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
-from adloc.planning.parts import TestPart, TrainPart, ValidationPart, require
+from adloc.planning.parts import TestPart, ValidationPart, require
+from adloc.planning.sight import require_sight
 from adloc.planning.stages import (
     DiagnosisStage,
     EvaluationStage,
@@ -158,7 +159,9 @@ class Workbench:
 
         Raises:
             StageFailedError: it was computed in another process, and failed there.
+            StageMismatchError: it would see images that it must not, kept or not.
         """
+        require_sight(stage)
         if isinstance(stage, FeatureStage):
             self._features(stage)
             return Result({})
@@ -279,7 +282,6 @@ class Workbench:
         self, stage: StepStage, before: Mapping[str, Result], extent: float | None, base: Result | None
     ) -> Result:
         """One step of a method, for the largest extent that any run of the plan needs, going on from `base`."""
-        require_of_step(stage)
         params, facts = stage.params, {"features_s": 0.0}  # a step that reads images is timed with its reading
         if stage.step.grows_with is not None and extent is not None:
             kind = type(getattr(params, stage.step.grows_with))
@@ -304,18 +306,6 @@ class Workbench:
                 result = step(ImageContext(params, images, before, stage.seed, self.device, weights, progress, scratch))
             spent = -images.simulating_s
         return replace(result, facts={**result.facts, **facts}, seconds=spent)
-
-
-def require_of_step(stage: StepStage) -> None:
-    """Refuse a part that a step of its kind must not see.
-
-    Raises:
-        StageMismatchError: a bug in whatever built the stage.
-    """
-    if stage.step.part == "fit":
-        require(stage.source.part, TrainPart)
-    elif stage.step.part == "calibrate" and not isinstance(stage.source.part, TrainPart):
-        require(stage.source.part, ValidationPart)
 
 
 def choose_threshold(stage: ThresholdStage, scores: list[Result]) -> Result:

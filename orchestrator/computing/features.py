@@ -344,7 +344,7 @@ def _read(stage: FeatureStage, indices: Sequence[int]) -> tuple[NDArray[np.float
     images, simulating = [], 0.0
     for index in indices:
         sample = stage.part.samples[index]
-        read = sample.source.read()
+        read = stage.part.decoded(index)
         start = time.perf_counter()
         picture = in_domain(read, sample, stage.part.shift, stage.image)
         simulating += time.perf_counter() - start

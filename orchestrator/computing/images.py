@@ -60,7 +60,7 @@ class PartImages:
             return self._kept[index]
         part, image = self._stage.part, self._stage.image
         sample = part.samples[index]
-        read = sample.source.read()
+        read = part.decoded(index)
         start = time.perf_counter()
         picture = in_domain(read, sample, part.shift, image)
         self.simulating_s += time.perf_counter() - start

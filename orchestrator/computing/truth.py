@@ -148,7 +148,7 @@ def _read(
         void = prepare_mask(find_void(drawn, *_own_size(stage, index)), stage.image, size)
     if not sample.label:
         return None, void, _Counted()
-    read = sample.source.read()
+    read = part.decoded(index)
     mask = in_domain(read, sample, part.shift, stage.image).mask
     before = resize_picture(read, stage.image).mask if part.shift and part.shift.at == "model" else read.mask
     if mask is None or before is None:  # nobody marked the defect, which is not the same as an empty mask

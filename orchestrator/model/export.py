@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.computing.compute import require_of_step
 from adloc.computing.environment import environment
 from adloc.datasets.transform import resize_and_crop
 from adloc.errors import Complaint, UserError
@@ -44,6 +43,7 @@ from adloc.model.selftest import (
 )
 from adloc.model.spec import BackboneSpec, ModelSpec, Origin, Reference, Scale, StepFacts, Threshold
 from adloc.planning.parts import ValidationPart, require
+from adloc.planning.sight import require_of_step
 from adloc.planning.stages import FeatureStage
 from adloc.tracking.mlmodel import write_mlmodel
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from adloc.datasets.errors import DatasetError, Problem
 from adloc.datasets.file_image import FileImage
 from adloc.datasets.kept_image import KeptImage
+from adloc.datasets.look import pixels_hash
 from adloc.datasets.shift import apply_shift, draw_parameters, share_in_frame
 from adloc.datasets.split import Split, check_disjoint, check_unseen, split, split_target
 from adloc.datasets.transform import resize_picture
@@ -67,6 +69,12 @@ class Part:
         )
 
     @cached_property
+    def contents(self) -> dict[str, str]:
+        """Where each image is, by the hash of its decoded pixels (of its file where nothing was decoded)."""
+        pairs = zip(self.fingerprints, self.samples, strict=True)
+        return {known.pixels or known.sha256: sample.source.location for known, sample in pairs}
+
+    @cached_property
     def truth_key(self) -> str:
         """Identity of labels and masks."""
         truth = [[s.label, f.mask_sha256] for s, f in zip(self.samples, self.fingerprints, strict=True)]
@@ -100,7 +108,25 @@ class Part:
 
     def read(self, index: int, image: ImageConfig) -> Picture:
         """Image and mask number `index`, shifted in the shift domain; `image`: the model's, for a shift at its size."""
-        return read_in_domain(self.samples[index], self.shift, image)
+        return in_domain(self.decoded(index), self.samples[index], self.shift, image)
+
+    def decoded(self, index: int) -> Picture:
+        """Image and mask number `index` as they are on the disk, without a shift.
+
+        Raises:
+            DatasetError: the image is not the one that the part was made of: its pixels have another hash.
+        """
+        sample, known = self.samples[index], self.fingerprints[index]
+        picture = sample.source.read()
+        if known.pixels and pixels_hash(picture.image) != known.pixels:
+            raise DatasetError(
+                Problem(
+                    f"{sample.source.location}: not the image that it was when the study was planned",
+                    "results are kept by the content of the images that they were computed from",
+                    "leave the images as they are while a study runs, and run it again",
+                )
+            )
+        return picture
 
 
 class TrainPart(Part):

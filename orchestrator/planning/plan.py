@@ -13,6 +13,7 @@ from adloc.keys import canonical, key_of_lists
 from adloc.planning.absent import Absent, calibration_complaint
 from adloc.planning.bases import deepen, find_bases
 from adloc.planning.parts import Parts, pool
+from adloc.planning.sight import refuse_seen
 from adloc.planning.stage_maker import StageMaker
 from adloc.planning.stages import (
     DiagnosisStage,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from adloc.planning.inventory import Inventory
-    from adloc.planning.parts import Part
+    from adloc.planning.parts import Part, TestPart
     from adloc.planning.stages import Source
     from adloc.study_file.regimes import Regime, Side
     from adloc.study_file.spec import Scope, StudySpec
@@ -290,6 +291,7 @@ class _Builder:
         self._where = cache(self._located)
         self._named = cache(self._method_and_values)
         self._base = cache(partial(base_condition, spec))
+        self._unseen = cache(refuse_seen)
         self._complaint = cache(partial(calibration_complaint, config=spec.thresholds, kind=spec.split.kind))
 
     def run(
@@ -315,6 +317,7 @@ class _Builder:
             threshold = self._maker.threshold(scores, parts)
             validation = self._maker.evaluation(variant, fit, calibrated, repeat)
         tested = self._parts.tested(category, domains.evaluation, repeat, condition)
+        self._check_unseen(fit, threshold, tested)
         test = self._maker.evaluation(variant, fit, tested, repeat)
         base = condition == self._parts.conditions(regime, repeat)[0]
         pictured = condition == self._base(regime, condition.domain)
@@ -344,6 +347,19 @@ class _Builder:
             {name: step for name, part in (("validation", calibrated), ("test", tested))
              if len(part) and (step := self._maker.over_epochs(variant, fit, part, repeat)) is not None},
         )  # fmt: skip
+
+    def _check_unseen(self, fit: tuple[StepStage, ...], threshold: ThresholdStage | None, tested: TestPart) -> None:
+        """Hold the parts of all categories that meet in a run against each other: each by itself was when it was split.
+
+        Raises:
+            DatasetError: an image of one category that another one has, too, was fitted or calibrated on.
+        """
+        calibrated = () if threshold is None else threshold.parts
+        for part in {stage.source.part for stage in fit} | set(calibrated):
+            self._unseen(part, tested)
+        for stage in fit:
+            for part in calibrated if stage.step.part == "fit" else ():
+                self._unseen(stage.source.part, part)
 
     def _located(self, regime: Regime, scope: Scope, threshold_scope: str, repeat: int, condition: Condition) -> str:
         """What tells the runs of a variant apart, as JSON."""
