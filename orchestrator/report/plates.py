@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,36 +102,67 @@ def sample_plate(material: Material) -> Plate | None:
     return Plate("plate_samples", ("",) * n, tuple(rows), tuple(row[:n] for row in panels))
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A run whose maps are on a plate, with its recorded strips by image."""
+
+    finding: Finding
+    strips: dict[str, Strip]
+
+    @property
+    def domain(self) -> str:
+        return _domain(self.finding.record.regime)
+
+    @property
+    def head(self) -> str:
+        return f"{self.finding.setting.method}\n{REGIME_TITLES[self.finding.record.regime]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A head and what is below it; None leaves a place empty."""
+
+    head: str
+    panels: list[Image.Image | None]
+
+
 def map_plate(material: Material, category: str) -> Plate | None:
     """Rows: images; columns: the image, its defect, and the map of every method and regime."""
-    found = [
-        finding
+    sources = [
+        _Source(finding, {strip.image: strip for strip in recorded_strips(finding)})
         for setting, regime in material.lines(_one_a_method(material))
         if (finding := material.get(setting, regime, category)) is not None
     ]
-    strips = [{strip.image: strip for strip in recorded_strips(finding)} for finding in found]
-    if not any(strips):
+    if not any(source.strips for source in sources):
         return None
-    counted = {image: sum(image in s for s in strips) for s in strips for image in s}
-    everywhere = {image for image, n in counted.items() if n == max(counted.values())}
-    images = _in_turn(found[0], everywhere)[:MOST_IMAGES]
-    domains = list(dict.fromkeys(_domain(f.record.regime) for f in found))
-    heads: list[str] = []
-    columns: list[list[Image.Image | None]] = []
-    for domain in domains:
-        title = "clean" if domain == "clean" else "shifted"
-        inputs: list[Panels | None] = [None] * len(images)
-        maps: list[list[Image.Image | None]] = []
-        heads += [f"image\n{title}", f"defect\n{title}"]
-        for finding, own in zip(found, strips, strict=True):
-            if _domain(finding.record.regime) == domain:
-                cut = [own[i].read() if i in own else None for i in images]
-                inputs = [new or old for new, old in zip(cut, inputs, strict=True)]  # the same in all runs of a domain
-                maps.append([p.anomaly_map if p else None for p in cut])
-                heads.append(f"{finding.setting.method}\n{REGIME_TITLES[finding.record.regime]}")
-        columns += [[p.picture if p else None for p in inputs], [p.truth if p else None for p in inputs], *maps]
+    images = _in_turn(sources[0].finding, _in_most(sources))[:MOST_IMAGES]
+    columns: list[_Column] = []
+    for domain in dict.fromkeys(source.domain for source in sources):
+        columns += _columns([s for s in sources if s.domain == domain], images)
     rows = tuple(i.partition("/")[2].removeprefix("test/").replace("/", "\n") for i in images)
-    return Plate(safe(f"plate_maps_{category}"), tuple(heads), rows, tuple(zip(*columns, strict=True)))
+    panels = tuple(zip(*(column.panels for column in columns), strict=True))
+    return Plate(safe(f"plate_maps_{category}"), tuple(column.head for column in columns), rows, panels)
+
+
+def _in_most(sources: Sequence[_Source]) -> set[str]:
+    """The images that as many of the runs recorded as any."""
+    counted = Counter(image for source in sources for image in source.strips)
+    most = max(counted.values())
+    return {image for image, n in counted.items() if n == most}
+
+
+def _columns(sources: Sequence[_Source], images: Sequence[str]) -> list[_Column]:
+    """Image, defect and maps of the runs of one domain, one at least."""
+    inputs: list[Panels | None] = [None] * len(images)
+    maps: list[_Column] = []
+    for source in sources:
+        cut = [source.strips[i].read() if i in source.strips else None for i in images]
+        inputs = [new or old for new, old in zip(cut, inputs, strict=True)]  # the same in all runs of a domain
+        maps.append(_Column(source.head, [p.anomaly_map if p else None for p in cut]))
+    title = "clean" if sources[0].domain == "clean" else "shifted"
+    pictures = _Column(f"image\n{title}", [p.picture if p else None for p in inputs])
+    defects = _Column(f"defect\n{title}", [p.truth if p else None for p in inputs])
+    return [pictures, defects, *maps]
 
 
 def _one_a_method(material: Material) -> list[Setting]:
