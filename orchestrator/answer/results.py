@@ -88,7 +88,7 @@ def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
     """What `over_categories` makes of every figure; empty where a run failed or is still to come."""
     first = rows[0]
     done = len(rows) == n_categories and all(row["status"] == "done" for row in rows)
-    row: Row = {name: first[name] for name in first}
+    row: Row = dict(first)
     row |= {"category": MACRO, "run_id": f"{MACRO}-{first['method']}-{group[:12]}"}
     row["status"] = "done" if done else "incomplete"
     for name in (n for n in row if n.startswith("params.")):  # what was tuned for each category by itself
@@ -97,15 +97,28 @@ def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
         row[name] = sum(int(r[name] or 0) for r in rows)
     if first["scope"] == "unified":  # one model, fitted once on the train parts of all
         row["n_train"] = first["n_train"]
-    values = {name: [float(v) for r in rows if isinstance(v := r[name], Number)] for name in METRICS}
-    # An average of 95 % bounds is no 95 % bound; one threshold for all has the same in every category.
-    single = {"threshold", "pixel_threshold"} | ({"upper_fpr"} if first["threshold_scope"] != "global" else set())
-    defined = {n: v for n, v in values.items() if done and n not in single and len(v) == len(rows)}
-    row |= dict.fromkeys(METRICS) | figures_over_categories(defined, str(first["scope"]))
+    row |= dict.fromkeys(METRICS) | (_averages(rows) if done else {})
     if WARNINGS in row:
-        told = {r[WARNINGS]: [s["category"] for s in rows if s[WARNINGS] == r[WARNINGS]] for r in rows if r[WARNINGS]}
-        row[WARNINGS] = "; ".join(f"{text} ({', '.join(map(str, of))})" for text, of in told.items()) or None
+        row[WARNINGS] = _warnings(rows)
     return row
+
+
+def _averages(rows: Sequence[Row]) -> dict[str, float]:
+    """The figures that every category has, but those whose average says nothing."""
+    # An average of 95 % bounds is no 95 % bound; one threshold for all has the same in every category.
+    single = {"threshold", "pixel_threshold"} | ({"upper_fpr"} if rows[0]["threshold_scope"] != "global" else set())
+    values = {n: [float(v) for r in rows if isinstance(v := r[n], Number)] for n in METRICS if n not in single}
+    defined = {name: of for name, of in values.items() if len(of) == len(rows)}
+    return figures_over_categories(defined, str(rows[0]["scope"]))
+
+
+def _warnings(rows: Sequence[Row]) -> str | None:
+    """Each warning once, with its categories."""
+    categories: dict[str, list[str]] = {}
+    for row in rows:
+        if row[WARNINGS]:
+            categories.setdefault(str(row[WARNINGS]), []).append(str(row["category"]))
+    return "; ".join(f"{text} ({', '.join(of)})" for text, of in categories.items()) or None
 
 
 def over_categories(name: str, values: Sequence[float], scope: str) -> float:
