@@ -64,9 +64,7 @@ def tuning_gains(rows: Sequence[Row], columns: Mapping[str, set[str]], objective
     """
     if not any(str(row[SETTING]).startswith(TUNED) for row in rows):
         return []
-    twins = [name.removeprefix("val_") for name in objectives]
-    names = list(dict.fromkeys([*objectives, *twins, *(f"val_{h}" for h in HEADLINE), *HEADLINE]))
-    names = [n for n in names if n in METRICS and (n in OBJECTIVES or not n.startswith("val_"))]
+    names = _compared(objectives)
 
     def who(row: Row) -> tuple[object, ...]:
         free = columns.get(str(row["method"]), set())
@@ -80,10 +78,23 @@ def tuning_gains(rows: Sequence[Row], columns: Mapping[str, set[str]], objective
             continue
         gains: Row = {k: row[k] for k in WHO} | {k: v for k, v in row.items() if k in AXES or k.startswith("params.")}
         for name in names:
-            told = not name.startswith("val_") or sought_there(row)
-            before, after = (base[name], row[name]) if told else (None, None)
-            gains |= {f"untuned_{name}": before, f"tuned_{name}": after, f"gain_{name}": None}
-            if isinstance(before, int | float) and isinstance(after, int | float):
-                gains[f"gain_{name}"] = after - before if METRICS[name].better == "higher" else before - after
+            gains |= _gain(name, base, row)
         found.append(gains)
     return found
+
+
+def _compared(objectives: Sequence[str]) -> list[str]:
+    """The objectives, their twins on the test part and the headline metrics of both parts, as far as there are such."""
+    twins = [name.removeprefix("val_") for name in objectives]
+    names = dict.fromkeys([*objectives, *twins, *(f"val_{h}" for h in HEADLINE), *HEADLINE])
+    return [n for n in names if n in METRICS and (n in OBJECTIVES or not n.startswith("val_"))]
+
+
+def _gain(name: str, untuned: Row, tuned: Row) -> Row:
+    """A metric of both rows and what was gained; empty on a validation part that no search saw."""
+    told = not name.startswith("val_") or sought_there(tuned)
+    before, after = (untuned[name], tuned[name]) if told else (None, None)
+    gain = None
+    if isinstance(before, int | float) and isinstance(after, int | float):
+        gain = after - before if METRICS[name].better == "higher" else before - after
+    return {f"untuned_{name}": before, f"tuned_{name}": after, f"gain_{name}": gain}
