@@ -355,20 +355,23 @@ def _labels(rows: Sequence[Row]) -> dict[str, str]:
     found: dict[str, str] = {}
     for row in rows:
         model = (row["method"], row.get(MODEL))
-        parts = [" ".join(str(each) for each in model if each is not None)]
-        for name in names:
-            value = row.get(name)
-            if value is None or (name == "scope" and value == "category"):
-                continue
-            if name == "threshold_scope":
-                parts += [f"{value} threshold"] if row["scope"] == "unified" else []
-                continue
-            if name == "setting" or (row.get("setting") and name.startswith("params.")):
-                parts += [str(value)] if name == "setting" else []
-                continue
-            short = name.removeprefix("params.")
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
-            differs = name == "scope" or len(values[model][name]) > 1
-            parts += [shown if name == "scope" else f"{short} {shown}"] if differs else []
-        found[str(row["run_id"])] = ", ".join(parts)
+        apart = [_told(row, name, differs=len(values[model][name]) > 1) for name in names]
+        head = " ".join(str(each) for each in model if each is not None)
+        found[str(row["run_id"])] = ", ".join([head, *(each for each in apart if each is not None)])
     return found
+
+
+def _told(row: Row, name: str, *, differs: bool) -> str | None:
+    """What a column says in a setting's label; None where the other settings of the model say the same, or nothing."""
+    value = row.get(name)
+    tuned = bool(row.get("setting")) and name.startswith("params.")  # the setting's name stands for what was tuned
+    if value is None or tuned:
+        return None
+    if name == "scope":
+        return None if value == "category" else str(value)
+    if name == "threshold_scope":
+        return f"{value} threshold" if row["scope"] == "unified" else None
+    if name == "setting":
+        return str(value)
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{name.removeprefix('params.')} {shown}" if differs else None
