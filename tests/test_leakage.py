@@ -233,7 +233,7 @@ def test_one_image_in_two_parts_is_refused_whatever_its_name_and_format(
     [({}, False), ({"scopes": ["unified"]}, True), ({"scopes": ["category", "unified"]}, True)],
 )
 def test_a_model_of_all_categories_is_not_tested_on_an_image_of_another_one(
-    study: dict[str, Any], refused: bool  # noqa: FBT001
+    study: dict[str, Any], refused: bool
 ) -> None:  # fmt: skip
     """Category a's first test image is a training image of b. Models of one category each never see both."""
     known = inventory(("a", "b"))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # A detector that keeps what it is given. It reads features or images, as the study asks.
 SPY = '''
+import gc
+import sys
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -31,6 +34,19 @@ from adloc.methods.method import Method, Step
 from adloc.methods.params import BackboneParams, MethodParams
 
 SEEN = []
+FOUND = {}
+
+
+def look_around():
+    """Whatever of the test part a step can get hold of in its own process, by no door of adloc's."""
+    parts = [each for each in gc.get_objects() if type(each).__name__ == "TestPart"]
+    FOUND["gc"] = {sample.source.location for part in parts for sample in part.samples}
+    frame, held = sys._getframe(1), []
+    while frame is not None:
+        held += [type(value).__name__ for value in frame.f_locals.values()]
+        frame = frame.f_back
+    FOUND["frames"] = set(held)
+    FOUND["files"] = {path for path in FOUND["gc"] if Path(path).read_bytes()}
 
 
 class NoParams(MethodParams):
@@ -52,6 +68,7 @@ IMAGES = Method("spy_images", NoParams, STEPS, (), "spy.spy:Spy", {}, maps=False
 class Spy:
     def fit(self, context):
         SEEN.append(context)
+        look_around()
         return Result({"nothing": np.zeros(1)})
 
     def score(self, context):
@@ -146,6 +163,24 @@ def test_steps_see_no_labels(seen: list[StepContext | ImageContext]) -> None:
                 ("adloc.datasets", "adloc.planning.parts", "adloc.computing.truth")
             ), where
             assert not any(word in where for word in words), where
+
+
+@pytest.mark.slow
+def test_what_a_step_is_handed_cannot_be_written_to(seen: list[StepContext | ImageContext]) -> None:
+    """Results of earlier steps are read-only: a step changes none that another run or part goes on from."""
+    arrays = [array for context in seen for result in context.results.values() for array in result.arrays.values()]
+    assert arrays
+    assert not any(array.flags.writeable for array in arrays)
+
+
+@pytest.mark.slow
+def test_what_is_only_convention_is_no_more_than_that(seen: list[StepContext | ImageContext]) -> None:
+    """docs/reliability.md: code in the same process finds the test images by gc, frames and the file system."""
+    assert seen
+    found = importlib.import_module("spy.spy").FOUND
+    assert found["gc"]
+    assert found["files"] == found["gc"]
+    assert {"Workbench", "StepStage"} <= found["frames"]
 
 
 def test_what_is_hidden_in_a_function_or_a_list_is_found() -> None:
