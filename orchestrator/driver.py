@@ -14,7 +14,6 @@ from adloc.answer.answer import find_answer, write_answer
 from adloc.cost.phases import EXPLAIN, MODELS, REPORT, TABLES, TRACKING, WAITING
 from adloc.cost.start import START
 from adloc.explain.boundary import explanations_of, try_explain
-from adloc.ledger import open_test
 from adloc.model.logged import model_keys, try_log_models
 from adloc.planning.keeping import plan_disk, require_room
 from adloc.planning.plan import each_stage, sources
@@ -24,6 +23,7 @@ from adloc.record.kept_inventory import NAME as INVENTORY
 from adloc.record.kept_inventory import write_inventory
 from adloc.record.records import write_checked
 from adloc.report.boundary import try_report
+from adloc.sealing.ledger import open_test
 from adloc.study import located, pending, plan_json, spec_yaml
 from adloc.tracking.index import TrackingIndex
 from adloc.tracking.place import Place

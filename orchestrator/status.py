@@ -13,7 +13,7 @@ from adloc.study import pending, search_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adloc.kept_study import KeptStudy
+    from adloc.kept.study import KeptStudy
     from adloc.study import Study
 
 

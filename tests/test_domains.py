@@ -14,7 +14,7 @@ from adloc.errors import UserError
 from adloc.planning.inventory import Inventory
 from adloc.planning.plan import make_plan
 from adloc.planning.targets import Target
-from adloc.seal import plan_content
+from adloc.sealing.seal import plan_content
 from adloc.study_file.conditions import Condition, described
 from adloc.study_file.spec import StudySpec
 from adloc.study_file.validation import load_study

@@ -248,7 +248,7 @@ def test_a_failing_explanation_ends_no_study(
 
 def test_explaining_changes_no_key(study_file: Path, tmp_path: Path) -> None:
     """Runs, stages and the seal's plan are the same whatever is to be explained."""
-    from adloc.seal import plan_content
+    from adloc.sealing.seal import plan_content
 
     off = "explain={suspicious_images: 0, missed_defects: 0, mask_noise: [3]}"
     plain, other = (prepare(study_file, o, Workspace(tmp_path), download=False).plan for o in ([], [off]))

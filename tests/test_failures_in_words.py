@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from adloc.errors import Complaint, StageFailedError, UserError, in_one_line
-from adloc.kept_failure import keep_failure, kept_reason
+from adloc.kept.failure import keep_failure, kept_reason
 from adloc.methods import MethodError
 from adloc.progress.study import Progress
 

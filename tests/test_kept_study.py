@@ -11,7 +11,7 @@ import pytest
 
 from adloc import Study
 from adloc.datasets.errors import DatasetError
-from adloc.kept_study import as_study, read_study
+from adloc.kept.study import as_study, read_study
 from adloc.planning.plan import make_plan
 from adloc.record.kept_inventory import read_inventory, write_inventory
 from adloc.study import prepare

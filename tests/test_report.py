@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 from adloc.cli import cli
 from adloc.datasets.checked import from_checked
+from adloc.printed import escape_latex
 from adloc.report.charts.drawing import Drawing
 from adloc.report.charts.lines import Mark, pareto_front
 from adloc.report.page import write_report
-from adloc.report.tables import Table, count, escape_latex, figure, words
+from adloc.report.tables import Table, count, figure, words
 from adloc.study import prepare
 from adloc.uncertainty.resampling import Interval
 from adloc.workspace import Workspace

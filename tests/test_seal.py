@@ -14,8 +14,18 @@ from adloc import driver
 from adloc.cli import cli
 from adloc.datasets.checked import from_checked
 from adloc.errors import UserError
-from adloc.ledger import Look, append, ledger_path, open_test, read_looks, seal_path, seal_study, sentences, standing
-from adloc.seal import read_seal
+from adloc.sealing.ledger import (
+    Look,
+    append,
+    ledger_path,
+    open_test,
+    read_looks,
+    seal_path,
+    seal_study,
+    sentences,
+    standing,
+)
+from adloc.sealing.seal import read_seal
 from adloc.study import prepare
 from adloc.workspace import Workspace
 

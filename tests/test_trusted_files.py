@@ -14,11 +14,11 @@ from adloc.answer.answer import kept_answer
 from adloc.answer.claim import Claim, read_claims, write_claims
 from adloc.datasets.checked import DamagedError, from_checked
 from adloc.errors import UserError
-from adloc.kept_study import read_study
+from adloc.kept.study import read_study
 from adloc.record.beside import read_beside, write_beside
 from adloc.record.records import Records
 from adloc.report.sections.tuning import importances_of
-from adloc.seal import read_seal
+from adloc.sealing.seal import read_seal
 from adloc.study_file.validation import load_study
 from adloc.tracking.track import kept_report
 from adloc.workspace import Workspace

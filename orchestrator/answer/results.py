@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.metrics.registry import METRICS
+from adloc.printed import escape_latex
 from adloc.record.diagnosed import marks
 from adloc.study_file.conditions import AXES
 from adloc.study_file.regimes import CLEAN
@@ -251,8 +252,7 @@ def _latex(rows: Sequence[Row]) -> str:
     heads, cells = brief(rows)
 
     def line(values: Iterable[str]) -> str:
-        escaped = (v.replace("\\", r"\textbackslash ").replace("_", r"\_").replace("%", r"\%") for v in values)
-        return " & ".join(escaped) + r" \\"
+        return " & ".join(map(escape_latex, values)) + r" \\"
 
     body = "\n".join(line(row) for row in cells)
     return (

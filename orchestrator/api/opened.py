@@ -14,7 +14,7 @@ from adloc.api.compared import compare
 from adloc.api.frames import averages, brief_frame, frame_of
 from adloc.api.pictures import Heatmaps, arrays_of_run, recorded_heatmaps
 from adloc.errors import NotThereError
-from adloc.kept_study import KeptStudy, not_looked_at, read_instead, read_study
+from adloc.kept.study import KeptStudy, not_looked_at, read_instead, read_study
 from adloc.record.records import Records
 from adloc.status import Status, kept_status, status_of
 from adloc.study import prepare

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from adloc.api.asked import user_errors
 from adloc.api.frames import frame_of
 from adloc.errors import Complaint, UserError
-from adloc.kept_results import collect_results, count_results, shared_of, verify_results
+from adloc.kept.results import collect_results, count_results, shared_of, verify_results
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:

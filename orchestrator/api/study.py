@@ -13,7 +13,7 @@ from adloc.api.planned import Planned
 from adloc.api.reported import Reported
 from adloc.errors import Complaint, UserError
 from adloc.executors.on_demand import OnDemand
-from adloc.kept_study import KeptStudy, as_study
+from adloc.kept.study import KeptStudy, as_study
 from adloc.progress.lines import plain_console
 from adloc.progress.study import Progress
 from adloc.study import check_data
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from adloc.api.explained import Explained
     from adloc.api.model import Model
     from adloc.model.engines import EngineChoice
-    from adloc.seal import Seal
+    from adloc.sealing.seal import Seal
     from adloc.verify.found import Verification
 
 
@@ -181,8 +181,8 @@ class Study(Opened):
         """
         from datetime import UTC, datetime
 
-        from adloc.ledger import seal_study
-        from adloc.seal import write_seal
+        from adloc.sealing.ledger import seal_study
+        from adloc.sealing.seal import write_seal
 
         study = self._prepare()
         sealed = seal_study(study.plan, study.workspace, datetime.now(UTC), study.records.count_figures())

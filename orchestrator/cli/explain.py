@@ -8,6 +8,7 @@ from pathlib import Path  # noqa: TC003  click looks at the annotation
 import click
 
 from adloc.cli.options import AS_JSON, FILE, SET, WORKSPACE, prepared_study, user_errors
+from adloc.printed import printable
 
 
 @click.command()
@@ -49,6 +50,6 @@ def explain(
         click.echo(json.dumps(places, indent=1))
         return
     for each in found:
-        click.echo(describe_explanation(each, folder.path(each.run_id)))
+        click.echo(printable(describe_explanation(each, folder.path(each.run_id)), keep="\n"))
     if not found:
         click.echo(f"no run is recorded yet: adloc study run {file}")

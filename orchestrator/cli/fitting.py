@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
+
+from adloc.printed import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +60,8 @@ def print_fitting(
         n_keys: first columns, which tell the rows apart.
         n_plain: rows before those that are bold; None where none is.
     """
-    columns = [_Column(h, h, tuple(line[i] for line in lines), i < n_keys) for i, h in enumerate(heads)]
+    cells = [[printable(cell) for cell in line] for line in lines]
+    columns = [_Column(h, h, tuple(line[i] for line in cells), i < n_keys) for i, h in enumerate(map(printable, heads))]
     gap = GAP
     if _width(columns, gap) > console.width:
         gap, columns = 1, [column.broken() for column in columns]
@@ -73,19 +77,20 @@ def print_fitting(
         table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
         for column in block:
             table.add_column(
-                column.shown,
+                Text(column.shown),
                 justify="left" if column.head in WORDS else "right",
                 width=column.width,
                 overflow="fold",
             )
-        for row, cells in enumerate(zip(*(column.cells for column in block), strict=True)):
-            table.add_row(*cells, style="bold" if n_plain is not None and row >= n_plain else None)
+        for row, shown in enumerate(zip(*(column.cells for column in block), strict=True)):
+            table.add_row(*map(Text, shown), style="bold" if n_plain is not None and row >= n_plain else None)
         console.print(table)
 
 
 def plain_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """All of a table whatever its width, for a file or a pipe: thousands of rows take no time."""
-    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    shown = [[printable(cell) for cell in line] for line in (heads, *lines)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     left = [head in WORDS for head in heads]
     return "".join(
         (" " * GAP)
@@ -95,7 +100,7 @@ def plain_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         )
         .rstrip()
         + "\n"
-        for line in (heads, *lines)
+        for line in shown
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from adloc.cli.options import user_errors
+from adloc.printed import printable
 
 
 @click.command()
@@ -30,9 +31,9 @@ def init(folder: Path, output: Path | None, only_print: bool, force: bool) -> No
     found = first_study(folder)
     path = free_place(found, output, force=force or only_print)
     for line in found.seen:
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     for note in found.notes:
-        click.echo(f"NOT SURE: {note}", err=True)
+        click.echo(printable(f"NOT SURE: {note}"), err=True)
     if only_print:
         click.echo(found.text, nl=False)
         return

@@ -11,7 +11,7 @@ from adloc.cli.options import find_workspace, prepared_study
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.kept_study import KeptStudy
+    from adloc.kept.study import KeptStudy
     from adloc.study import Study
 
 
@@ -19,7 +19,7 @@ def find_kept(file: Path, overrides: tuple[str, ...], workspace: str | None) -> 
     """The study of that name as it is recorded; None where a file is meant."""
     if overrides or file.exists() or file.suffix in (".yaml", ".yml"):
         return None
-    from adloc.kept_study import read_study
+    from adloc.kept.study import read_study
 
     return read_study(str(file), find_workspace(workspace))
 
@@ -37,8 +37,9 @@ def prepared_or_kept(file: Path, overrides: tuple[str, ...], workspace: str | No
     try:
         return prepared_study(file, overrides, workspace)
     except NotThereError as reason:
-        from adloc.kept_study import not_looked_at, read_instead
+        from adloc.kept.study import not_looked_at, read_instead
+        from adloc.printed import printable
 
         kept = read_instead(file, overrides, find_workspace(workspace), reason)
-        click.echo(not_looked_at(kept, reason), err=True)
+        click.echo(printable(not_looked_at(kept, reason)), err=True)
         return kept

@@ -26,11 +26,12 @@ def user_errors(verb: Callable[..., None]) -> Callable[..., None]:
         from adloc.datasets.errors import DatasetError
         from adloc.errors import UserError
         from adloc.methods.errors import MethodError
+        from adloc.printed import printable
 
         try:
             verb(*args, **kwargs)
         except (UserError, DatasetError, MethodError) as error:
-            click.echo(str(error), err=True)
+            click.echo(printable(str(error), keep="\n"), err=True)
             sys.exit(WRONG)
         except KeyboardInterrupt:
             click.echo("interrupted; everything recorded is safe, run again to go on", err=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from adloc.cli.options import AS_JSON, FILE, SET, WORKSPACE, fields, prepared_study, user_errors
+from adloc.printed import printable
 
 
 @click.command("export-private")
@@ -55,5 +56,6 @@ def export_private_command(
         for each in export_private(study, run_id, computes, output, pixel_fpr):
             written.append(fields(each))
             if not as_json:
-                click.echo(f"{each.category}: {each.n_images} images of {each.run_id}, threshold {each.threshold:.6g}")
+                said = f"{each.category}: {each.n_images} images of {each.run_id}, threshold {each.threshold:.6g}"
+                click.echo(printable(said))
     click.echo(json.dumps(written, indent=1) if as_json else output)

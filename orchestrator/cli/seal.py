@@ -24,8 +24,8 @@ def seal(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json:
     """
     from datetime import UTC, datetime
 
-    from adloc.ledger import seal_path, seal_study
-    from adloc.seal import write_seal
+    from adloc.sealing.ledger import seal_path, seal_study
+    from adloc.sealing.seal import write_seal
 
     prepared = prepared_study(file, overrides, workspace)
     sealed = seal_study(prepared.plan, prepared.workspace, datetime.now(UTC), prepared.records.count_figures())

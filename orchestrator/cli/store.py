@@ -23,7 +23,7 @@ def store() -> None:
 @user_errors
 def list_store(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Count files and bytes by kind of stage: of this machine, and behind the workspace's URL where it has one."""
-    from adloc.kept_results import count_results
+    from adloc.kept.results import count_results
 
     found = find_workspace(workspace)
     totals = count_results(found)
@@ -48,7 +48,7 @@ def gc(workspace: str | None, shared: bool, max_gb: float | None) -> None:  # no
 
     Behind a URL it is what was written longest ago, and nothing is deleted while a study runs on any machine.
     """
-    from adloc.kept_results import collect_results, shared_of
+    from adloc.kept.results import collect_results, shared_of
 
     found = find_workspace(workspace)
     if shared:
@@ -69,7 +69,7 @@ def verify(workspace: str | None, shared: bool) -> None:  # noqa: FBT001
 
     Behind a URL a damaged result is deleted; damaged files of records and weights are named, and left.
     """
-    from adloc.kept_results import verify_results
+    from adloc.kept.results import verify_results
 
     found = find_workspace(workspace)
     damaged = verify_results(found, shared=shared)

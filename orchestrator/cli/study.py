@@ -26,6 +26,7 @@ from adloc.cli.options import (
     user_errors,
 )
 from adloc.cli.warnings import warn
+from adloc.printed import printable
 
 if TYPE_CHECKING:
     from adloc.study import Study
@@ -182,7 +183,7 @@ def run(
 def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Say how many runs of a study are done, failed and still to come; of a study's name, by its records alone."""
     from adloc.cli.tables import print_searches
-    from adloc.kept_study import KeptStudy
+    from adloc.kept.study import KeptStudy
     from adloc.status import kept_status, status_of
 
     there = prepared_or_kept(file, overrides, workspace)
@@ -193,7 +194,7 @@ def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
     click.echo(found.headline)
     if not isinstance(there, KeptStudy):
         print_searches(there)
-    click.echo("\n".join(found.details))
+    click.echo(printable("\n".join(found.details), keep="\n"))
 
 
 @study.command()
@@ -226,7 +227,7 @@ def results(
     from adloc.answer.answer import find_answer
     from adloc.answer.results import write, write_parquet
     from adloc.cli.tables import print_answer
-    from adloc.kept_study import KeptStudy
+    from adloc.kept.study import KeptStudy
 
     there = prepared_or_kept(file, overrides, workspace)
     answer = there.answer if isinstance(there, KeptStudy) else find_answer(there.plan, there.records)
@@ -256,7 +257,7 @@ def report(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
 
     With a study's name for FILE, from its records alone: without its images, weights or options.
     """
-    from adloc.kept_study import KeptStudy, as_study
+    from adloc.kept.study import KeptStudy, as_study
     from adloc.report.page import write_report
 
     there = prepared_or_kept(file, overrides, workspace)
@@ -321,17 +322,17 @@ def compare_command(a: str, b: str, workspace: str | None, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps(fields(found), indent=1))
     else:
-        click.echo(describe_differences(found, (a, b)))
+        click.echo(printable(describe_differences(found, (a, b)), keep="\n"))
 
 
 def _seal_json(prepared: Study) -> dict[str, Any]:
-    from adloc.ledger import standing, standing_json
+    from adloc.sealing.ledger import standing, standing_json
 
     return {"seal": standing_json(standing(prepared.plan, prepared.workspace))}
 
 
 def _print_seal(prepared: Study) -> None:
-    from adloc.ledger import sentences, standing
+    from adloc.sealing.ledger import sentences, standing
 
     for sentence in sentences(standing(prepared.plan, prepared.workspace)):
         click.echo(sentence)

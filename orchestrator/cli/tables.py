@@ -19,6 +19,7 @@ from adloc.cost.words import accounted, duration, expectation, size
 from adloc.errors import in_one_line
 from adloc.planning.part_counts import part_counts
 from adloc.planning.plan import each_stage
+from adloc.printed import printable
 from adloc.tracking.index import views_at
 from adloc.tuning.state import progress
 
@@ -111,7 +112,7 @@ def print_claims(claims: Sequence[Claim]) -> None:
     if claims:
         click.echo()
     for claim in claims:
-        _console().print(claim.text, soft_wrap=False, style="bold" if claim.kind == "use" else None)
+        _console().print(printable(claim.text), soft_wrap=False, style="bold" if claim.kind == "use" else None)
         if claim.kind == "use":
             click.echo()
 
@@ -123,7 +124,7 @@ def print_promises(study: Study, answer: Answer) -> None:
     if lines:
         click.echo("\nFalse alarms that the thresholds promise, of those settings that the validation part chose")
     for line in lines:
-        click.echo(f"  {line}")
+        click.echo(printable(f"  {line}"))
 
 
 def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:
@@ -145,7 +146,10 @@ def _print_shortcut(rows: Sequence[Row]) -> None:
     names = varying([{**row, "category": ""} for row in rows])
     for model in models.values():
         what = " ".join(str(model[0][n]) for n in names if n != "category")
-        click.echo(f"\nIdentical shortcut, {what}: share of a category's normal images that another's threshold flags")
+        click.echo(
+            f"\nIdentical shortcut, {printable(what)}: "
+            "share of a category's normal images that another's threshold flags"
+        )
         columns = list(dict.fromkeys(str(row["threshold_of"]) for row in model))
         lines: list[list[str]] = []
         for name in dict.fromkeys(str(row["images_of"]) for row in model):
@@ -199,12 +203,12 @@ def print_searches(study: Study) -> None:
             single = len(state.search.config.objectives) == 1
             against = f" (untuned {untuned:.4f})" if single and untuned is not None else ""
             values = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
-            click.echo(f"  trial {record.number}: {figures}{against}  {values}")
+            click.echo(f"  trial {record.number}: {figures}{against}  {printable(values)}")
         if row["finished"] and not row["best"]:
             click.echo(f"  {state.outcome}")
         again = [trial for trial in state.trials if trial.transient]
         if again:
-            why = in_one_line(again[0].error or "")
+            why = printable(in_one_line(again[0].error or ""))
             click.echo(f"  tried again at the next run: trial {', '.join(str(t.number) for t in again)} ({why})")
 
 
@@ -236,7 +240,7 @@ def print_plan(expected: Expected) -> None:
     plan = expected.study.plan
     click.echo(f"{plan.spec.study}: {len(plan.runs)} runs, {len(expected.todo)} to do")
     for sentence in expected.not_known:
-        click.echo(sentence)
+        click.echo(printable(sentence))
     print_searches(expected.study)
     groups = Counter((r.variant.method.name, r.scope, r.regime) for r in plan.runs)
     variants: dict[tuple[str, str], set[Variant]] = {}
@@ -248,7 +252,7 @@ def print_plan(expected: Expected) -> None:
     ]
     _print_table(["method", "scope", "regime", "variants", "runs"], lines, 3)
     for each in plan.absent:
-        click.echo(f"not run: {each}")
+        click.echo(printable(f"not run: {each}"))
     click.echo()
     steps = Counter(stage.kind for run in plan.runs for stage in {s.key: s for s in each_stage([run])}.values())
     lines = [[kind, str(n_stages), str(steps[kind])] for kind, n_stages in plan.count().items()]
@@ -287,9 +291,9 @@ def print_check(check: DataCheck, *, as_json: bool) -> None:
         click.echo(json.dumps({"ok": not check.errors, "parts": rows, **problems}, indent=1))
         return
     for complaint in check.warnings:
-        click.echo(f"warning: {complaint}")
+        click.echo(printable(f"warning: {complaint}", keep="\n"))
     for complaint in check.errors:
-        click.echo(f"error: {complaint}")
+        click.echo(printable(f"error: {complaint}", keep="\n"))
     if check.plan is None:
         return
     domain = ("domain",) if check.plan.targets else ()
@@ -299,7 +303,7 @@ def print_check(check: DataCheck, *, as_json: bool) -> None:
     lines = [[_cell(row[name]) for name in (*columns, "defects", *more)] for row in rows]
     _print_table([*columns, "defect types", *more], lines, len(domain) + 2)
     for each in check.plan.absent:
-        click.echo(f"not run: {each}")
+        click.echo(printable(f"not run: {each}"))
     click.echo(f"{len(check.warnings)} warnings, every image read; no image is in two parts")
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adloc.printed import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -13,4 +15,4 @@ if TYPE_CHECKING:
 def warn(sentences: Iterable[str]) -> None:
     """A line each."""
     for sentence in sentences:
-        click.echo(f"WARNING: {sentence}", err=True)
+        click.echo(f"WARNING: {printable(sentence)}", err=True)

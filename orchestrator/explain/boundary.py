@@ -8,7 +8,7 @@ from adloc.answer.material import gather
 from adloc.answer.results import current
 from adloc.errors import Complaint, StageMismatchError, UserError, nearest
 from adloc.explain.explanation import Explanations
-from adloc.kept_failure import keep_failure, kept_reason
+from adloc.kept.failure import keep_failure, kept_reason
 from adloc.study import is_current
 
 if TYPE_CHECKING:

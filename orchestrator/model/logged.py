@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from adloc.errors import StageMismatchError
 from adloc.explain.boundary import leads
-from adloc.kept_failure import keep_failure, kept_reason
+from adloc.kept.failure import keep_failure, kept_reason
 from adloc.study import is_current
 from adloc.tracking.index import record_key
 

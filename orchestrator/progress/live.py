@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adloc.planning.stages import FeatureStage, StepStage
+from adloc.printed import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -126,14 +127,14 @@ class LiveBlock:
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         grid.add_column(justify="right", no_wrap=True)
         count = f"[{board.done}/{board.total}] " if board.total else ""
-        grid.add_row(Text(f"{count}{board.now}"), Text(f"{self._left()}{failed}".lstrip(", ")))
+        grid.add_row(Text(printable(f"{count}{board.now}")), Text(f"{self._left()}{failed}".lstrip(", ")))
         planned = f" of {board.n_planned}" if board.n_planned >= board.n_stages > 0 else ""
         pace = f", {board.images_per_s:.1f} images/s" if board.images_per_s else ""
-        grid.add_row(Text(f"  {self._under_way()}"), Text(f"{board.n_stages}{planned} stages{pace}"))
+        grid.add_row(Text(printable(f"  {self._under_way()}")), Text(f"{board.n_stages}{planned} stages{pace}"))
         latest = sorted(board.workers.items(), key=lambda each: -each[1].heard_at)[:MOST_WORKERS]
         for name, worker in sorted(latest):
             count = f"{worker.n_stages} tasks, {worker.seconds:.0f} s"
-            grid.add_row(Text(f"  {name}  last {worker.last}"), Text(count))
+            grid.add_row(Text(printable(f"  {name}  last {worker.last}")), Text(count))
         return grid
 
     def _under_way(self) -> str:

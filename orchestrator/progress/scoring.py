@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from adloc.cost.words import duration
+from adloc.printed import printable
 from adloc.progress.study import PLAIN_EVERY_S
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class ScoringProgress:
 
     def say(self, line: str) -> None:
         """A line of its own."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(printable(line), markup=False, soft_wrap=True)
 
     def _words(self, tally: Tally, now: float) -> str:
         rate = tally.n_done / max(now - self._started, 1e-9)

@@ -11,6 +11,7 @@ from rich.live import Live
 from adloc.cost.words import duration, expectation
 from adloc.errors import in_one_line
 from adloc.planning.stages import FeatureStage, StepStage
+from adloc.printed import printable
 from adloc.progress.live import Board, LiveBlock
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class Progress:
         return f"[{self._board.done}/{self._board.total}]"
 
     def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(printable(line), markup=False, soft_wrap=True)
 
 
 def _name(run: Run) -> str:

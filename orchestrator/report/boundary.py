@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adloc.kept_failure import keep_failure, kept_reason
+from adloc.kept.failure import keep_failure, kept_reason
 from adloc.report.page import ERROR_NAME, write_report
 
 if TYPE_CHECKING:

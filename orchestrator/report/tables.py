@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
+from adloc.printed import DASH, MINUS, escape_latex, printable
+
 if TYPE_CHECKING:
     from adloc.uncertainty.resampling import Interval
 
-MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 EMPTY = DASH
 LONGEST_UNBROKEN = 26  # letters of a cell that is not wrapped
 FEW_COLUMNS = 3  # up to these, sentences get most of the page
@@ -160,38 +160,6 @@ def significant(value: object) -> Cell:
     return Cell(f"{value:.0f}" if whole else f"{value:.3g}", float(value))
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    MINUS: "$-$",
-    DASH: "--",
-    TIMES: r"$\times$",
-    "\u202f": r"\,",
-    "Δ": r"$\Delta$",
-    "≥": r"$\geq$",
-    "…": r"\ldots{}",
-}
-
-
-_SPECIAL = re.compile("|".join(map(re.escape, _LATEX)))
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it stands; letters beyond ASCII that plain LaTeX lacks become '?'."""
-    escaped = _SPECIAL.sub(lambda m: _LATEX[m.group()], text)
-    return escaped.encode("ascii", "replace").decode()
-
-
 def _html_cell(cell: Cell, *, numeric: bool) -> str:
     kinds = ["n"] if numeric else [cell.tone]
     kinds += ["best"] if cell.best else ["w"] if not numeric and len(cell.text) > LONGEST_UNBROKEN else []
@@ -200,7 +168,7 @@ def _html_cell(cell: Cell, *, numeric: bool) -> str:
     low, high = cell.low.replace("-", MINUS), cell.high.replace("-", MINUS)
     between = f"<small>{low} … {high}</small>" if cell.low else ""
     value = "" if cell.value is None else f' data-v="{cell.value!r}"'
-    return f"<td{kind}{value}>{escape(cell.text)}{between}</td>"
+    return f"<td{kind}{value}>{escape(printable(cell.text))}{between}</td>"
 
 
 def _latex_cell(cell: Cell) -> str:

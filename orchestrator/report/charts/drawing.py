@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
+from adloc.printed import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -101,7 +103,7 @@ class Drawing:
             head += f' width="{_n(self.width)}" height="{_n(self.height)}"'
             rules = "".join(f".{k}{{--c:{v}}}" for k, v in COLOURS.items())
             style = f"<style>{_RULES}{rules}</style><rect class='f paper' width='100%' height='100%'/>"
-        return f'{head} class="chart" role="img" aria-label="{escape(self.title)}">{style}{body}</svg>'
+        return f'{head} class="chart" role="img" aria-label="{escape(printable(self.title))}">{style}{body}</svg>'
 
     def png(self) -> bytes:
         """The drawing as a PNG file with three pixels a unit, on white."""
@@ -169,7 +171,7 @@ class _Dot:
     hollow: bool
 
     def svg(self) -> str:
-        hint = f"<title>{escape(self.hint)}</title>" if self.hint else ""
+        hint = f"<title>{escape(printable(self.hint))}</title>" if self.hint else ""
         kind = "o" if self.hollow else "f"
         place = f'cx="{_n(self.x)}" cy="{_n(self.y)}" r="{_n(self.radius)}"'
         return f'<circle class="{kind} {self.colour}" {place}{"/>" if not hint else ">" + hint + "</circle>"}'
@@ -196,7 +198,7 @@ class _Text:
         kind = "" if self.colour.startswith("#") else f' class="{self.colour}"'
         fill = f' fill="{self.colour}" style="fill:{self.colour}"' if self.colour.startswith("#") else ""
         place = f'x="{_n(self.x)}" y="{_n(self.y)}" font-size="{_n(self.size)}" text-anchor="{self.anchor}"'
-        return f"<text{kind}{fill} {place}{turn}>{escape(self.content)}</text>"
+        return f"<text{kind}{fill} {place}{turn}>{escape(printable(self.content))}</text>"
 
     def paint(self, image: Image.Image) -> None:
         font = _font(round(self.size * _SCALE))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adloc.explain.explanation import Explanations
-from adloc.ledger import sentences, standing
 from adloc.report.sections.answer import answer
 from adloc.report.sections.boards import defect_types, hardest, leaderboard
 from adloc.report.sections.charted import curves, distributions, trade_offs
@@ -21,6 +20,7 @@ from adloc.report.sections.robustness import robustness
 from adloc.report.sections.training import training
 from adloc.report.sections.tuning import tuning
 from adloc.report.sections.unified import unified
+from adloc.sealing.ledger import sentences, standing
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, TypedDict
 
 from adloc.datasets.checked import from_checked, to_checked
 from adloc.errors import Complaint, UserError
-from adloc.seal import changes, make_seal, plan_content, plan_hash, read_seal, write_seal
+from adloc.sealing.seal import changes, make_seal, plan_content, plan_hash, read_seal, write_seal
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from adloc.planning.plan import Plan
-    from adloc.seal import Seal
+    from adloc.sealing.seal import Seal
     from adloc.workspace import Workspace
 
 DIGITS = 16  # of an image's SHA-256: 64 bits tell a million images apart, a line of 1,725 takes 33 kB
@@ -31,7 +31,7 @@ class Look:
     """A plan whose test figures were computed.
 
     Attributes:
-        plan: its hash, see `adloc.seal`.
+        plan: its hash, see `adloc.sealing.seal`.
         study: its name.
         time: before the first figure, ISO 8601, UTC; empty of a line that is damaged, of which nothing is believed.
         images: of its test parts: the first digits of their files' SHA-256.

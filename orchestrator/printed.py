@@ -1,0 +1,60 @@
+"""Names that came from outside, as they are printed: nothing in them is an order to a terminal, or to LaTeX."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
+# Controls, what turns the direction of writing or is not seen, halves of surrogate pairs, separators of lines.
+_ORDERS = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "[": "{[}",  # at the start of a row it would be an argument of the line break before it
+    "*": "{*}",
+    MINUS: "$-$",
+    DASH: "--",
+    TIMES: r"$\times$",
+    "\u202f": r"\,",
+    "Δ": r"$\Delta$",
+    "≥": r"$\geq$",
+    "…": r"\ldots{}",
+}
+_SPECIAL = re.compile("|".join(map(re.escape, _LATEX)))
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text with what a terminal would obey written out; but for the letters in `keep`.
+
+    >>> printable("a\x1b[31mb\nc")
+    'a\\x1b[31mb\\nc'
+    >>> printable("a\nb", keep="\n")
+    'a\nb'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        letter.encode("unicode_escape").decode() if _is_order(letter) and letter not in keep else letter
+        for letter in text
+    )
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it stands; letters beyond ASCII that plain LaTeX lacks become '?'."""
+    escaped = _SPECIAL.sub(lambda found: _LATEX[found.group()], printable(text))
+    return escaped.encode("ascii", "replace").decode()
+
+
+def _is_order(letter: str) -> bool:
+    return unicodedata.category(letter) in _ORDERS

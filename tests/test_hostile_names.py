@@ -1,0 +1,181 @@
+"""Names of strangers' folders and files are shown, and are orders to nobody: page, LaTeX, terminal, MLflow."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from rich.console import Console
+
+from adloc.answer.results import write
+from adloc.cli.fitting import plain_table, print_fitting
+from adloc.printed import escape_latex, printable
+from adloc.report.tables import Table, words
+from commandline import adloc
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chromium import Chromium
+
+SCRIPT = "<img src=x onerror=window.ran=1>"
+CATEGORIES = (SCRIPT, "[red]a\x1b[31mb*{}$#^~&%_\\<>é漢[")
+DEFECTS = ("'\"><svg onload=window.ran=2>", "line\nbreak\x07[bold]")
+LONG = "x" * 180
+ORDERS = [chr(n) for n in (*range(32), *range(127, 160), 0x202E, 0x2066, 0x2028)]
+PREAMBLE = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a study of such names leaves.
+
+    Attributes:
+        folder: of the study.
+        file: of the study.
+        workspace: where it was run.
+        output: all that the run printed.
+    """
+
+    folder: Path
+    file: Path
+    workspace: Path
+    output: str
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """A study of two categories whose folders, defect types and images have names that mean something elsewhere."""
+    folder = tmp_path_factory.mktemp("hostile")
+    rng = np.random.default_rng(0)
+
+    def image(path: Path, *, spot: bool = False) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 60, (32, 32, 3), dtype=np.uint8)
+        pixels[4:12, 4:12] += 150 * spot
+        Image.fromarray(pixels).save(path)
+
+    for category in CATEGORIES:
+        root = folder / "images" / category
+        for n in range(8):
+            image(root / "train" / "good" / f"{n}{LONG if n == 0 else SCRIPT}.png")
+            image(root / "test" / "good" / f"\x1b]0;title\x07{n}\n[red]&_%.png")
+        for defect in DEFECTS:
+            for n in range(6):
+                image(root / "test" / defect / f"{n}{SCRIPT}.png", spot=True)
+    (folder / "s.yaml").write_text(
+        "study: hostile\ndescription: 'Does <script>window.ran=3</script> $run$ {at} \\all?'\n"
+        f"dataset: {{kind: mvtec_ad, root: {folder / 'images'}, masks: optional}}\n"
+        "image: {size: 32}\nregimes: [clean, threshold_only]\nmethods:\n- method: floor\nheatmaps: 4\nmodels: none\n"
+    )
+    arguments = (folder / "s.yaml", "--workspace", folder / "w")
+    output = adloc("study", "run", *arguments).output
+    output += "".join(adloc(*verb, *arguments).output for verb in (("study", "plan"), ("study", "results")))
+    output += adloc("data", "check", *arguments).output
+    return Told(folder / "w" / "studies" / "hostile", folder / "s.yaml", folder / "w", output)
+
+
+@pytest.mark.slow
+def test_report_runs_no_script_and_shows_names_as_they_are(told: Told, browser: Chromium) -> None:
+    """No handler of an image or a drawing ran, no element was made of a name, and each name stands in the text."""
+    browser.open(told.folder / "report.html", 1360)
+    assert browser.run("window.ran === undefined")
+    assert browser.run("document.querySelectorAll('[onerror], [onload]').length") == 0
+    text = browser.run("document.body.textContent")
+    for name in (SCRIPT, DEFECTS[0], printable(CATEGORIES[1]), "<script>window.ran=3</script>"):
+        assert name in text
+    assert browser.complaints() == []
+
+
+@pytest.mark.slow
+def test_terminal_is_given_no_orders(told: Told) -> None:
+    """Neither of run, plan, results nor check; the names are there, written out."""
+    assert not [letter for letter in told.output if letter in ORDERS and letter != "\n"]
+    assert printable(CATEGORIES[1]) in told.output
+    assert printable(DEFECTS[1]) in told.output
+
+
+@pytest.mark.slow
+def test_figures_are_xml_and_tables_compile(told: Told, tmp_path: Path) -> None:
+    """Every SVG file and every .tex file, the results as LaTeX among them."""
+    figures = list((told.folder / "figures").glob("*.svg"))
+    assert figures
+    for path in figures:
+        ET.parse(path)  # noqa: S314  written by this test
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    tables = [path.read_text() for path in sorted((told.folder / "tables").glob("report_*.tex"))]
+    tables.append(adloc("study", "results", "hostile", "--workspace", told.workspace, "--format", "latex").stdout)
+    assert compiled("\n\\clearpage\n".join(tables), tmp_path) == ""
+
+
+@pytest.mark.slow
+def test_mlflow_shows_runs_of_every_category(told: Told) -> None:
+    """Under names that it takes; a category's name is in its tags as it is."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{told.workspace / 'mlflow.db'}")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    tagged = {run.data.tags.get("adloc.category") for run in runs}
+    assert set(CATEGORIES) <= tagged
+    assert all(re.fullmatch(r"[\w./ :\-]+", name) for run in runs for name in run.data.metrics)
+
+
+def compiled(body: str, folder: Path) -> str:
+    """What pdflatex says against a document of this body; "" where nothing."""
+    (folder / "all.tex").write_text(f"{PREAMBLE}{body}\n\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=120)
+    return "" if done.returncode == 0 else done.stdout.decode(errors="replace")[-2000:]
+
+
+def test_every_letter_of_a_name_can_stand_in_a_table(tmp_path: Path) -> None:
+    """At the start of a row, within it, in a head and in the caption; an empty name too."""
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    letters = [*ORDERS, *map(chr, range(32, 127)), "é", "漢", "\U0001f600", "\N{EN DASH}", "≥"]
+    rows = tuple((words(f"{letter}x]"), words(f"a{letter * 2}b")) for letter in letters)
+    tables = [
+        Table(f"n{start}", "".join(letters), (f"[{letters[start]}", "*"), rows[start : start + 50])
+        for start in range(0, len(rows), 50)
+    ]
+    assert compiled("\n\\clearpage\n".join(table.latex() for table in tables), tmp_path) == ""
+
+
+@given(st.text(min_size=1))
+def test_what_is_printed_holds_no_orders(name: str) -> None:
+    """Whatever the name; a plain one stays what it is, and a table of it has one line a row."""
+    shown = printable(name)
+    assert not set(shown) & set(ORDERS)
+    if name.isascii() and name.isprintable():
+        assert shown == name
+    assert plain_table(("category",), ((name,),)).count("\n") == 2
+    assert escape_latex(name).isascii()
+    assert escape_latex(name).isprintable()
+
+
+def test_markup_of_rich_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """On a terminal as in a pipe."""
+    print_fitting(Console(width=80), ("category", "[b]n"), (("[red]x[/red]", "1"), ("[/]", "2")), 1)
+    shown = capsys.readouterr().out
+    assert "[red]x[/red]" in shown
+    assert "[/]" in shown
+    assert "[b]n" in shown
+
+
+def test_results_as_latex_escape_every_special_letter() -> None:
+    """None is left as an order; heads and cells."""
+    text = write([], "latex")
+    assert text.startswith("\\begin{tabular}")
+    for letter in "&%$#_{}~^\\<>[*":
+        assert escape_latex(letter) != letter
