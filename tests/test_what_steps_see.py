@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
+import json
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +48,7 @@ def look_around():
         held += [type(value).__name__ for value in frame.f_locals.values()]
         frame = frame.f_back
     FOUND["frames"] = set(held)
-    FOUND["files"] = {path for path in FOUND["gc"] if Path(path).read_bytes()}
+    FOUND["files"] = {path for path in FOUND["gc"] if Path(path).is_file() and Path(path).read_bytes()}
 
 
 class NoParams(MethodParams):
@@ -69,6 +71,8 @@ class Spy:
     def fit(self, context):
         SEEN.append(context)
         look_around()
+        if hasattr(context, "images"):
+            context.images.read([2, 0])
         return Result({"nothing": np.zeros(1)})
 
     def score(self, context):
@@ -119,9 +123,14 @@ def reachable(value: object, name: str = "context") -> Iterator[tuple[str, objec
 
 
 @pytest.fixture(scope="module")
-def seen(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[StepContext | ImageContext]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the study and its workspace stand."""
+    return tmp_path_factory.mktemp("seen")
+
+
+@pytest.fixture(scope="module")
+def seen(mvtec_tree: Path, folder: Path) -> Iterator[list[StepContext | ImageContext]]:
     """The contexts of a study's steps, in this process."""
-    folder = tmp_path_factory.mktemp("seen")
     packages = Packages(folder / "site")
     packages.site.mkdir()
     with pytest.MonkeyPatch.context() as patched:
@@ -174,13 +183,35 @@ def test_what_a_step_is_handed_cannot_be_written_to(seen: list[StepContext | Ima
 
 
 @pytest.mark.slow
-def test_what_is_only_convention_is_no_more_than_that(seen: list[StepContext | ImageContext]) -> None:
+def test_what_is_only_convention_is_no_more_than_that(seen: list[StepContext | ImageContext], mvtec_tree: Path) -> None:
     """docs/reliability.md: code in the same process finds the test images by gc, frames and the file system."""
     assert seen
     found = importlib.import_module("spy.spy").FOUND
-    assert found["gc"]
-    assert found["files"] == found["gc"]
+    assert len({path for path in found["files"] if path.startswith(str(mvtec_tree / "gear" / "test"))}) >= 10
     assert {"Workbench", "StepStage"} <= found["frames"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("seen")
+def test_a_record_says_what_each_step_has_read(folder: Path) -> None:
+    """What was handed to it and not what its part is: the spy's fit reads two images, or no features at all."""
+    found = {}
+    for path in (folder / "w/studies/seen/records").glob("*/audit.json"):
+        audit = json.loads(path.read_text())
+        manifest = list(csv.DictReader((path.parent / "manifest.csv").open()))
+        rows = {(row["part"], f"{row['category']}/{row['path']}", row["sha256"]) for row in manifest}
+        assert {tuple(image) for image in audit["images"]} == rows
+        assert audit["conclusion"] == "no test image before scoring: 10 train, 6 validation, 10 test"
+        found |= {(stage["stage"], stage["scores"]): stage for stage in audit["stages"]}
+    train = [image for part, image, _ in audit["images"] if part == "train"]
+    fitted = found["spy_images.fit (fit)", False]
+    assert [audit["images"][row][1] for first, last in fitted["images"] for row in range(first, last + 1)] == [
+        train[0],
+        train[2],
+    ]
+    assert found["spy_features.fit (fit)", False]["n_train"] == 0
+    truths = [found["truth", scores] for scores in (False, True)]
+    assert [(each["n_train"], each["n_validation"], each["n_test"]) for each in truths] == [(0, 6, 0), (0, 0, 10)]
 
 
 def test_what_is_hidden_in_a_function_or_a_list_is_found() -> None:

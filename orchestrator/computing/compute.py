@@ -15,6 +15,7 @@ from adloc.computing.features import FeatureExtraction, PassingFeatures, StoredF
 from adloc.computing.foreign import held_to_declaration, readable
 from adloc.computing.images import PartImages
 from adloc.computing.localisation import localise, segment
+from adloc.computing.reading import IMAGES_READ, hashes_of, noted
 from adloc.computing.saturation import find_saturated
 from adloc.computing.tiling import check_tiles
 from adloc.computing.truth import COUNTED, read_truth
@@ -137,7 +138,7 @@ class Workbench:
         """Whether the store has the stage, as far as the plan needs it."""
         if isinstance(stage, FeatureStage):
             return stage.key in self.reach.passing or self._extraction.is_done(stage, self.reach.layers[stage.source])
-        return isinstance(stage, ImageStage) or self._kept(stage) is not None
+        return isinstance(stage, ImageStage) or self.kept(stage) is not None
 
     @property
     def device_name(self) -> str:
@@ -167,10 +168,10 @@ class Workbench:
             return Result({})
         if isinstance(stage, ImageStage):
             return Result({})
-        kept = self._kept(stage)
+        kept = self.kept(stage)
         if kept is None and self._helper is not None:
             self._helper.compute(stage, self)
-            kept = self._kept(stage)
+            kept = self.kept(stage)
         return self._compute(stage) if kept is None else kept
 
     def missing_images(self, stage: FeatureStage) -> list[int]:
@@ -189,7 +190,7 @@ class Workbench:
         """The features of a part, as steps read them."""
         if stage.key in self.reach.passing:
             return PassingFeatures(self._store, self._extraction, stage, self.reach.layers[stage.source])
-        return StoredFeatures(self._store, stage.image_keys, stage.image.input_size)
+        return StoredFeatures(self._store, stage.image_keys, stage.image.input_size, hashes_of(stage.part))
 
     def images(self, stage: ImageStage) -> PartImages:
         """The images of a part, as steps read them."""
@@ -207,7 +208,8 @@ class Workbench:
             self._spent[stage.key] = features.seconds()
         return self._spent[stage.key]
 
-    def _kept(self, stage: Stage) -> Result | None:
+    def kept(self, stage: Stage) -> Result | None:
+        """What the store has of a stage, as far as the plan needs it; nothing is computed."""
         needed = self.reach.extents.get(stage.key)
 
         def is_enough(kept: Result) -> bool:
@@ -282,7 +284,8 @@ class Workbench:
         self, stage: StepStage, before: Mapping[str, Result], extent: float | None, base: Result | None
     ) -> Result:
         """One step of a method, for the largest extent that any run of the plan needs, going on from `base`."""
-        params, facts = stage.params, {"features_s": 0.0}  # a step that reads images is timed with its reading
+        params = stage.params
+        facts: dict[str, str | float] = {"features_s": 0.0}  # a step that reads images is timed with its reading
         if stage.step.grows_with is not None and extent is not None:
             kind = type(getattr(params, stage.step.grows_with))
             params = params.model_copy(update={stage.step.grows_with: kind(extent)})
@@ -297,6 +300,7 @@ class Workbench:
             features = self.features(stage.source)
             with held_to_declaration(stage):
                 result = step(StepContext(params, features, before, stage.seed, self.device, base, progress, scratch))
+            read = features.images_read()
             facts["features_s"] = self._feature_seconds(stage.source, features)
             spent = (base.seconds if base else 0.0) - features.passing_s
         else:
@@ -305,6 +309,8 @@ class Workbench:
             with held_to_declaration(stage):
                 result = step(ImageContext(params, images, before, stage.seed, self.device, weights, progress, scratch))
             spent = -images.simulating_s
+            read = images.images_read()
+        facts[IMAGES_READ] = noted(read, () if base is None else (base,))
         return replace(result, facts={**result.facts, **facts}, seconds=spent)
 
 
@@ -314,7 +320,10 @@ def choose_threshold(stage: ThresholdStage, scores: list[Result]) -> Result:
         require(part, ValidationPart)
     values = np.concatenate([result.arrays["image_scores"] for result in scores])
     labels = np.array([sample.label for part in stage.parts for sample in part.samples], dtype=bool)
-    return Result({}, {"threshold": calibrate(values, labels, stage.config, stage.operating)})
+    chosen = calibrate(values, labels, stage.config, stage.operating)
+    return Result(
+        {}, {"threshold": chosen, IMAGES_READ: noted(each for part in stage.parts for each in hashes_of(part))}
+    )
 
 
 def evaluate(stage: EvaluationStage, scores: Result, truth: Result, detector: Detector) -> Result:

@@ -52,11 +52,17 @@ class StoredFeatures:
     _store: Store
     _keys: tuple[str, ...]
     image_size: tuple[int, int]
+    _sha256: tuple[str, ...] = field(default=(), repr=False)  # of the images, to note which were read
+    _read: set[str] = field(default_factory=set, repr=False)
 
     @property
     def n_images(self) -> int:
         """How many images."""
         return len(self._keys)
+
+    def images_read(self) -> frozenset[str]:
+        """SHA-256 of the images whose features were handed out so far."""
+        return frozenset(self._read)
 
     def batches(self, layers: Sequence[str], batch_size: int = 32) -> Iterator[dict[str, torch.Tensor]]:
         """Yield {layer: float32 (n, C, H, W)} for consecutive images, n <= batch_size."""
@@ -65,6 +71,7 @@ class StoredFeatures:
             results = [self._store.get(KIND, key, partial(_has, set(layers))) for key in keys]
             if any(result is None for result in results):  # the store was cleared under our feet
                 raise FileNotFoundError(self._store.path(KIND, keys[0]))
+            self._read.update(self._sha256[start : start + len(keys)])
             yield _stack([result for result in results if result is not None], layers)
 
     @property
@@ -100,11 +107,16 @@ class PassingFeatures:
     _layers: tuple[str, ...]  # all that the study reads: with others the network would be loaded again
     passing_s: float = 0.0
     _seconds: dict[int, float] = field(default_factory=dict)
+    _read: set[str] = field(default_factory=set, repr=False)
 
     @property
     def n_images(self) -> int:
         """How many images."""
         return len(self._stage.image_keys)
+
+    def images_read(self) -> frozenset[str]:
+        """SHA-256 of the images whose features were handed out so far."""
+        return frozenset(self._read)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -120,6 +132,7 @@ class PassingFeatures:
             self.passing_s += time.perf_counter() - begun
             for index, result in found.items():
                 self._seconds.setdefault(index, result.seconds)
+            self._read.update(self._stage.part.fingerprints[index].sha256 for index in indices)
             yield _stack([found[index] for index in indices], layers)
 
     def seconds(self) -> float:

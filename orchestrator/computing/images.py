@@ -33,6 +33,7 @@ class PartImages:
     _stage: ImageStage = field(repr=False)
     simulating_s: float = 0.0
     _kept: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+    _read: set[str] = field(default_factory=set, repr=False)
 
     @property
     def n_images(self) -> int:
@@ -44,9 +45,14 @@ class PartImages:
         """(height, width)."""
         return self._stage.image.input_size
 
+    def images_read(self) -> frozenset[str]:
+        """SHA-256 of the images that were handed out so far."""
+        return frozenset(self._read)
+
     def read(self, indices: Sequence[int]) -> torch.Tensor:
         """Return these images as float32 (n, 3, height, width) in [0, 1]: the values of `prepare_image`."""
         pixels = np.stack([self._pixels(index) for index in indices])
+        self._read.update(self._stage.part.fingerprints[index].sha256 for index in indices)
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)) / 255
 
     def batches(self, batch_size: int = 32) -> Iterator[torch.Tensor]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from adloc.computing.reading import IMAGES_READ, hashes_of, noted
 from adloc.datasets.shift import find_void, share_in_frame
 from adloc.datasets.transform import native_size, prepare_mask, resize_picture, take_nearest
 from adloc.methods.detector import Result
@@ -93,7 +94,7 @@ def read_truth(stage: TruthStage) -> Result:
         arrays["void"] = void
     if native:
         arrays["sizes"] = np.array(sizes, dtype=np.int64).reshape(-1, 2)
-    return Result(arrays)
+    return Result(arrays, {IMAGES_READ: noted(hashes_of(part))})
 
 
 def truth_of(truth: Mapping[str, NDArray[Any]], start: int, stop: int) -> PixelTruth:

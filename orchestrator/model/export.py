@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.computing.environment import environment
+from adloc.computing.reading import IMAGES_READ
 from adloc.datasets.transform import resize_and_crop
 from adloc.errors import Complaint, UserError
 from adloc.methods import find_method
@@ -222,7 +223,10 @@ def _model(draft: Path, run: Run, record: RunRecord, bench: Workbench, spec: Stu
         scale=_scale(run, bench),
         reference=Reference(file="", source=_source(run), n_normal=0, n_anomalous=0, statistics=()),
         steps={
-            name: StepFacts(arrays=tuple(sorted(result.arrays)), facts=dict(result.facts))
+            name: StepFacts(
+                arrays=tuple(sorted(result.arrays)),
+                facts={key: fact for key, fact in result.facts.items() if key != IMAGES_READ},
+            )
             for name, result in fit.items()
         },
         files={},

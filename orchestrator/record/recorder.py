@@ -15,6 +15,7 @@ from adloc.computing.environment import environment
 from adloc.computing.truth import void_share
 from adloc.methods.detector import PATCH_MAPS, FitFacts
 from adloc.metrics.classification import confusion
+from adloc.record.audit import AUDIT, audit, write_audit
 from adloc.record.diagnosed import comparisons, warnings
 from adloc.record.epochs import write_epochs
 from adloc.record.heatmaps import png_bytes, render
@@ -94,6 +95,7 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     _write_curves(draft / "curves.json", test)
     _write_pixels(draft / "pixels.npz", test)
     write_epochs(draft / "epochs.json", run, bench)
+    write_audit(draft / AUDIT, audit(run, bench.kept))
     _write_heatmaps(draft / HEATMAPS, run, bench, threshold)
     detector = bench.detector(run.variant.method)
     facts = dict(detector.fit_facts(fit, run.variant.params)) if isinstance(detector, FitFacts) else {}

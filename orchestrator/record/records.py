@@ -2,8 +2,9 @@
 
 A run's record is a folder, `records/<run_id>/`: record.json, images.csv (a score for every image), curves.json,
 pixels.npz (what intervals of pixel metrics are made of), epochs.json (how scores changed while the model was trained),
-manifest.csv (which image was in which part) and heatmaps/. It is written aside and renamed, so it is whole or
-absent. A record that is replaced, because data or code changed, moves to `superseded/`; nothing is deleted.
+manifest.csv (which image was in which part), audit.json (which images each stage has read) and heatmaps/. It is
+written aside and renamed, so it is whole or absent. A record that is replaced, because data or code changed, moves to
+`superseded/`; nothing is deleted.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from adloc.metrics.registry import METRICS
+from adloc.record.audit import AUDIT
 from adloc.verify.bits import difference, is_time
 from adloc.verify.compared import Compared, listed
 
@@ -38,11 +39,13 @@ def compare_record(run_id: str, kept: Records, made: Records) -> list[Compared]:
         what = f"record: {name}"
         if name in damaged:
             found.append(Compared(what, "damaged", "it is not what was written"))
+        elif name == AUDIT:  # says what was noted when results were kept; see `compare_audit`
+            continue
         elif not (folders[1] / name).exists():
             found.append(Compared(what, "differs", "nothing of that name was written again"))
         else:
             found.append(_compare_file(what, folders[0] / name, folders[1] / name))
-    more = sorted(_files(folders[1]) - set(before.files)) if before.files else []
+    more = sorted(_files(folders[1]) - {*before.files, AUDIT}) if before.files else []
     if more:
         found.append(Compared("record", "differs", f"only written again: {listed(tuple(more))}"))
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adloc.computing.compute import is_whole
+from adloc.computing.reading import IMAGES_READ
 from adloc.computing.store import DamagedError, read_result
 from adloc.planning.parts import TestPart, TrainPart, ValidationPart
 from adloc.planning.stages import (
@@ -21,6 +22,7 @@ from adloc.planning.stages import (
     ThresholdStage,
     TruthStage,
 )
+from adloc.record.audit import audit
 from adloc.verify.bits import difference, is_time
 from adloc.verify.compared import Compared, listed
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from adloc.computing.store import Store
     from adloc.methods.detector import Result
     from adloc.planning.parts import Part
+    from adloc.planning.plan import Run
     from adloc.planning.stages import Stage
 
 _PARTS: tuple[tuple[type[Part], str], ...] = ((TrainPart, "train"), (ValidationPart, "validation"), (TestPart, "test"))
@@ -59,6 +62,22 @@ def compare_stage(stage: Stage, kept: Store, made: Store) -> Compared | None:
     return Compared.of(what, difference(one := values(before), other := values(again), _names(stage, one, other)))
 
 
+def compare_audit(run: Run, kept: Store) -> Compared:
+    """What the kept results of a run's stages say that they have read: no test image before scoring."""
+
+    def result(stage: Stage) -> Result | None:
+        try:
+            return read_untouched(kept, stage.kind, stage.key)
+        except DamagedError:
+            return None
+
+    what, found = "audit: images read", audit(run, result)
+    if found.early:
+        return Compared(what, "differs", found.conclusion)
+    is_said = all(stage.is_noted for stage in found.stages)
+    return Compared(what, "equal") if is_said else Compared(what, "absent", found.conclusion)
+
+
 def _lacks(stage: Stage, kept: Result, made: Result) -> str:
     """Why two results of a stage do not compare; empty where they do."""
     if kept.facts.get("extent") != made.facts.get("extent"):
@@ -70,7 +89,8 @@ def _names(stage: Stage, kept: Mapping[str, object], made: Mapping[str, object])
     """The values to compare. A metric that was measured beside what is asked for now is no part of the stage."""
     if isinstance(stage, EvaluationStage):
         return [name for name in kept if name in made and name != "facts.measured"]
-    return dict.fromkeys([*kept, *made])
+    noted = f"facts.{IMAGES_READ}"  # which earlier versions did not
+    return [name for name in dict.fromkeys([*kept, *made]) if name != noted or (name in kept and name in made)]
 
 
 def _compare_features(stage: FeatureStage, kept: Store, made: Store) -> Compared:

@@ -30,7 +30,7 @@ from adloc.record.records import Records
 from adloc.study import is_current, located, prepare
 from adloc.verify.found import Verification, Verified
 from adloc.verify.recorded import compare_record
-from adloc.verify.stages import compare_stage, read_untouched
+from adloc.verify.stages import compare_audit, compare_stage, read_untouched
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class _Verifier:
         self._reporter.run_done(run, again)
         stages = {stage.key: stage for stage in each_stage([run])}.values()
         found = [each for stage in stages if (each := compare_stage(stage, self._kept, self._made)) is not None]
+        found.append(compare_audit(run, self._kept))
         found += compare_record(run.run_id, self._study.records, self._records)
         before = self._study.records.get(run.run_id)
         if before is None or not self._study.records.is_whole(before):
