@@ -72,19 +72,33 @@ def line_chart(title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series],
     ys = [v for s in series for v in (*s.y, *s.low, *s.high) if math.isfinite(v)]
     frame.axes(x_axis, y_axis, xs, ys)
     for s in series:
-        if s.low and len(s.x) > 1:
-            upper = [frame.at(x, y) for x, y in zip(s.x, s.high, strict=True) if math.isfinite(y)]
-            lower = [frame.at(x, y) for x, y in zip(s.x, s.low, strict=True) if math.isfinite(y)]
-            if len(upper) > 1:
-                frame.drawing.area([*upper, *reversed(lower)], f"s{s.colour % N_SERIES}", 0.13)
+        _draw_band(frame, s)
     for s in series:
-        points = [frame.at(x, y) for x, y in zip(s.x, s.y, strict=True) if math.isfinite(y)]
-        colour = f"s{s.colour % N_SERIES}"
-        frame.drawing.line(points, colour, 1.8, DASHES[s.dash % len(DASHES)])
-        if s.marks:
-            for (x, y), value in zip(points, (v for v in s.y if math.isfinite(v)), strict=True):
-                frame.drawing.dot(x, y, colour, 3.2, f"{s.label}: {value:.4g}")
+        _draw_line(frame, s)
     return frame.drawing
+
+
+def _draw_band(frame: _Frame, series: Series) -> None:
+    """The intervals; none of a single point."""
+    if not series.low or len(series.x) < 2:  # noqa: PLR2004
+        return
+    upper = _points(frame, series.x, series.high)
+    if len(upper) > 1:
+        lower = _points(frame, series.x, series.low)
+        frame.drawing.area([*upper, *reversed(lower)], f"s{series.colour % N_SERIES}", 0.13)
+
+
+def _draw_line(frame: _Frame, series: Series) -> None:
+    points, colour = _points(frame, series.x, series.y), f"s{series.colour % N_SERIES}"
+    frame.drawing.line(points, colour, 1.8, DASHES[series.dash % len(DASHES)])
+    if series.marks:
+        for (x, y), value in zip(points, filter(math.isfinite, series.y), strict=True):
+            frame.drawing.dot(x, y, colour, 3.2, f"{series.label}: {value:.4g}")
+
+
+def _points(frame: _Frame, xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, float]]:
+    """Where the finite ones are drawn."""
+    return [frame.at(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
 
 
 @dataclass(frozen=True, slots=True)
