@@ -89,29 +89,40 @@ def reasons(
 def _why(name: str, run: Run, test: Content, validation: Content | None) -> Iterator[str]:
     """Every reason that holds, the first one first to be mended."""
     base = name.removeprefix("val_")
-    stage: EvaluationStage = run.test
     asked = "pixel_f1" if base == "pixel_threshold" else base
-    if asked in CHOICES and asked not in stage.metrics:
+    if asked in CHOICES and asked not in run.test.metrics:
         yield NOT_ASKED
+    yield from _why_no_threshold(name, run, validation)
+    part = validation if name.startswith("val_") and validation else test
+    if base.startswith("image_"):
+        yield from _why_no_images(base, part)
+    if base == "pixel_spro":
+        yield from _why_no_spro(run.test)
+    if base.startswith("pixel_"):
+        yield from _why_no_pixels(base, part, validation)
+    yield "not defined on these images"
+
+
+def _why_no_threshold(name: str, run: Run, validation: Content | None) -> Iterator[str]:
     calibrated = METRICS[name].part == "validation" or METRICS[name].needs_threshold
     if calibrated and validation is None:
         yield NO_VALIDATION
     if name in ("expected_fpr", "upper_fpr") and not is_promised(run.regime):
         yield "the threshold is carried over to images of another domain"
-    part = validation if name.startswith("val_") and validation else test
-    if base.startswith("image_"):
-        if not part.n_anomalous and base in (*OF_BOTH_CLASSES, *OF_DEFECTS):
-            yield f"the {part.title} has no anomalous image"
-        if not part.n_normal and base in (*OF_BOTH_CLASSES, *OF_NORMALS):
-            yield f"the {part.title} has no normal image"
-    if base == "pixel_spro":
-        yield from _why_no_spro(stage)
-    if base.startswith("pixel_"):
-        needed = (validation, part) if base in ("pixel_f1", "pixel_threshold") else (part,)
-        yield from (why for each in needed if each and (why := each.lacks_defects()))
-        if base == "pixel_aupimo" and not part.n_normal:
-            yield f"the {part.title} has no normal image"
-    yield "not defined on these images"
+
+
+def _why_no_images(metric: str, part: Content) -> Iterator[str]:
+    if not part.n_anomalous and metric in (*OF_BOTH_CLASSES, *OF_DEFECTS):
+        yield f"the {part.title} has no anomalous image"
+    if not part.n_normal and metric in (*OF_BOTH_CLASSES, *OF_NORMALS):
+        yield f"the {part.title} has no normal image"
+
+
+def _why_no_pixels(metric: str, part: Content, validation: Content | None) -> Iterator[str]:
+    needed = (validation, part) if metric in ("pixel_f1", "pixel_threshold") else (part,)
+    yield from (why for each in needed if each and (why := each.lacks_defects()))
+    if metric == "pixel_aupimo" and not part.n_normal:
+        yield f"the {part.title} has no normal image"
 
 
 def _why_no_spro(stage: EvaluationStage) -> Iterator[str]:
