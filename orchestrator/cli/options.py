@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from functools import wraps
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from adloc.study import Study
     from adloc.tracking.place import Place
 
+_SQLITE = ("database or disk is full", "disk I/O error", "attempt to write a readonly database", "unable to open")
 OK, WRONG, FAILED, INTERRUPTED = 0, 2, 3, 130
 
 
@@ -24,7 +26,7 @@ def user_errors(verb: Callable[..., None]) -> Callable[..., None]:
     @wraps(verb)
     def wrapped(*args: object, **kwargs: object) -> None:
         from adloc.datasets.errors import DatasetError
-        from adloc.errors import UserError
+        from adloc.errors import Complaint, UserError
         from adloc.methods.errors import MethodError
         from adloc.printed import printable
 
@@ -36,8 +38,25 @@ def user_errors(verb: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             click.echo("interrupted; everything recorded is safe, run again to go on", err=True)
             sys.exit(INTERRUPTED)
+        except Exception as error:
+            if not _is_of_the_disk(error):
+                raise
+            told = Complaint(
+                f"the disk says: {str(error).splitlines()[0]}",
+                "files must be readable, and there must be room and leave to write in the workspace",
+                "make room or give leave, or name another folder by --workspace; what was recorded is safe: run again",
+            )
+            click.echo(printable(str(told), keep="\n"), err=True)
+            sys.exit(WRONG)
 
     return wrapped
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Whether there is no room or no leave, for a file or, in SQLite's words, for a database."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+    return any(f"(sqlite3.OperationalError) {words}" in str(error) for words in _SQLITE)
 
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
