@@ -64,40 +64,54 @@ def find_verdicts(material: Material) -> tuple[Verdict, ...]:
 
 def _chosen(material: Material, comparisons: Sequence[Comparison], judged: Sequence[Verdict]) -> Iterator[Claim]:
     """Which setting was chosen, its test figures, and whether the leads of other methods differ from it."""
-    if not material.leads or not any(material.first_regime(s) for s in material.leads):
+    chosen = material.chosen
+    if not any(material.first_regime(s) for s in material.leads):
         n_done, n_all = len(material.findings), len(material.plan.runs)
         yield Claim("chosen", (), f"No category average is complete yet: {n_done} of {n_all} runs are recorded.")
-        return
-    n = len(material.plan.parts)
-    where = f"{n} categories" if n > 1 else next(iter(material.plan.parts))
-    chosen = material.chosen
-    if chosen is None:
+    elif chosen is None:
         leads = material.leads[:MOST_RIVALS]
-        if any(finding.test.labels.any() for finding in material.findings):
-            figures = "; ".join(_figures(material, s, material.first_regime(s)) for s in leads)
-            text = f"Nothing was validated, so nothing was chosen. On test images of {where}: {figures}."
-        else:
-            text = (
-                f"There are no anomalous test images of {where}: what a method misses is not known, and nothing was"
-                " chosen. False alarms are known."
-            )
-        yield Claim("chosen", tuple(s.label for s in leads), text)
-        return
-    regime = material.first_regime(chosen)
-    rivals = [s for s in material.leads if s is not chosen and material.row(s, regime)][:MOST_RIVALS]
-    among = f"Of {len(material.settings)} settings, " if len(material.settings) > 1 else ""
-    how = f"{among}{chosen.label} was chosen on the validation part" if among else f"{chosen.label}"
+        yield Claim("chosen", tuple(s.label for s in leads), _none_chosen(material, leads))
+    else:
+        regime = material.first_regime(chosen)
+        rivals = [s for s in material.leads if s is not chosen and material.row(s, regime)][:MOST_RIVALS]
+        text = _why_chosen(material, chosen) + _choice(material, chosen)
+        text += "".join(_against(material, comparisons, chosen, rival) for rival in rivals)
+        text += _serves_instead(material, chosen, judged)
+        yield Claim("chosen", (chosen.label, *(s.label for s in rivals)), text + ".")
+
+
+def _where(material: Material) -> str:
+    n = len(material.plan.parts)
+    return f"{n} categories" if n > 1 else next(iter(material.plan.parts))
+
+
+def _none_chosen(material: Material, leads: Sequence[Setting]) -> str:
+    """What is known of the leads where nothing was validated."""
+    if any(finding.test.labels.any() for finding in material.findings):
+        figures = "; ".join(_figures(material, s, material.first_regime(s)) for s in leads)
+        return f"Nothing was validated, so nothing was chosen. On test images of {_where(material)}: {figures}."
+    return (
+        f"There are no anomalous test images of {_where(material)}: what a method misses is not known, and nothing was"
+        " chosen. False alarms are known."
+    )
+
+
+def _why_chosen(material: Material, chosen: Setting) -> str:
+    """Of how many and by which figure it was chosen, and what it reaches on the test part."""
+    regime, n = material.first_regime(chosen), len(material.settings)
+    how = f"Of {n} settings, {chosen.label} was chosen on the validation part" if n > 1 else f"{chosen.label}"
     known = f" ({title_of('image_auroc')} {material.validated(chosen):.3f} there)"
     domain = "clean" if regime == "clean" else f"{REGIME_TITLES[regime]}"
-    text = f"{how}{known}; on {domain} test images of {where} it reaches {_reached(material, chosen, regime)}"
-    text += _choice(material, chosen)
-    for rival in rivals:
-        text += f". {rival.label} has {title_of('image_auroc')} {material.macro(rival, regime, 'image_auroc'):.3f}"
-        tested = next((c for c in comparisons if _is_of(c, regime, chosen, rival)), None)
-        if tested is not None:
-            text += f": {_difference(tested)}"
-    text += _serves_instead(material, chosen, judged)
-    yield Claim("chosen", (chosen.label, *(s.label for s in rivals)), text + ".")
+    reached = _reached(material, chosen, regime)
+    return f"{how}{known}; on {domain} test images of {_where(material)} it reaches {reached}"
+
+
+def _against(material: Material, comparisons: Sequence[Comparison], chosen: Setting, rival: Setting) -> str:
+    """The figure of another lead, and whether the difference is more than noise, where that was tested."""
+    regime = material.first_regime(chosen)
+    text = f". {rival.label} has {title_of('image_auroc')} {material.macro(rival, regime, 'image_auroc'):.3f}"
+    tested = next((c for c in comparisons if _is_of(c, regime, chosen, rival)), None)
+    return text if tested is None else f"{text}: {_difference(tested)}"
 
 
 def _serves_instead(material: Material, chosen: Setting, judged: Sequence[Verdict]) -> str:
@@ -205,26 +219,36 @@ def _unified(material: Material) -> Iterator[Claim]:
         regime = material.first_regime(one)
         if not regime or not material.row(many, regime):
             continue
-        told = []
+        changed = []
         for metric in ("image_auroc", "image_f1", "pixel_aupro"):
             a, b = (material.macro(s, regime, metric) for s in (one, many))
             if not math.isnan(a - b):
-                told.append(f"{title_of(metric)} {a - b:+.3f}")
+                changed.append(f"{title_of(metric)} {a - b:+.3f}")
         sizes = [material.macro(s, regime, "model_mb") for s in (one, many)]
-        text = f"{one.method}: one model for all categories in place of one each changes {', '.join(told)}, "
-        text += f"and is {sizes[0]:.3g} MB in place of {sizes[1]:.3g} MB"
-        cells = [
-            r for r in material.answer.identical_shortcut
-            if r["method"] == one.method and r["regime"] == regime and r["repeat"] == 0
-            and r["images_of"] != r["threshold_of"] and isinstance(r["flagged"], float)
-        ]  # fmt: skip
-        if cells:
-            worst = max(cells, key=lambda r: float(r["flagged"] or 0.0))
-            text += (
-                f"; at worst {float(worst['flagged'] or 0):.0%} of the normal images of {worst['images_of']} pass for "
-                f"defects at the threshold of {worst['threshold_of']}"
-            )
-        yield Claim("unified", (one.label, many.label), text + ".")
+        text = (
+            f"{one.method}: one model for all categories in place of one each changes {', '.join(changed)}, "
+            f"and is {sizes[0]:.3g} MB in place of {sizes[1]:.3g} MB{_worst_shortcut(material, one, regime)}."
+        )
+        yield Claim("unified", (one.label, many.label), text)
+
+
+def _worst_shortcut(material: Material, unified: Setting, regime: str) -> str:
+    """The worst cell of the shortcut matrix, the diagonal left out; "" where there is no matrix."""
+    of_model = {"method": unified.method, "regime": regime, "repeat": 0}
+    cells = [
+        r
+        for r in material.answer.identical_shortcut
+        if all(r[name] == value for name, value in of_model.items())
+        and r["images_of"] != r["threshold_of"]
+        and isinstance(r["flagged"], float)
+    ]
+    if not cells:
+        return ""
+    worst = max(cells, key=lambda r: float(r["flagged"] or 0.0))
+    return (
+        f"; at worst {float(worst['flagged'] or 0):.0%} of the normal images of {worst['images_of']} pass for "
+        f"defects at the threshold of {worst['threshold_of']}"
+    )
 
 
 def _tuning(material: Material) -> Iterator[Claim]:
