@@ -105,20 +105,18 @@ def _name_the_rest(leaves: Sequence[_Leaf], notes: list[str]) -> None:
     rest = [leaf for leaf in leaves if leaf.role is None]
     only_train = not known and any(leaf.part == "train" for leaf in rest)
     for leaf in rest:
-        in_test = leaf.part == "test" and part_of(leaf.names[-1]) is None
+        of_test = leaf.part == "test" and part_of(leaf.names[-1]) is None
+        of_known = bool(leaf.names) and leaf.names[:-1] in beside and leaf.part != "test"
         if leaf.part == "train" and not has_train:
-            leaf.role = "normal"
-            notes.append(f"{leaf.where}: {leaf.n_images} images taken as good, for they are there to be learned from")
-        elif in_test and known:
-            leaf.role = "anomalous"
-        elif in_test or (known and leaf.names and leaf.names[:-1] in beside and leaf.part != "test"):
-            leaf.role = "anomalous"
-            notes.append(f"{leaf.where}: {leaf.n_images} images taken as defective, of the type {leaf.names[-1]}")
+            leaf.role, taken = "normal", "taken as good, for they are there to be learned from"
+        elif of_test or of_known:
+            leaf.role, taken = "anomalous", f"taken as defective, of the type {leaf.names[-1]}"
         elif known or only_train or leaf.part == "test":
-            notes.append(f"{leaf.where}: {leaf.n_images} images left out, for nothing says whether they are good")
+            taken = "left out, for nothing says whether they are good"
         else:
-            leaf.role = "normal"
-            notes.append(f"{leaf.where}: {leaf.n_images} images taken as good, for nothing says otherwise")
+            leaf.role, taken = "normal", "taken as good, for nothing says otherwise"
+        if not (of_test and known):  # what is usual needs no note
+            notes.append(f"{leaf.where}: {leaf.n_images} images {taken}")
 
 
 def _globs(chosen: Sequence[_Leaf], leaves: Sequence[_Leaf]) -> tuple[str, ...]:
