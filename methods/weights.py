@@ -122,25 +122,31 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path, ru
             own[name].fill_(torch.nan)  # a state dict shares its memory with the network
     done = run()
     needed = [name for name in missing if name.rpartition(".")[0] in done.entered or not done.finite]
-    misfitting = [name for name in needed if name in misfits]
-    lacking = [name for name in needed if name not in state]
     strange = [name for name in unknown if _nearest_module(name, network) in done.entered]
-    if misfitting:
-        found = f"{misfitting[0]} {misfits[misfitting[0]]}"
-        remedy = "use a file of this backbone"
-    elif strange:
-        found = f"the network has no {_some(strange)}"
+    complaint = _complaint(needed, strange, misfits, state)
+    if complaint is not None:
+        found, remedy = complaint
+        raise MethodError(
+            f"weights {path}: {found}",
+            "the file must hold just the weights of every part of the network up to the deepest layer asked for",
+            remedy,
+        )
+
+
+def _complaint(
+    needed: Sequence[str], strange: Sequence[str], misfits: Mapping[str, str], state: Mapping[str, Tensor]
+) -> tuple[str, str] | None:
+    """What was found and how to mend it, a wrong tensor before a strange or lacking one; None where all is well."""
+    misfitting = next((name for name in needed if name in misfits), None)
+    lacking = [name for name in needed if name not in state]
+    if misfitting is not None:
+        return f"{misfitting} {misfits[misfitting]}", "use a file of this backbone"
+    if strange:
         remedy = "use a file of this backbone, saved from the plain network's state_dict()"
-    elif lacking:
-        found = f"lacks {_some(lacking)}"
-        remedy = "use a complete file, or shallower layers"
-    else:
-        return
-    raise MethodError(
-        f"weights {path}: {found}",
-        "the file must hold just the weights of every part of the network up to the deepest layer asked for",
-        remedy,
-    )
+        return f"the network has no {_some(strange)}", remedy
+    if lacking:
+        return f"lacks {_some(lacking)}", "use a complete file, or shallower layers"
+    return None
 
 
 def hash_state_dict(network: nn.Module) -> str:
