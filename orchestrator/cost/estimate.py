@@ -140,15 +140,8 @@ def estimate(
     for stage, is_there in stock.wanted(todo).items():
         line = lines.setdefault(stage.kind, Line(stage.kind))
         if isinstance(stage, FeatureStage):
-            if not is_kept(stage, plan.spec.features.keep):
-                continue  # its time is that of the steps that read it
-            images = stock.claim(stage)
-            line.n_there += images.n_there
-            if images.n_missing:
-                work = work_of(stage, plan).share(images.n_missing / len(stage.part))
-                cost = rates.expect(work, hardware)
-                line.add(cost, work, images.n_missing)
-                by_stage[stage.key] = cost.seconds or 0.0
+            if is_kept(stage, plan.spec.features.keep):  # else its time is that of the steps that read it
+                by_stage |= _add_features(line, stage, stock, plan, hardware, rates)
         elif is_there:
             line.n_there += 1
         else:
@@ -164,13 +157,33 @@ def estimate(
         if cost.basis == "unknown":
             cost = _trials_cost(searches, plan, hardware, rates, stock, by_stage)
         lines[TRIALS].add(cost, work, n_trials)
-    driver = []
-    for work in phases(plan, todo, begin or Start.now(workspace, hardware.executor)):
-        line = Line(work.kind)
-        line.add(rates.expect(work, hardware), work, 1)
-        driver.append(line)
+    driver = tuple(
+        _line_of(work, rates.expect(work, hardware))
+        for work in phases(plan, todo, begin or Start.now(workspace, hardware.executor))
+    )
     shown = tuple(line for line in lines.values() if line.n_todo or line.n_there)
-    return Estimate(hardware, shown, tuple(driver), by_stage)
+    return Estimate(hardware, shown, driver, by_stage)
+
+
+def _add_features(
+    line: Line, stage: FeatureStage, stock: _Stock, plan: Plan, hardware: Hardware, rates: Rates
+) -> dict[str, float]:
+    """Add the images of a part that have no features yet; seconds by the stage's key, where some have none."""
+    images = stock.claim(stage)
+    line.n_there += images.n_there
+    if not images.n_missing:
+        return {}
+    work = work_of(stage, plan).share(images.n_missing / len(stage.part))
+    cost = rates.expect(work, hardware)
+    line.add(cost, work, images.n_missing)
+    return {stage.key: cost.seconds or 0.0}
+
+
+def _line_of(work: Work, cost: Cost) -> Line:
+    """The line of what is done once."""
+    line = Line(work.kind)
+    line.add(cost, work, 1)
+    return line
 
 
 def _cost(stage: Stage, work: Work, plan: Plan, hardware: Hardware, rates: Rates) -> Cost:
