@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 IMPORTED = (
-    "mlflow.pyfunc", "optuna", "torch", "adloc.cli.progress", "adloc.cli.tables", "adloc.computing.diagnosis",
+    "mlflow.pyfunc", "optuna", "torch", "adloc.progress.study", "adloc.cli.tables", "adloc.computing.diagnosis",
     "adloc.cost.meter", "adloc.driver", "adloc.methods.network", "adloc.methods.floor.detector", "adloc.model.logged",
     "adloc.model.served", "adloc.record.recorder", "adloc.report.page", "adloc.runner", "adloc.tracking.experiment",
     "adloc.tune",
