@@ -66,6 +66,8 @@ def test_a_label_tells_what_differs_among_a_methods_own_settings() -> None:
     assert _labels(rows) == {"m0.5": "m, k 0.5", "m0.25": "m, k 0.25", "n0.5": "n"}
     tuned = [row | {"setting": name} for row, name in zip(rows[:2], ("default", "tuned"), strict=True)]
     assert set(_labels(tuned).values()) == {"m, default", "m, tuned"}
+    beside = [*tuned, tuned[0] | {"run_id": "n", "method": "n", "setting": ""}]
+    assert _labels(beside)["n"] == "n"
     unified = [rows[0], rows[0] | {"run_id": "u", "scope": "unified"},
                rows[0] | {"run_id": "g", "scope": "unified", "threshold_scope": "global"}]  # fmt: skip
     assert list(_labels(unified).values()) == ["m", "m, unified, category threshold", "m, unified, global threshold"]

@@ -372,6 +372,6 @@ def _told(row: Row, name: str, *, differs: bool) -> str | None:
     if name == "threshold_scope":
         return f"{value} threshold" if row["scope"] == "unified" else None
     if name == "setting":
-        return str(value)
+        return str(value) or None  # of a method that is not tuned, beside one that is
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{name.removeprefix('params.')} {shown}" if differs else None
