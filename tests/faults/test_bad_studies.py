@@ -169,7 +169,7 @@ def test_backbone_that_is_none_is_told(tmp_path: Path, caused: Callable[..., Non
     path = tmp_path / "s.yaml"
     lines = VALID | {"methods": f"[{{method: knn, params: {{{params}}}}}]"}
     path.write_text("".join(f"{k}: {v}\n" for k, v in lines.items()))
-    refused(call("study", "plan", path, "--workspace", tmp_path / "w"), words)
+    refused(call("study", "run", path, "--workspace", tmp_path / "w"), words)
     assert not (tmp_path / "w").exists()
     caused("study files that are wrong")
 
