@@ -13,7 +13,7 @@ from adloc.computing.store import Store
 from adloc.datasets.transform import ImageConfig
 from adloc.methods.detector import Result
 from adloc.planning.stages import ImageStage, StepStage, ThresholdStage, TruthStage
-from adloc.record.audit import Audit, audit
+from adloc.record.audit import AUDIT, Audit, audit, is_noted, write_audit
 from adloc.verify.stages import compare_audit
 from test_plan import plan_of
 
@@ -106,6 +106,10 @@ def test_results_of_earlier_versions_are_said_not_to_say(tmp_path: Path) -> None
     assert found.early == ()
     assert found.conclusion.startswith("2 of 8 stages do not say what they have read; no test image in the others")
     assert compare_audit(RUN, Store(tmp_path)).outcome == "absent"
+    write_audit(tmp_path / AUDIT, found)
+    assert not is_noted(tmp_path / AUDIT)
+    write_audit(tmp_path / AUDIT, audit(RUN, honest))
+    assert is_noted(tmp_path / AUDIT)
 
 
 def test_what_is_noted_is_what_was_handed_out_and_not_the_part(monkeypatch: pytest.MonkeyPatch) -> None:

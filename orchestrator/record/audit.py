@@ -100,6 +100,11 @@ def write_audit(path: Path, found: Audit) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def is_noted(path: Path) -> bool:
+    """Whether every stage of an audit, as `write_audit` has written it, says what it has read."""
+    return all(stage["is_noted"] for stage in json.loads(path.read_text(encoding="utf-8"))["stages"])
+
+
 def _readers(run: Run) -> Iterator[Reading]:
     """The stages of a run that read images or labels, each once."""
     found: dict[str, Stage] = {stage.key: stage for stage in run.stages()}

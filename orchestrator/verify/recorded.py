@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from adloc.metrics.registry import METRICS
-from adloc.record.audit import AUDIT
+from adloc.record.audit import AUDIT, is_noted
 from adloc.verify.bits import difference, is_time
 from adloc.verify.compared import Compared, listed
 
@@ -39,8 +39,8 @@ def compare_record(run_id: str, kept: Records, made: Records) -> list[Compared]:
         what = f"record: {name}"
         if name in damaged:
             found.append(Compared(what, "damaged", "it is not what was written"))
-        elif name == AUDIT:  # says what was noted when results were kept; see `compare_audit`
-            continue
+        elif name == AUDIT and not is_noted(folders[0] / name):
+            found.append(Compared(what, "absent", "written when results did not say yet what they had read"))
         elif not (folders[1] / name).exists():
             found.append(Compared(what, "differs", "nothing of that name was written again"))
         else:
