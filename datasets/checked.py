@@ -57,5 +57,15 @@ def from_checked(data: bytes) -> bytes:
     return b"{" + rest
 
 
+def crc32_of(content: bytes) -> str:
+    """The checksum, in hexadecimal digits.
+
+    Example:
+        >>> crc32_of(b"123456789")
+        'cbf43926'
+    """
+    return f"{zlib.crc32(content):0{_N_DIGITS}x}"
+
+
 def _head(rest: bytes) -> bytes:
-    return _HEAD + f"{zlib.crc32(rest):0{_N_DIGITS}x}".encode() + _TAIL
+    return _HEAD + crc32_of(rest).encode() + _TAIL

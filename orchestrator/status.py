@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from adloc.cost.account import Account
 from adloc.cost.words import account_json, accounted
 from adloc.errors import in_one_line
+from adloc.kept.study import KeptStudy
 from adloc.study import pending, search_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adloc.kept.study import KeptStudy
     from adloc.study import Study
 
 
@@ -68,22 +68,19 @@ class Status:
         return {**facts, **cost, **self.searches}
 
 
-def status_of(study: Study) -> Status:
-    """The status of a prepared study."""
-    name, todo = study.spec.study, pending(study)
-    records = [record for run in todo if (record := study.records.get(run.run_id)) and record.key == run.key]
+def status_of(there: Study | KeptStudy) -> Status:
+    """The status of a prepared study, or of one by its records."""
+    if isinstance(there, KeptStudy):
+        return Status(there.spec.study, len(there.planned), there.n_done, there.failed, there.is_running)
+    name, todo = there.spec.study, pending(there)
+    records = [record for run in todo if (record := there.records.get(run.run_id)) and record.key == run.key]
     failed = {record.run_id: (record.error or "").strip() for record in records if record.status == "failed"}
     return Status(
         name,
-        len(study.plan.runs),
-        len(study.plan.runs) - len(todo),
+        len(there.plan.runs),
+        len(there.plan.runs) - len(todo),
         failed,
-        study.workspace.is_locked(name),
-        Account.read(study.workspace.study_path(name)),
-        search_json(study),
+        there.workspace.is_locked(name),
+        Account.read(there.workspace.study_path(name)),
+        search_json(there),
     )
-
-
-def kept_status(kept: KeptStudy) -> Status:
-    """The status of a study by its records."""
-    return Status(kept.spec.study, len(kept.planned), kept.n_done, kept.failed, kept.is_running)

@@ -13,14 +13,14 @@ import pytest
 
 from adloc.computing.store import Store
 from adloc.cost.account import Account
-from adloc.datasets.checked import DamagedError, from_checked, to_checked
+from adloc.datasets.checked import DamagedError, crc32_of, from_checked, to_checked
 from adloc.datasets.fingerprint import FingerprintCache
 from adloc.datasets.sample import Fingerprint
 from adloc.methods.detector import Result
 from adloc.record import records as records_module
 from adloc.record.heatmaps import png_bytes
 from adloc.record.panels import lay_out
-from adloc.record.records import Records, RunRecord, crc32_of
+from adloc.record.records import Records, RunRecord
 from adloc.record.verified import Verified, state_of
 from adloc.report.gallery import Strip
 from adloc.tracking.index import TrackingIndex

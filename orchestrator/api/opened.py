@@ -7,16 +7,14 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from adloc.answer.answer import find_answer
 from adloc.answer.results import MACRO
 from adloc.api.asked import as_overrides, user_errors
 from adloc.api.compared import compare
 from adloc.api.frames import averages, brief_frame, frame_of
 from adloc.api.pictures import Heatmaps, arrays_of_run, recorded_heatmaps
-from adloc.errors import NotThereError
-from adloc.kept.study import KeptStudy, not_looked_at, read_instead, read_study
+from adloc.kept.study import answer_of, prepared_or_kept, read_study
 from adloc.record.records import Records
-from adloc.status import Status, kept_status, status_of
+from adloc.status import Status, status_of
 from adloc.study import prepare
 from adloc.study_file.validation import load_study
 from adloc.workspace import Workspace
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from adloc.api.asked import Overrides, Place
     from adloc.api.compared import Compared
     from adloc.driver import Outcome
+    from adloc.kept.study import KeptStudy
     from adloc.study import Study
 
 
@@ -131,8 +130,7 @@ class Opened:
     @user_errors
     def status(self) -> Status:
         """How many runs are done, failed and still to come."""
-        there = self._prepared_or_kept()
-        return kept_status(there) if isinstance(there, KeptStudy) else status_of(there)
+        return status_of(self._prepared_or_kept())
 
     @user_errors
     def results(self) -> pd.DataFrame:
@@ -193,19 +191,13 @@ class Opened:
         return prepare(self.file, self._overrides, self._place, download=download, may_lack_weights=may_lack_weights)
 
     def _rows(self) -> list[Row]:
-        there = self._prepared_or_kept()
-        return (there.answer if isinstance(there, KeptStudy) else find_answer(there.plan, there.records)).rows
+        return answer_of(self._prepared_or_kept()).rows
 
     def _prepared_or_kept(self) -> Study | KeptStudy:
         """As it is recorded where it is named, or, which a warning says, where images or weights are not there."""
         if self._is_named:
             return read_study(self.name, self._place)
-        try:
-            return self._prepare()
-        except NotThereError as reason:
-            kept = read_instead(self.file, self._overrides, self._place, reason)
-            warnings.warn(not_looked_at(kept, reason), stacklevel=4)
-            return kept
+        return prepared_or_kept(self.file, self._overrides, self._place, lambda line: warnings.warn(line, stacklevel=6))
 
     def _best(self, metric: str | None, category: str | None) -> list[str]:
         from adloc.model.choosing import best_runs

@@ -13,7 +13,7 @@ from adloc.api.planned import Planned
 from adloc.api.reported import Reported
 from adloc.errors import Complaint, UserError
 from adloc.executors.on_demand import OnDemand
-from adloc.kept.study import KeptStudy, as_study
+from adloc.kept.study import as_study
 from adloc.progress.lines import plain_console
 from adloc.progress.study import Progress
 from adloc.study import check_data
@@ -153,8 +153,7 @@ class Study(Opened):
         """
         from adloc.report.page import write_report
 
-        there = self._prepared_or_kept()
-        study = as_study(there, self._place) if isinstance(there, KeptStudy) else there
+        study = as_study(self._prepared_or_kept(), self._place)
         written = write_report(study, None if output is None else Path(output), force=True)
         return Reported(written.page, written.figures, written.tables, written.key_figures)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adloc.cli.options import find_workspace, prepared_study
+from adloc.cli.options import find_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,16 +30,12 @@ def prepared_or_kept(file: Path, overrides: tuple[str, ...], workspace: str | No
     Raises:
         UserError: the file is wrong, or nothing is recorded of what it asks for.
     """
-    from adloc.errors import NotThereError
-
     if (kept := find_kept(file, overrides, workspace)) is not None:
         return kept
-    try:
-        return prepared_study(file, overrides, workspace)
-    except NotThereError as reason:
-        from adloc.kept.study import not_looked_at, read_instead
-        from adloc.printed import printable
+    from adloc.kept import study
+    from adloc.printed import printable
 
-        kept = read_instead(file, overrides, find_workspace(workspace), reason)
-        click.echo(printable(not_looked_at(kept, reason)), err=True)
-        return kept
+    def say(line: str) -> None:
+        click.echo(printable(line), err=True)
+
+    return study.prepared_or_kept(file, overrides, find_workspace(workspace), say)

@@ -184,10 +184,10 @@ def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
     """Say how many runs of a study are done, failed and still to come; of a study's name, by its records alone."""
     from adloc.cli.tables import print_searches
     from adloc.kept.study import KeptStudy
-    from adloc.status import kept_status, status_of
+    from adloc.status import status_of
 
     there = prepared_or_kept(file, overrides, workspace)
-    found = kept_status(there) if isinstance(there, KeptStudy) else status_of(there)
+    found = status_of(there)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=1))
         return
@@ -224,13 +224,12 @@ def results(
 
     With a study's name for FILE, from its records alone: without its images, weights or options.
     """
-    from adloc.answer.answer import find_answer
     from adloc.answer.results import write, write_parquet
     from adloc.cli.tables import print_answer
-    from adloc.kept.study import KeptStudy
+    from adloc.kept.study import answer_of
 
     there = prepared_or_kept(file, overrides, workspace)
-    answer = there.answer if isinstance(there, KeptStudy) else find_answer(there.plan, there.records)
+    answer = answer_of(there)
     rows = answer.rows
     form = "json" if as_json else form
     if form == "parquet":
@@ -257,11 +256,11 @@ def report(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
 
     With a study's name for FILE, from its records alone: without its images, weights or options.
     """
-    from adloc.kept.study import KeptStudy, as_study
+    from adloc.kept.study import as_study
     from adloc.report.page import write_report
 
     there = prepared_or_kept(file, overrides, workspace)
-    prepared = as_study(there, find_workspace(workspace)) if isinstance(there, KeptStudy) else there
+    prepared = as_study(there, find_workspace(workspace))
     written = write_report(prepared, output, force=True)
     if as_json:
         places = {name: str(getattr(written, name)) for name in ("page", "figures", "tables")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adloc.answer.answer import kept_answer
+from adloc.answer.answer import find_answer, kept_answer
 from adloc.datasets.checked import DamagedError
 from adloc.errors import Complaint, NotThereError, UserError, in_one_line, nearest
 from adloc.planning.plan import make_plan
@@ -13,11 +13,11 @@ from adloc.record.beside import read_beside
 from adloc.record.kept_inventory import NAME as INVENTORY
 from adloc.record.kept_inventory import read_inventory
 from adloc.record.records import Records, planned_runs
-from adloc.study import Study, with_winners
+from adloc.study import Study, prepare, with_winners
 from adloc.study_file.validation import load_study
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from adloc.answer.answer import Answer
@@ -92,18 +92,31 @@ def read_study(name: str, workspace: Workspace) -> KeptStudy:
     )
 
 
-def read_instead(file: Path, overrides: Sequence[str], workspace: Workspace, reason: NotThereError) -> KeptStudy:
-    """The study of a file whose images or weights are not there, as it is recorded.
+def prepared_or_kept(
+    file: Path, overrides: Sequence[str], workspace: Workspace, say: Callable[[str], None]
+) -> Study | KeptStudy:
+    """The study of a file, prepared; as it is recorded where its images or weights are not there.
 
     Args:
         file: of the study.
         overrides: "dotted.key=value".
         workspace: where it was run.
-        reason: what is not there.
+        say: hears, in a line, that its records alone were read.
 
     Raises:
-        NotThereError: the reason, where nothing is recorded, or what is was asked for in another way.
+        NotThereError: images or weights, and nothing is recorded, or what is was asked for in another way.
+        UserError: the file or its data is wrong.
     """
+    try:
+        return prepare(file, overrides, workspace, download=False)
+    except NotThereError as reason:
+        kept = _read_instead(file, overrides, workspace, reason)
+        why = in_one_line(str(reason.complaints[0].found))
+        say(f"from the records of {kept.spec.study} alone: neither images nor weights were looked at ({why})")
+        return kept
+
+
+def _read_instead(file: Path, overrides: Sequence[str], workspace: Workspace, reason: NotThereError) -> KeptStudy:
     _, spec = load_study(file, overrides)
     try:
         kept = read_study(spec.study, workspace)
@@ -123,29 +136,30 @@ def read_instead(file: Path, overrides: Sequence[str], workspace: Workspace, rea
     return kept
 
 
-def not_looked_at(kept: KeptStudy, reason: NotThereError) -> str:
-    """What `read_instead` leaves unsaid, in a line."""
-    why = in_one_line(str(reason.complaints[0].found))
-    return f"from the records of {kept.spec.study} alone: neither images nor weights were looked at ({why})"
+def answer_of(there: Study | KeptStudy) -> Answer:
+    """Every table: of what is recorded now, or as they were last written."""
+    return there.answer if isinstance(there, KeptStudy) else find_answer(there.plan, there.records)
 
 
-def as_study(kept: KeptStudy, workspace: Workspace) -> Study:
-    """The study as it was planned when it was last run: all but its images' pixels and its weights.
+def as_study(there: Study | KeptStudy, workspace: Workspace) -> Study:
+    """The study; one that is kept as it was planned when it was last run, without its images' pixels and its weights.
 
     Raises:
         UserError: it was run by a version that did not keep what it was planned from.
     """
-    found = read_inventory(kept.folder)
+    if isinstance(there, Study):
+        return there
+    found = read_inventory(there.folder)
     if found is None:
         raise UserError(
             Complaint(
-                f"{kept.folder / INVENTORY}: is not there, or damaged",
+                f"{there.folder / INVENTORY}: is not there, or damaged",
                 "a report is made again from what the study was planned from; versions before kept none",
                 "run the study once where its images are: what is recorded is not computed again",
             )
         )
-    plan = make_plan(kept.spec, found.inventory)
-    study = Study(kept.file, kept.spec, plan, workspace, dict(found.places), found.inventory)
+    plan = make_plan(there.spec, found.inventory)
+    study = Study(there.file, there.spec, plan, workspace, dict(found.places), found.inventory)
     return with_winners(study)
 
 

@@ -5,10 +5,9 @@ Where a file is ours alone its checksum stands inside; see `adloc.datasets.check
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
-from adloc.datasets.checked import DamagedError
+from adloc.datasets.checked import DamagedError, crc32_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 def write_beside(path: Path, text: str) -> None:
     """Write a file and its checksum, each aside and renamed: a crash between the two leaves a file taken as damaged."""
     data = text.encode()
-    for place, content in ((path, data), (_checksum_path(path), f"{zlib.crc32(data):08x}\n".encode())):
+    for place, content in ((path, data), (_checksum_path(path), f"{crc32_of(data)}\n".encode())):
         aside = place.with_name(f".{place.name}.tmp")
         aside.write_bytes(content)
         aside.replace(place)
@@ -35,7 +34,7 @@ def read_beside(path: Path) -> bytes:
         expected = _checksum_path(path).read_bytes()
     except FileNotFoundError:
         return data
-    if expected != f"{zlib.crc32(data):08x}\n".encode():
+    if expected != f"{crc32_of(data)}\n".encode():
         raise DamagedError(path)
     return data
 

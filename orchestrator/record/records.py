@@ -13,7 +13,6 @@ import csv
 import json
 import os
 import shutil
-import zlib
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from adloc.datasets.checked import DamagedError, add_checksum, from_checked, to_checked
+from adloc.datasets.checked import DamagedError, add_checksum, crc32_of, from_checked, to_checked
 from adloc.record.diagnosed import PlainComparison
 from adloc.record.verified import Verified, state_of
 from adloc.study_file.regimes import CLEAN, SHIFT, evaluated_in
@@ -266,11 +265,6 @@ def _pictures(record: RunRecord) -> dict[str, str]:
 
 def _crc32(path: Path) -> str:
     return crc32_of(path.read_bytes())
-
-
-def crc32_of(content: bytes) -> str:
-    """The checksum of a record's file."""
-    return f"{zlib.crc32(content):08x}"
 
 
 def _is_file_of(path: Path, crc32: str) -> bool:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from adloc.answer.material import REGIME_TITLES
-from adloc.datasets.checked import DamagedError
+from adloc.datasets.checked import DamagedError, crc32_of
 from adloc.record.heatmaps import Caption, read_panels
 from adloc.record.located import tone, verdict_words
 from adloc.record.panels import HEAD
 from adloc.record.pictured import recorded_pictures
-from adloc.record.records import HEATMAPS, crc32_of
+from adloc.record.records import HEATMAPS
 from adloc.study_file.regimes import REGIMES
 
 if TYPE_CHECKING:
