@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from adloc.answer.results import Row
     from adloc.api.asked import Overrides, Place
     from adloc.api.compared import Compared
     from adloc.driver import Outcome
@@ -138,12 +137,12 @@ class Opened:
 
         Empty before anything is recorded.
         """
-        return frame_of(self._rows())
+        return frame_of(answer_of(self._prepared_or_kept()).rows)
 
     @user_errors
     def leaderboard(self) -> pd.DataFrame:
         """The averages over categories in the main columns of `results`, in the order of the study file."""
-        return brief_frame(averages(self._rows()))
+        return brief_frame(averages(answer_of(self._prepared_or_kept()).rows))
 
     @user_errors
     def best(self, metric: str | None = None, *, category: str | None = None) -> pd.DataFrame:
@@ -156,7 +155,7 @@ class Opened:
         Raises:
             UserError: there is no such metric or category, or no setting is done.
         """
-        rows = {row["run_id"]: row for row in self._rows() if row["category"] != MACRO}
+        rows = {row["run_id"]: row for row in answer_of(self._prepared_or_kept()).rows if row["category"] != MACRO}
         return brief_frame([rows[run_id] for run_id in self._best(metric, category)], ("run_id",))
 
     @user_errors
@@ -189,9 +188,6 @@ class Opened:
 
     def _prepare(self, *, download: bool = False, may_lack_weights: bool = False) -> Study:
         return prepare(self.file, self._overrides, self._place, download=download, may_lack_weights=may_lack_weights)
-
-    def _rows(self) -> list[Row]:
-        return answer_of(self._prepared_or_kept()).rows
 
     def _prepared_or_kept(self) -> Study | KeptStudy:
         """As it is recorded where it is named, or, which a warning says, where images or weights are not there."""
