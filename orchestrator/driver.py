@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +12,7 @@ from adloc.answer.answer import find_answer, write_answer
 from adloc.cost.phases import EXPLAIN, MODELS, REPORT, TABLES, TRACKING, WAITING
 from adloc.cost.start import START
 from adloc.explain.boundary import explanations_of, try_explain
+from adloc.interrupts import terminate_as_interrupt
 from adloc.model.logged import model_keys, try_log_models
 from adloc.planning.keeping import plan_disk, require_room
 from adloc.planning.plan import each_stage, sources
@@ -31,7 +30,7 @@ from adloc.tracking.track import Shown, connect, finish, is_tracked, param_names
 from adloc.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from adloc.answer.answer import Answer
@@ -250,20 +249,3 @@ def hold(stages: Iterable[Stage], store: Store) -> None:
     for stage in stages:
         for key in stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,):
             store.touch(stage.kind, key)
-
-
-@contextmanager
-def terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the study in the same orderly way as Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

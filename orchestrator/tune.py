@@ -9,8 +9,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from adloc.driver import forget, terminate_as_interrupt
+from adloc.driver import forget
 from adloc.errors import UserError
+from adloc.interrupts import terminate_as_interrupt
 from adloc.planning.plan import sources, walk
 from adloc.record.beside import write_beside
 from adloc.study import located, spec_yaml, with_winners

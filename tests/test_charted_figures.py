@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adloc.answer.answer import Answer
-from adloc.report.charts import choices, figures
+from adloc.report.charts import choices, figures, sweeps
 from handmade import finding, images, material, setting
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ ONE = setting("one")
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts are what they were given: title, and the rest."""
-    for module in (figures, choices):
+    for module in (figures, choices, sweeps):
         for name in ("line_chart", "interval_chart", "score_chart", "scatter_chart", "matrix_chart", "rank_chart"):
             given = lambda title, *values, **named: SimpleNamespace(title=title, values=values, named=named)  # noqa: E731
             monkeypatch.setattr(module, name, given, raising=False)

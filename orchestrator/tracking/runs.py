@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from adloc.interrupts import interrupts_held_back
 from adloc.tracking.database import set_aside, set_damaged_aside
 from adloc.tracking.index import TrackingIndex
 from adloc.tracking.reach import check_answers, limit_waiting
@@ -65,7 +66,8 @@ class OwnRuns:
             self.client = MlflowClient(place.uri)
             self.experiment_id = self._experiment()
         else:
-            with place.workspace.turn("mlflow"):  # a new database is migrated step by step, which bears no company
+            # A new database is migrated step by step, which bears no company and no interruption.
+            with place.workspace.turn("mlflow"), interrupts_held_back():
                 self._require_database()
                 self.client = MlflowClient(place.uri)
                 self.experiment_id = self._experiment()
