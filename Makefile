@@ -17,7 +17,7 @@ demo: env
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # These start clusters and servers of their own, and have the cores to themselves: Ray ends where its start takes long.
-ALONE := tests/test_ray_clusters.py tests/test_deploy.py
+ALONE := tests/executors/test_ray_clusters.py tests/test_deploy.py
 
 test: env
 	$(PYTEST) $(ALONE:%=--ignore %)

@@ -11,19 +11,19 @@ import subprocess
 import sys
 import tomllib
 from graphlib import TopologicalSorter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import pytest
 
 from adloc.cli import cli
+from checkout import ROOT
 from pages import everything, page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {"orchestrator": "adloc", "methods": "adloc.methods", "datasets": "adloc.datasets"}
 FILES = {room: sorted((ROOT / room).rglob("*.py")) for room in ROOMS}
 
@@ -75,6 +75,17 @@ def test_no_two_files_need_each_other() -> None:
         needs[name] = {full if full in files else module for module, full in named} & files.keys()
     assert "adloc.datasets.shift_parameters" in needs["adloc.datasets.shift_pixels"]  # it reads what stands there
     TopologicalSorter(needs).prepare()  # raises a CycleError that names them
+
+
+def test_tests_stand_in_the_rooms_names() -> None:
+    """Beside three of their own; and none imports another, so that any may go."""
+    tests = ROOT / "tests"
+    folders = {path.parent.name for path in tests.glob("*/test_*.py")}
+    rooms = {path.name for path in (ROOT / "orchestrator").iterdir()} | ROOMS.keys()
+    assert folders - rooms == {"docs", "faults", "studies"}
+    found = {path.stem for path in tests.rglob("test_*.py")}
+    for path in tests.rglob("*.py"):
+        assert not found & {name.split(".")[0] for name in imports(path)}, path
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from checkout import ROOT
 from commandline import adloc
 from servers import postgresql_programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 HOST = "127.0.0.2"  # loopback, and not the name that Ray takes for another address of this machine
 N_WORKERS = 4

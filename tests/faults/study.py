@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import write_category
+from categories import write_category
 
 STUDY = """\
 study: whole

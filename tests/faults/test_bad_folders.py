@@ -8,11 +8,11 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-
-from commandline import call
-from conftest import write_category
 from faults.category import HEIGHT, WIDTH, both, folder, gone, holds, linked, study_of
 from faults.told import refused
+
+from categories import write_category
+from commandline import call
 
 if TYPE_CHECKING:
     from collections.abc import Callable

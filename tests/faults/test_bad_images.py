@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-
-from commandline import call
-from conftest import write_category
 from faults.category import (
     HEIGHT,
     MASK,
@@ -32,6 +29,9 @@ from faults.category import (
     study_of,
 )
 from faults.told import complaints, refused
+
+from categories import write_category
+from commandline import call
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
+from faults.told import refused
 
 from adloc.methods.errors import MethodError
 from adloc.methods.weights import Pass, load_weights, read_state_dict
 from commandline import call
 from exported import draw, write_model
-from faults.told import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
