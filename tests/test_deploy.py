@@ -132,6 +132,7 @@ def tracked(environment: dict[str, str]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # five services are started
 def test_a_study_on_all_services_is_that_of_one_process(
     services: dict[str, str], mvtec_tree: Path, tmp_path: Path
 ) -> None:

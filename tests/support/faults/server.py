@@ -4,12 +4,14 @@ Run as a program: a JSON line {"arguments": [...], "workspace": path, "moment": 
 for one command of adloc, whose answer is a JSON line {"code": n, "moments": [...], "output": text}. With a `moment`
 the forked process sends itself `signal` at its n-th moment of writing below the workspace (a file opened for writing,
 renamed or flushed to the disk, a statement of SQL that changes something), before it or, with the edge "after", behind.
-`before` is Python that the process runs first: what is different in it.
+`before` is Python that the process runs first: what is different in it. A command that hangs ends with code 1 and the
+stacks of its threads as output.
 """
 
 from __future__ import annotations
 
 import builtins
+import faulthandler
 import importlib
 import io
 import json
@@ -30,6 +32,7 @@ IMPORTED = (
     "adloc.model.served", "adloc.record.recorder", "adloc.report.page", "adloc.runner", "adloc.tracking.experiment",
     "adloc.tune",
 )  # fmt: skip
+HANGS_S = 240  # of a command that takes a few
 CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP")
 
 
@@ -91,6 +94,7 @@ def command(request: dict[str, Any], out: Path, seen: Path) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.stdout = sys.stderr = os.fdopen(os.dup(1), "w", buffering=1)
+    faulthandler.dump_traceback_later(HANGS_S, exit=True, file=file)
     moments = Moments(
         request["workspace"], request.get("moment"), request.get("signal", 0), request.get("edge", "before")
     )
