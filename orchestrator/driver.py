@@ -16,7 +16,6 @@ from adloc.interrupts import terminate_as_interrupt
 from adloc.model.logged import model_keys, try_log_models
 from adloc.planning.keeping import plan_disk, require_room
 from adloc.planning.plan import each_stage, sources
-from adloc.planning.stages import FeatureStage
 from adloc.record.beside import write_beside
 from adloc.record.kept_inventory import NAME as INVENTORY
 from adloc.record.kept_inventory import write_inventory
@@ -220,7 +219,7 @@ def forget(study: Study, store: Store) -> None:
 
     tried = (stage for state in study.searches for stage in state.tried_stages())
     for stage in (*study.plan.stages.values(), *tried):
-        for key in stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,):
+        for key in stage.result_keys:
             store.remove(stage.kind, key)
         store.remove(PASSED, stage.key)
     for run in study.plan.runs:
@@ -247,5 +246,5 @@ def require_disk(study: Study, stages: Sequence[Stage], bench: Workbench, store:
 def hold(stages: Iterable[Stage], store: Store) -> None:
     """Touch all that is there of these stages, so that no other process collects what this study will read."""
     for stage in stages:
-        for key in stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,):
+        for key in stage.result_keys:
             store.touch(stage.kind, key)

@@ -139,5 +139,5 @@ def _first_stages(state: SearchState, reach: Reach) -> list[Stage]:
     """All stages of a search's first trial, which reach as far as any of its trials."""
     variant = state.search.variant(state.search.first)
     stages = [s for c in state.stages.calibration for s in walk(state.stages.evaluation(variant, c))]
-    reach.extend(iter(stages), state.search)
+    reach.extend(stages, state.search)
     return stages

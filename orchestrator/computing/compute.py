@@ -24,11 +24,10 @@ from adloc.methods.detector import ImageContext, Result, StepContext
 from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
 from adloc.planning.parts import TestPart, ValidationPart, require
 from adloc.planning.sight import require_sight
+from adloc.planning.sources import FeatureStage, ImageStage, Source, features_among
 from adloc.planning.stages import (
     DiagnosisStage,
     EvaluationStage,
-    FeatureStage,
-    ImageStage,
     SaturationStage,
     SegmentationStage,
     StepStage,
@@ -125,7 +124,7 @@ class Workbench:
         Raises:
             MethodError: weights that do not fit, a layer that is not there, or one whose cells do not fit into tiles.
         """
-        wanted = {stage.source: stage for stage in stages if isinstance(stage, FeatureStage)}
+        wanted = {stage.source: stage for stage in features_among(stages)}
         for source, stage in sorted(wanted.items(), key=lambda each: str(each[1].network)):
             check_tiles(self._extraction.network(stage, self.reach.layers[source]), stage.image)
         if self._helper is None:
@@ -138,7 +137,7 @@ class Workbench:
         """Whether the store has the stage, as far as the plan needs it."""
         if isinstance(stage, FeatureStage):
             return stage.key in self.reach.passing or self._extraction.is_done(stage, self.reach.layers[stage.source])
-        return isinstance(stage, ImageStage) or self.kept(stage) is not None
+        return not stage.result_keys or self.kept(stage) is not None
 
     @property
     def device_name(self) -> str:
@@ -165,8 +164,7 @@ class Workbench:
         require_sight(stage)
         if isinstance(stage, FeatureStage):
             self._features(stage)
-            return Result({})
-        if isinstance(stage, ImageStage):
+        if isinstance(stage, Source):  # kept by image, or not at all
             return Result({})
         kept = self.kept(stage)
         if kept is None and self._helper is not None:
@@ -275,10 +273,10 @@ class Workbench:
 
     def _rescoring(self, scored: StepStage) -> StepContext:
         """What the last score step has seen and found."""
-        if not isinstance(scored.source, FeatureStage):
+        if scored.features is None:
             raise TypeError(scored.kind)
         results = {each.step.name: self.result(each) for each in (*scored.before, scored)}
-        return StepContext(scored.params, self.features(scored.source), results, scored.seed, self.device)
+        return StepContext(scored.params, self.features(scored.features), results, scored.seed, self.device)
 
     def _step(
         self, stage: StepStage, before: Mapping[str, Result], extent: float | None, base: Result | None

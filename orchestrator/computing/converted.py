@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adloc.computing.store import Store
     from adloc.methods.engines.extractor import Extractor
     from adloc.methods.network import FeatureExtractor
-    from adloc.planning.stages import FeatureStage
+    from adloc.planning.sources import FeatureStage
 
 KIND = "networks"
 CONVERTED_VERSION = 1  # raised when the conversion changes what it writes

@@ -20,7 +20,7 @@ from adloc.methods.detector import PATCH_MAPS, Rescoring, Result
 from adloc.metrics.ranking import auroc
 from adloc.metrics.regions import CURVE_POINTS, measure, rank_pixels
 from adloc.planning.parts import ValidationPart, require
-from adloc.planning.stages import FEWEST_OF_CLASS
+from adloc.planning.stage_maker import FEWEST_OF_CLASS
 from adloc.study_file.evaluating import NATIVE
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.jackknife import influences, paired_test, without_each

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from adloc.methods.engines.engine import EngineName
     from adloc.methods.engines.extractor import Extractor
     from adloc.methods.network import FeatureExtractor
-    from adloc.planning.stages import FeatureStage, Network
+    from adloc.planning.sources import FeatureStage, Network
 
 KIND = "features"
 PASSED = "features_passed"  # of a part: what its passes took, where the features themselves are not kept

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from adloc.planning.stages import ImageStage
+    from adloc.planning.sources import ImageStage
 
 KEPT_BYTES = 1_000_000_000  # of resized images, 8 bits a value: what a training reads once an epoch
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adloc.methods.backbone import WeightsFile
-    from adloc.planning.stages import Network
+    from adloc.planning.sources import Network
 
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",

@@ -10,13 +10,12 @@ from adloc.cost.phases import RECORDS, TRACKING, TRIALS, phases, trials
 from adloc.cost.rates import WORST, Cost, Rates
 from adloc.cost.searches import n_left, tried
 from adloc.cost.start import Start
-from adloc.cost.work import Work, likeness, passed_by, work_of
-from adloc.planning.keeping import is_kept
-from adloc.planning.plan import inputs
-from adloc.planning.stages import FeatureStage, ImageStage
+from adloc.cost.work import Work, passed_by, work_of
+from adloc.planning.keeping import is_kept, passing
+from adloc.planning.sources import FeatureStage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from adloc.computing.store import Store
     from adloc.cost.hardware import Hardware
@@ -136,7 +135,7 @@ def estimate(
     stock = _Stock(workspace.store(), plan)
     lines: dict[str, Line] = {kind: Line(kind) for kind in plan.count()} if todo else {}
     by_stage: dict[str, float] = {}
-    alike: dict[Hashable, list[Stage]] = {}
+    alike: dict[tuple[Work, FeatureStage | None], list[Stage]] = {}  # by all that the cost of a stage depends on
     for stage, is_there in stock.wanted(todo).items():
         line = lines.setdefault(stage.kind, Line(stage.kind))
         if isinstance(stage, FeatureStage):
@@ -145,10 +144,9 @@ def estimate(
         elif is_there:
             line.n_there += 1
         else:
-            alike.setdefault(likeness(stage), []).append(stage)
-    for stages in alike.values():
-        work = work_of(stages[0], plan)
-        cost = _cost(stages[0], work, plan, hardware, rates)
+            alike.setdefault((work_of(stage, plan), passed_by(stage, plan)), []).append(stage)
+    for (work, passed), stages in alike.items():
+        cost = _cost(work, passed, plan, hardware, rates)
         lines[work.kind].add(cost, work, len(stages), len(stages))
         by_stage |= dict.fromkeys((stage.key for stage in stages), cost.seconds or 0.0)
     if n_trials := sum(map(n_left, searches)):
@@ -186,12 +184,12 @@ def _line_of(work: Work, cost: Cost) -> Line:
     return line
 
 
-def _cost(stage: Stage, work: Work, plan: Plan, hardware: Hardware, rates: Rates) -> Cost:
+def _cost(work: Work, passed: FeatureStage | None, plan: Plan, hardware: Hardware, rates: Rates) -> Cost:
     """What a stage is expected to cost, with the features that pass the backbone whenever it reads them."""
-    cost, passed = rates.expect(work, hardware), passed_by(stage, plan)
+    cost = rates.expect(work, hardware)
     if passed is None or cost.basis == "measured":
         return cost
-    return cost.after(rates.expect(work_of(passed, plan), hardware), READS.get(stage.kind, 1))
+    return cost.after(rates.expect(work_of(passed, plan), hardware), READS.get(work.kind, 1))
 
 
 def _trials_cost(
@@ -209,13 +207,14 @@ def _trials_cost(
     n_trials = sum(map(n_left, searches))
     found, seen = rates.expect(Work(TRACKING, "trials", n_trials), hardware), set(planned)
     for state in searches:
-        for stage, times in tried(state, n_left(state)).items():
-            passes = isinstance(stage, FeatureStage) and not is_kept(stage, plan.spec.features.keep)
-            if isinstance(stage, ImageStage) or passes:
+        stages = tried(state, n_left(state))
+        unkept = passing(stages, plan.spec.features.keep)
+        for stage, times in stages.items():
+            if not stage.result_keys or stage.key in unkept:
                 continue
-            is_known = stage.key in seen or (not isinstance(stage, FeatureStage) and stock.has(stage))
+            is_known = stage.key in seen or stock.has(stage)
             seen.add(stage.key)
-            cost = _cost(stage, work_of(stage, plan), plan, hardware, rates)
+            cost = _cost(work_of(stage, plan), passed_by(stage, plan), plan, hardware, rates)
             found = found.plus(cost, times - 1 if is_known else times)
     return found
 
@@ -251,12 +250,12 @@ class _Stock:
 
         def look(stage: Stage) -> None:
             seen.add(stage)
-            if stage.key in known or isinstance(stage, ImageStage):
+            if stage.key in known or not stage.result_keys:
                 return
             known.add(stage.key)
-            is_there = not isinstance(stage, FeatureStage) and self.has(stage)
+            is_there = self.has(stage)
             if not is_there:
-                for before in inputs(stage):
+                for before in stage.inputs:
                     if before not in seen:
                         look(before)
                 if stage.key in bases:
@@ -270,8 +269,8 @@ class _Stock:
         return found
 
     def has(self, stage: Stage) -> bool:
-        """Whether the store has a stage as far as the plan needs it."""
-        if stage.key not in self._of(stage.kind):
+        """Whether the store has a stage as far as the plan needs it; for features, kept by image, see `claim`."""
+        if stage.is_by_image or stage.key not in self._of(stage.kind):
             return False
         extent = self._plan.extents.get(stage.key)
         if extent is None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.cost.networks import Shape, shape_of
-from adloc.planning.stages import FeatureStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,9 +54,8 @@ def taken_by(stage: StepStage, plan: Plan) -> Taken:
 
 def _shape(stage: StepStage) -> Shape | None:
     """What its images become; None where it reads the images themselves, or the network is not in the table."""
-    if not isinstance(stage.source, FeatureStage):
-        return None
-    return shape_of(stage.source.network.backbone, stage.source.layers, stage.source.image)
+    features = stage.features
+    return None if features is None else shape_of(features.network.backbone, features.layers, features.image)
 
 
 def _patches(stage: StepStage, shape: Shape) -> float:
@@ -67,7 +65,7 @@ def _patches(stage: StepStage, shape: Shape) -> float:
 
 def _mapped(stage: StepStage, shape: Shape) -> float:
     """Bytes of the features that a step reads, which stay in memory for as long as nothing else needs it."""
-    is_small = isinstance(stage.source, FeatureStage) and stage.source.dtype == "float16"
+    is_small = stage.features is not None and stage.features.dtype == "float16"
     return len(stage.source.part) * shape.values * (_FLOAT // 2 if is_small else _FLOAT)
 
 

@@ -15,7 +15,6 @@ from adloc.cost.phases import FIRST, RECORDS, TRACKING, WAITING, phases, trials
 from adloc.cost.rates import Rates
 from adloc.cost.start import START, Start
 from adloc.cost.work import work_of
-from adloc.planning.stages import FeatureStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -216,8 +215,7 @@ class Meter:
 
     def _learn(self, stage: Stage, plan: Plan, seconds: float, n_images: int) -> None:
         work = work_of(stage, plan)
-        if isinstance(stage, FeatureStage):
-            work = work.share(n_images / max(1, len(stage.part)))
+        work = work.share(_share(stage, n_images))
         kept = self._kept(stage, n_images)
         self._kept_bytes += kept
         self._rates.learn(work, self._computes.executor.hardware, seconds, kept, self._new_peak())
@@ -227,10 +225,8 @@ class Meter:
         helper = self._computes.executor.helper
         if helper is not None:
             return float(helper.kept_bytes.get(stage.key, 0))
-        keys = stage.image_keys if isinstance(stage, FeatureStage) else (stage.key,)
-        paths = (self._store.path(stage.kind, key) for key in keys)
-        n_bytes = sum(path.stat().st_size for path in paths if path.exists())
-        return n_bytes * (n_images / max(1, len(keys)) if isinstance(stage, FeatureStage) else 1.0)
+        paths = (self._store.path(stage.kind, key) for key in stage.result_keys)
+        return sum(path.stat().st_size for path in paths if path.exists()) * _share(stage, n_images)
 
     def _new_peak(self) -> float:
         """The memory of the largest process, if that has grown since it was asked for last; 0 if not."""
@@ -254,3 +250,8 @@ class Meter:
         self._published, self._n_published = now, self._n_published + 1
         left = {} if self._outlook is None else {"eta_s": self._outlook.left_s}
         self._sink(self._n_published, {f"progress/{name}": value for name, value in (self._figures | left).items()})
+
+
+def _share(stage: Stage, n_images: int) -> float:
+    """How much of a stage so many images are: all of it where it is not computed image by image."""
+    return n_images / max(1, len(stage.result_keys)) if stage.is_by_image else 1.0

@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from adloc.planning.plan import walk
-from adloc.planning.stages import StepStage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,10 +45,10 @@ def tried(state: SearchState, n_trials: int) -> dict[Stage, float]:
         for key in stages.keys() - others.keys():
             times[key] *= _n_values(dimension)
     for key, stage in stages.items():
-        grown = space.get(str(stage.step.grows_with)) if isinstance(stage, StepStage) else None
-        if isinstance(stage, StepStage) and stage.extent is not None and grown is not None:
+        name = str(stage.grows_with)
+        grown = space.get(name)
+        if stage.extent is not None and grown is not None:
             most = grown.most(stage.extent)
-            name = str(stage.step.grows_with)
             stages[key] = _stages(state, values | {name: round(most) if grown.type == "int" else most}).get(key, stage)
     return {stage: min(float(n_trials), times[key]) for key, stage in stages.items()}
 

@@ -14,11 +14,10 @@ from adloc.cost.laws import COUNTED, taken_by
 from adloc.cost.networks import shape_of
 from adloc.keys import content_key
 from adloc.planning.keeping import is_kept
+from adloc.planning.sources import FeatureStage, ImageStage, features_among
 from adloc.planning.stages import (
     DiagnosisStage,
     EvaluationStage,
-    FeatureStage,
-    ImageStage,
     SaturationStage,
     SegmentationStage,
     StepStage,
@@ -27,8 +26,6 @@ from adloc.planning.stages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from adloc.planning.parts import Part
     from adloc.planning.plan import Plan
     from adloc.planning.stages import Stage
@@ -91,26 +88,9 @@ def work_of(stage: Stage, plan: Plan) -> Work:  # noqa: PLR0911  one a kind
             return _measuring(stage.kind, stage.evaluation.scores.method.name, stage.evaluation.truth)
 
 
-def likeness(stage: Stage) -> Hashable:
-    """What a stage's work depends on in its plan: equal for those that take the same, of which there may be 100,000."""
-    match stage:
-        case EvaluationStage():
-            return (stage.kind, stage.mode, stage.metrics, stage.truth.key)
-        case SegmentationStage() | SaturationStage():
-            return (stage.kind, stage.truth.key)
-        case DiagnosisStage():
-            return (stage.kind, stage.evaluation.scores.method.name, stage.evaluation.truth.key)
-        case ThresholdStage():
-            return (stage.kind, stage.config.objective, sum(len(part) for part in stage.parts))
-        case _:
-            return stage.key
-
-
 def passed_by(stage: Stage, plan: Plan) -> FeatureStage | None:
     """The features that pass the backbone whenever a step reads them, since the study does not keep them; else None."""
-    source = stage.source if isinstance(stage, StepStage) else None
-    kept = not isinstance(source, FeatureStage) or is_kept(source, plan.spec.features.keep)
-    return source if isinstance(source, FeatureStage) and not kept else None
+    return next((each for each in features_among(stage.inputs) if not is_kept(each, plan.spec.features.keep)), None)
 
 
 def pixels_of(truth: TruthStage) -> float:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from adloc.computing.store import Probe
     from adloc.executors.computing import Computing
     from adloc.executors.worker import Machine
-    from adloc.planning.stages import Source
+    from adloc.planning.sources import Source
 
     Ref = ray.ObjectRef[Any]
 

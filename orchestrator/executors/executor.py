@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from adloc.computing.store import Store
     from adloc.cost.hardware import Hardware
     from adloc.planning.plan import Run
-    from adloc.planning.stages import Source
+    from adloc.planning.sources import Source
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")

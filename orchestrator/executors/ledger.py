@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 
 from adloc.errors import StageFailedError, StageMismatchError
 from adloc.executors.worker import Order
-from adloc.methods.engines.engine import TORCH
-from adloc.planning.plan import inputs
-from adloc.planning.stages import FeatureStage, StepStage
+from adloc.planning.sources import FeatureStage
 from adloc.record.recorder import needed
 
 if TYPE_CHECKING:
@@ -187,7 +185,7 @@ class Ledger:
         if isinstance(stage, FeatureStage):
             return self._send_images(stage, bench)
         base = bench.reach.bases.get(stage.key)
-        before = self._submit_all((*inputs(stage), *(() if base is None else (base,))), bench)
+        before = self._submit_all((*stage.inputs, *(() if base is None else (base,))), bench)
         return frozenset([self._order(stage, (), bench, before)])
 
     def _send_images(self, stage: FeatureStage, bench: Workbench) -> frozenset[Ref]:
@@ -207,7 +205,7 @@ class Ledger:
     def _order(self, stage: Stage, images: tuple[int, ...], bench: Workbench, before: frozenset[Ref]) -> Ref:
         assert self._store is not None  # noqa: S101  # begin() was called
         shape = self._cluster.shape
-        on_gpu = shape.on_gpu and _uses_gpu(stage)
+        on_gpu = shape.on_gpu and stage.uses_gpu
         told = (bench.reach.around(stage), self._store.address, on_gpu, shape.n_threads, self._batch_size)
         # What has failed already fails this one too; what is done need not be waited for.
         awaited = [ref for ref in before if ref in self._running or self._outcomes[ref].error]
@@ -276,15 +274,6 @@ class Ledger:
             raise StageFailedError(failed.error, refused=failed.is_refusal)
 
 
-def _uses_gpu(stage: Stage) -> bool:
-    """Whether a stage is computed on a GPU where there is one."""
-    if isinstance(stage, FeatureStage):
-        return stage.engine == TORCH
-    return isinstance(stage, StepStage)
-
-
 def _mark(stage: Stage, bench: Workbench) -> tuple[object, ...]:
     """A stage as far as it must reach."""
-    if isinstance(stage, FeatureStage):
-        return (stage.key, bench.reach.layers[stage.source])
-    return (stage.key, bench.reach.extents.get(stage.key))
+    return (stage.key, bench.reach.of_stage(stage))

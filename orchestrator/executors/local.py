@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adloc.executors.computing import Computing
     from adloc.executors.executor import Found, Item
     from adloc.planning.plan import Run
-    from adloc.planning.stages import Source
+    from adloc.planning.sources import Source
 
 
 class LocalExecutor:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adloc.executors.executor import Found, Item
     from adloc.executors.worker import Machine
     from adloc.planning.plan import Run
-    from adloc.planning.stages import Source
+    from adloc.planning.sources import Source
 
 
 class RayExecutor:

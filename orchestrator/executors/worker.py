@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adloc.errors import StageMismatchError, UserError
-from adloc.planning.stages import FeatureStage
+from adloc.planning.sources import FeatureStage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from adloc.computing.compute import Workbench
     from adloc.computing.store import Probe, Store
     from adloc.planning.extents import Extents
-    from adloc.planning.stages import Network, Source, Stage
+    from adloc.planning.sources import Network, Source
+    from adloc.planning.stages import Stage
 
 VERSIONS = (
     "adloc",

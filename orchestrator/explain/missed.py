@@ -10,7 +10,6 @@ from adloc.computing.truth import truth_of
 from adloc.explain.explanation import Missed, MissedDefect
 from adloc.explain.strips import Place, draw_missed
 from adloc.methods.detector import PATCH_MAPS, NearestTraining, Patches, StepContext
-from adloc.planning.stages import FeatureStage
 from adloc.record.panels import touched
 
 if TYPE_CHECKING:
@@ -97,10 +96,8 @@ def explain_missed(run: Run, bench: Workbench, truth: Result, threshold: float |
 
 def _nearest(run: Run, bench: Workbench, patches: Patches) -> Nearest:
     stage, detector = run.test.scores, bench.detector(run.variant.method)
-    scored, fitted = stage.source, run.fit[0].source
-    if not (
-        isinstance(detector, NearestTraining) and isinstance(scored, FeatureStage) and isinstance(fitted, FeatureStage)
-    ):
+    scored, fitted = stage.features, run.fit[0].features
+    if not isinstance(detector, NearestTraining) or scored is None or fitted is None:
         raise TypeError(stage.method.name)
     for features in (scored, fitted):
         bench.result(features)

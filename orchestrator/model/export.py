@@ -45,7 +45,6 @@ from adloc.model.selftest import (
 from adloc.model.spec import BackboneSpec, ModelSpec, Origin, Reference, Scale, StepFacts, Threshold
 from adloc.planning.parts import ValidationPart, require
 from adloc.planning.sight import require_of_step
-from adloc.planning.stages import FeatureStage
 from adloc.tracking.mlmodel import write_mlmodel
 
 if TYPE_CHECKING:
@@ -281,8 +280,8 @@ def _pictures(run: Run) -> Iterator[NDArray[np.uint8]]:
 
 def _engine_of(run: Run) -> EngineName:
     """The engine of the study's own features."""
-    source = run.fit[0].source
-    return source.engine.name if isinstance(source, FeatureStage) else "torch"
+    features = run.fit[0].features
+    return "torch" if features is None else features.engine.name
 
 
 def _with(model: Model, **values: object) -> Model:
@@ -290,8 +289,7 @@ def _with(model: Model, **values: object) -> Model:
 
 
 def _backbone(run: Run) -> BackboneSpec | None:
-    source = run.fit[0].source
-    network = source.network
+    network, features = run.fit[0].source.network, run.fit[0].features
     if network is None:
         return None
     description = resolve_weights(network.backbone, network.weights, seed=network.seed).description
@@ -300,7 +298,7 @@ def _backbone(run: Run) -> BackboneSpec | None:
         weights=network.weights,
         sha256=network.sha256,
         seed=network.seed,
-        layers=source.layers if isinstance(source, FeatureStage) else (),
+        layers=() if features is None else features.layers,
         description=description,
     )
 

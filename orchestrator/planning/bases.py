@@ -5,17 +5,19 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from adloc.planning.stages import StepStage
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from adloc.planning.stages import StepStage
+    from adloc.planning.stages import Stage
 
 
-def find_bases(stages: Iterable[StepStage]) -> dict[str, StepStage]:
+def find_bases(stages: Iterable[Stage]) -> dict[str, StepStage]:
     """By key: the stage of the same family with the next smaller value, from small to large."""
     families: dict[str, dict[float, StepStage]] = {}
     for stage in stages:
-        if stage.family is not None:
+        if isinstance(stage, StepStage) and stage.family is not None:
             families.setdefault(stage.family, {})[float(getattr(stage.params, str(stage.step.builds_on)))] = stage
     return {
         family[larger].key: family[smaller]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from adloc.planning.keeping import passing
 from adloc.planning.plan import walk
-from adloc.planning.stages import FeatureStage
+from adloc.planning.sources import FeatureStage, features_among
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,13 +30,17 @@ class Extents:
         """What the plan's runs need together."""
         return cls(plan.extents, plan.layers, plan.bases, passing(plan.stages.values(), plan.spec.features.keep))
 
+    def of_stage(self, stage: Stage) -> tuple[str, ...] | float | None:
+        """How far it must reach: the layers of features, the extent of a step that grows; None for any other."""
+        return self.layers[stage.source] if isinstance(stage, FeatureStage) else self.extents.get(stage.key)
+
     def around(self, stage: Stage) -> Extents:
         """What computing this stage from its inputs needs to know: small enough to travel."""
         base = self.bases.get(stage.key)
         stages = [*walk(stage), *(() if base is None else walk(base))]
         return Extents(
             {each.key: self.extents[each.key] for each in stages if each.key in self.extents},
-            {each.source: self.layers[each.source] for each in stages if isinstance(each, FeatureStage)},
+            {each.source: self.layers[each.source] for each in features_among(stages)},
             {} if base is None else {stage.key: base},
             self.passing.intersection(each.key for each in stages),
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from adloc.errors import Complaint, UserError
 from adloc.planning.parts import TrainPart
-from adloc.planning.stages import FeatureStage
+from adloc.planning.sources import FeatureStage, features_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,12 +53,12 @@ def is_kept(stage: FeatureStage, keep: KeptFeatures) -> bool:
 
 def passing(stages: Iterable[Stage], keep: KeptFeatures) -> frozenset[str]:
     """Keys of the features stages that are not kept."""
-    return frozenset(stage.key for stage in stages if isinstance(stage, FeatureStage) and not is_kept(stage, keep))
+    return frozenset(stage.key for stage in features_among(stages) if not is_kept(stage, keep))
 
 
 def images_to_keep(stages: Iterable[Stage], keep: KeptFeatures) -> dict[str, FeatureStage]:
     """By key of an image's features that are to be kept: a stage that it is of. An image of two parts comes once."""
-    kept = (stage for stage in stages if isinstance(stage, FeatureStage) and is_kept(stage, keep))
+    kept = (stage for stage in features_among(stages) if is_kept(stage, keep))
     return {key: stage for stage in kept for key in stage.image_keys}
 
 

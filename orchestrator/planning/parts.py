@@ -247,14 +247,15 @@ def pool(parts: Sequence[AnyPart]) -> AnyPart:
     )
 
 
-def require(part: Part, kind: type[Part]) -> None:
-    """Refuse a part of another kind.
+def require(part: Part, *kinds: type[Part]) -> None:
+    """Refuse a part of any other kind.
 
     Raises:
         StageMismatchError: a bug in whatever built the stage.
     """
-    if type(part) is not kind:
-        message = f"this stage takes a {kind.__name__} and was given a {type(part).__name__}"
+    if type(part) not in kinds:
+        names = " or a ".join(kind.__name__ for kind in kinds)
+        message = f"this stage takes a {names} and was given a {type(part).__name__}"
         raise StageMismatchError(message)
 
 

@@ -14,18 +14,8 @@ from adloc.planning.absent import Absent, calibration_complaint
 from adloc.planning.bases import deepen, find_bases
 from adloc.planning.parts import Parts, pool
 from adloc.planning.sight import refuse_seen
+from adloc.planning.sources import Source, features_among
 from adloc.planning.stage_maker import StageMaker
-from adloc.planning.stages import (
-    DiagnosisStage,
-    EvaluationStage,
-    FeatureStage,
-    ImageStage,
-    SaturationStage,
-    SegmentationStage,
-    Stage,
-    StepStage,
-    ThresholdStage,
-)
 from adloc.planning.study_parts import StudyParts
 from adloc.study_file.conditions import Condition, base_condition
 from adloc.study_file.regimes import CLEAN, REGIMES
@@ -36,7 +26,15 @@ if TYPE_CHECKING:
 
     from adloc.planning.inventory import Inventory
     from adloc.planning.parts import Part, TestPart
-    from adloc.planning.stages import Source
+    from adloc.planning.stages import (
+        DiagnosisStage,
+        EvaluationStage,
+        SaturationStage,
+        SegmentationStage,
+        Stage,
+        StepStage,
+        ThresholdStage,
+    )
     from adloc.study_file.regimes import Regime, Side
     from adloc.study_file.spec import Scope, StudySpec
 
@@ -163,7 +161,7 @@ class Plan:
         """By key of a step that grows: the largest extent that any run needs, or any step that builds on it."""
         found: dict[str, float] = {}
         for stage in self._made:
-            if isinstance(stage, StepStage) and stage.extent is not None:
+            if stage.extent is not None:
                 found[stage.key] = max(found.get(stage.key, 0.0), stage.extent)
         deepen(found, self.bases)
         return found
@@ -174,15 +172,14 @@ class Plan:
 
         Neither keys nor results depend on it: it says which result to have first, and to go on from.
         """
-        return find_bases(stage for stage in self.stages.values() if isinstance(stage, StepStage))
+        return find_bases(self.stages.values())
 
     @cached_property
     def layers(self) -> dict[str, tuple[str, ...]]:
         """By `FeatureStage.source`: every layer that any run reads from that network at that size."""
         found: dict[str, set[str]] = {}
-        for stage in self._made:
-            if isinstance(stage, FeatureStage):
-                found.setdefault(stage.source, set()).update(stage.layers)
+        for stage in features_among(self._made):
+            found.setdefault(stage.source, set()).update(stage.layers)
         return {source: tuple(sorted(layers)) for source, layers in found.items()}
 
     def count(self) -> dict[str, int]:
@@ -192,7 +189,7 @@ class Plan:
 
 def walk(stage: Stage) -> Iterator[Stage]:
     """A stage after all that it needs."""
-    for before in inputs(stage):
+    for before in stage.inputs:
         yield from walk(before)
     yield stage
 
@@ -204,7 +201,7 @@ def each_stage(runs: Iterable[Run]) -> Iterator[Stage]:
     def unseen(stage: Stage) -> Iterator[Stage]:
         if id(stage) not in seen:
             seen.add(id(stage))
-            for before in inputs(stage):
+            for before in stage.inputs:
                 yield from unseen(before)
             yield stage
 
@@ -213,28 +210,11 @@ def each_stage(runs: Iterable[Run]) -> Iterator[Stage]:
             yield from unseen(last)
 
 
-def inputs(stage: Stage) -> tuple[Stage, ...]:
-    """The stages whose results a stage reads."""
-    match stage:
-        case StepStage():
-            return (stage.source, *stage.before)
-        case ThresholdStage():
-            return stage.scores
-        case EvaluationStage() | SaturationStage():
-            return (stage.scores, stage.truth)
-        case SegmentationStage():
-            return (stage.scores, stage.truth, stage.calibrated)
-        case DiagnosisStage():
-            return (stage.evaluation.scores, stage.evaluation.truth)
-        case _:
-            return ()
-
-
 def sources(stages: Iterable[Stage]) -> list[Source]:
     """One source for each category, domain and network: what it takes to see that all can be read."""
     found: dict[tuple[object, ...], Source] = {}
     for stage in stages:
-        if isinstance(stage, FeatureStage | ImageStage) and len(stage.part):
+        if isinstance(stage, Source) and len(stage.part):
             found.setdefault((stage.part.category, stage.part.domain, stage.network), stage)
     return list(found.values())
 

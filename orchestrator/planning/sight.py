@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from adloc.datasets.errors import DatasetError, Problem
 from adloc.errors import StageMismatchError
-from adloc.planning.parts import TestPart, TrainPart, ValidationPart, require
+from adloc.planning.parts import TestPart, ValidationPart, require
 from adloc.planning.stages import (
     DiagnosisStage,
     EvaluationStage,
@@ -18,7 +18,6 @@ from adloc.planning.stages import (
     SegmentationStage,
     StepStage,
     ThresholdStage,
-    TruthStage,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def require_sight(stage: Stage) -> None:
-    """Refuse a stage that would see images that it must not.
+    """Refuse a stage that would see images that it must not: of parts that its kind does not take, and of others.
 
     | Stage                 | takes                                                                              |
     |-----------------------|------------------------------------------------------------------------------------|
@@ -47,31 +46,24 @@ def require_sight(stage: Stage) -> None:
     Raises:
         StageMismatchError: a bug in whatever built the stage.
     """
+    for part in stage.parts:
+        require(part, *stage.takes)
     match stage:
         case StepStage():
             require_of_step(stage)
         case ThresholdStage():
             for scores, part in zip(stage.scores, stage.parts, strict=True):
-                require(part, ValidationPart)
                 _require_scores_of(scores, part)
-        case TruthStage():
-            _require_labelled(stage.part)
-        case EvaluationStage():
-            _require_labelled(stage.truth.part)
+        case EvaluationStage() | SaturationStage():
             _require_scores_of(stage.scores, stage.truth.part)
         case SegmentationStage():
-            require(stage.truth.part, TestPart)
             require(stage.calibrated.truth.part, ValidationPart)
             require_sight(stage.calibrated)
             _require_scores_of(stage.scores, stage.truth.part)
             _require_unseen(stage.calibrated.truth.part, stage.truth.part)
-        case SaturationStage():
-            require(stage.truth.part, TestPart)
-            _require_scores_of(stage.scores, stage.truth.part)
         case DiagnosisStage():
-            require(stage.evaluation.truth.part, ValidationPart)
             require_sight(stage.evaluation)
-        case _:  # features and images: what reads them is held to its part
+        case _:  # features, images and truth: what reads them is held to its part
             pass
 
 
@@ -82,12 +74,8 @@ def require_of_step(stage: StepStage) -> None:
         StageMismatchError: a bug in whatever built the stage.
     """
     part = stage.source.part
-    if stage.step.part == "fit":
-        require(part, TrainPart)
-    elif stage.step.part == "calibrate":
-        if not isinstance(part, TrainPart):
-            require(part, ValidationPart)
-    elif isinstance(part, TestPart | ValidationPart):
+    require(part, *stage.takes)
+    if stage.step.part == "score" and isinstance(part, TestPart | ValidationPart):
         for before in _before(stage):
             if before.step.part == "fit" or (before.step.part == "calibrate" and isinstance(part, TestPart)):
                 require_of_step(before)
@@ -120,13 +108,6 @@ def _before(stage: StepStage) -> Iterator[StepStage]:
     for earlier in stage.before:
         yield earlier
         yield from _before(earlier)
-
-
-def _require_labelled(part: Part) -> None:
-    """Refuse parts whose labels are not to be read."""
-    if type(part) not in (ValidationPart, TestPart):
-        message = f"this stage takes a ValidationPart or a TestPart and was given a {type(part).__name__}"
-        raise StageMismatchError(message)
 
 
 def _require_scores_of(scores: StepStage, part: Part) -> None:

@@ -13,12 +13,10 @@ from adloc.methods.engines.engine import TORCH, find_engine
 from adloc.methods.errors import MethodError
 from adloc.metrics.registry import CHOICES
 from adloc.planning.parts import TrainPart, ValidationPart, require
+from adloc.planning.sources import FeatureStage, ImageStage, Network
 from adloc.planning.stages import (
     DiagnosisStage,
     EvaluationStage,
-    FeatureStage,
-    ImageStage,
-    Network,
     SaturationStage,
     SegmentationStage,
     StepStage,
@@ -33,9 +31,12 @@ if TYPE_CHECKING:
 
     from adloc.methods.method import Step
     from adloc.planning.parts import Part
-    from adloc.planning.stages import Source
+    from adloc.planning.sources import Source
     from adloc.study_file.spec import StudySpec
     from adloc.study_file.variants import Variant
+
+RANKINGS = ("image_auroc", "pixel_auroc", "pixel_aupro")  # that a diagnosis compares
+FEWEST_OF_CLASS = 5  # images: from fewer no interval of a difference is trusted
 
 
 class StageMaker:
@@ -119,7 +120,14 @@ class StageMaker:
         return SaturationStage(test.scores, test.truth)
 
     def _diagnosed(self, validation: EvaluationStage | None) -> DiagnosisStage | None:
-        return None if validation is None else DiagnosisStage.of(validation, self._margin)
+        if validation is None:
+            return None
+        scores, part = validation.scores, validation.truth.part
+        plain = {name: each for name, each in scores.method.plain.items() if scores.values[name] != each}
+        there = RANKINGS if validation.mode == "exact" else RANKINGS[:1]  # of pixels all maps are needed at once
+        metrics = tuple(name for name in there if name in validation.metrics)
+        few = min(part.n_anomalous, len(part) - part.n_anomalous) < FEWEST_OF_CLASS
+        return None if few or not plain or not metrics else DiagnosisStage(validation, plain, metrics, self._margin)
 
     def over_epochs(self, variant: Variant, fit: tuple[StepStage, ...], part: Part, repeat: int) -> StepStage | None:
         """A part scored by earlier states of the training; None where the method has none."""

@@ -9,7 +9,8 @@
 A stage is a value: what is to be computed, and a key made of that and of the keys of its inputs; at the leaves
 stand the content hashes of images and weights. Equal keys are one stage, computed once and kept by the store:
 sharing between runs, resuming after a crash, the dry run and distribution rest on nothing else.
-`adloc.computing.compute` says how each is computed. Nothing here imports torch or touches a disk.
+`sources` beside this file has the first of them, `stated` what every stage says of itself; `adloc.computing.compute`
+has how each is computed. Nothing here imports torch or touches a disk.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from adloc.keys import content_key
-from adloc.methods.engines.engine import TORCH
 from adloc.metrics.registry import CHOICES
+from adloc.planning.parts import TestPart, TrainPart, ValidationPart
+from adloc.planning.sources import FeatureStage, ImageStage
+from adloc.planning.stated import ANY_PART, Stated
 from adloc.study_file.evaluating import NATIVE
 from adloc.thresholds import GUARANTEED
 
@@ -30,106 +33,25 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from adloc.datasets.transform import ImageConfig
-    from adloc.methods.engines.engine import Engine
     from adloc.methods.method import Method, Step
-    from adloc.planning.parts import Part, ValidationPart
+    from adloc.planning.parts import Part
+    from adloc.planning.sources import Source
     from adloc.study_file.evaluating import EvaluationMode
     from adloc.study_file.operating import OperatingConfig
-    from adloc.study_file.spec import FeatureDtype
     from adloc.thresholds import ThresholdConfig
 
 # Raised when the code behind a kind of stage changes its results: artifacts of older versions are not used.
-FEATURES_VERSION, STEP_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 2, 2, 1, 1, 2
-SEGMENTATION_VERSION, SATURATION_VERSION, DIAGNOSIS_VERSION, IMAGES_VERSION = 1, 1, 1, 1
-RANKINGS = ("image_auroc", "pixel_auroc", "pixel_aupro")  # that a diagnosis compares
-FEWEST_OF_CLASS = 5  # images: from fewer no interval of a difference is trusted
+STEP_VERSION, TRUTH_VERSION, THRESHOLD_VERSION, EVALUATION_VERSION = 2, 1, 1, 2
+SEGMENTATION_VERSION, SATURATION_VERSION, DIAGNOSIS_VERSION = 1, 1, 1
+LABELLED = (ValidationPart, TestPart)  # parts whose labels are read
+# What a step may see, by what it does.
+STEP_TAKES = {"fit": (TrainPart,), "calibrate": (ValidationPart, TrainPart), "score": ANY_PART}
 # Of images that a shift moves: since 2, what it brings in from outside of them is void.
 MOVED_TRUTH_VERSION = 2
 
 
-@dataclass(frozen=True)
-class Network:
-    """A backbone with its weights.
-
-    Attributes:
-        backbone: "resnet50", "package.module:function".
-        weights: as in the study file: "default", a path, "random".
-        sha256: of the weights; only this, not the path, is part of the key.
-        seed: of random weights.
-    """
-
-    backbone: str
-    weights: str
-    sha256: str
-    seed: int
-
-
 @dataclass(frozen=True, eq=False)
-class FeatureStage:
-    """Backbone features of every image of a part, kept image by image.
-
-    Attributes:
-        part: the images.
-        network: the backbone.
-        image: size and crop of its input.
-        layers: that this run reads. They are not in the key: an image passes the backbone once for all layers
-            that any run of the study reads.
-        dtype: in which they are kept.
-        engine: what runs the network. Part of the key where it is not torch: keys are older than the other engines.
-    """
-
-    part: Part
-    network: Network
-    image: ImageConfig
-    layers: tuple[str, ...]
-    dtype: FeatureDtype = "float32"
-    engine: Engine = TORCH
-    kind = "features"
-
-    @cached_property
-    def source(self) -> str:
-        """Identity of network, size, dtype and engine: stages that agree here share one backbone pass an image."""
-        image = self.image.model_dump(mode="json")
-        network = [self.network.backbone, self.network.sha256]
-        engine = [] if self.engine == TORCH else [self.engine.name, self.engine.version]
-        return content_key(["features", FEATURES_VERSION, *network, image, self.dtype, *engine])
-
-    @cached_property
-    def image_keys(self) -> tuple[str, ...]:
-        """Key of each image's features."""
-        return tuple(content_key([self.source, key]) for key in self.part.image_keys)
-
-    @cached_property
-    def key(self) -> str:
-        """Key of the whole part's features."""
-        return content_key(["features of a part", list(self.image_keys)])
-
-
-@dataclass(frozen=True, eq=False)
-class ImageStage:
-    """The images of a part at the input size, for a method that reads them itself: nothing is computed or kept.
-
-    Attributes:
-        part: the images.
-        network: whose weights the method takes up; None for a method without.
-        image: size and crop.
-    """
-
-    part: Part
-    network: Network | None
-    image: ImageConfig
-    kind = "images"
-
-    @cached_property
-    def key(self) -> str:
-        """Key of the images, and of the weights that go with them."""
-        image = self.image.model_dump(mode="json")
-        network = [] if self.network is None else [self.network.backbone, self.network.sha256]
-        return content_key(["images", IMAGES_VERSION, network, image, list(self.part.image_keys)])
-
-
-@dataclass(frozen=True, eq=False)
-class StepStage:
+class StepStage(Stated):
     """One step of a method: a fit step on a train part, one that calibrates on a validation part, or a score step.
 
     Attributes:
@@ -149,11 +71,38 @@ class StepStage:
     before: tuple[StepStage, ...]
     seed: int
     plain: Mapping[str, Any] | None = None
+    notes_images = True
+    uses_gpu = True
 
     @property
     def kind(self) -> str:
         """ "patchcore.coreset"."""
         return f"{self.method.name}.{self.step.name}"
+
+    @property
+    def title(self) -> str:
+        """ "patchcore.coreset (fit)"."""
+        return f"{self.kind} ({self.step.part})"
+
+    @property
+    def inputs(self) -> tuple[Source | StepStage, ...]:
+        """Images or their features, and the steps before."""
+        return (self.source, *self.before)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The part whose images or features it reads."""
+        return (self.source.part,)
+
+    @property
+    def takes(self) -> tuple[type[Part], ...]:
+        """By what it does."""
+        return STEP_TAKES[self.step.part]
+
+    @property
+    def features(self) -> FeatureStage | None:
+        """The features that it reads; None where it reads the images themselves."""
+        return self.source if isinstance(self.source, FeatureStage) else None
 
     @cached_property
     def key(self) -> str:
@@ -162,7 +111,7 @@ class StepStage:
 
     @cached_property
     def family(self) -> str | None:
-        """What stages have in common of which one can build on another; None for a step that builds on nothing."""
+        """All but the parameter that the step builds on; None for one that builds on nothing."""
         if self.step.builds_on is None:
             return None
         return self._key(name for name in self.step.params if name != self.step.builds_on)
@@ -189,14 +138,19 @@ class StepStage:
         """All parameters as plain values."""
         return self.params.model_dump(mode="json") if self.plain is None else self.plain
 
+    @property
+    def grows_with(self) -> str | None:
+        """As the step declares."""
+        return self.step.grows_with
+
     @cached_property
     def extent(self) -> float | None:
-        """The value of the parameter with which the result grows; None for a step that does not."""
-        return None if self.step.grows_with is None else float(getattr(self.params, self.step.grows_with))
+        """The run's own."""
+        return None if self.grows_with is None else float(getattr(self.params, self.grows_with))
 
 
 @dataclass(frozen=True, eq=False)
-class ThresholdStage:
+class ThresholdStage(Stated):
     """The threshold chosen on validation parts: one category's, or all together.
 
     Attributes:
@@ -211,6 +165,13 @@ class ThresholdStage:
     config: ThresholdConfig
     operating: OperatingConfig | None = None
     kind = "threshold"
+    takes = (ValidationPart,)
+    notes_images = True
+
+    @property
+    def inputs(self) -> tuple[StepStage, ...]:
+        """The scores of every part."""
+        return self.scores
 
     @cached_property
     def key(self) -> str:
@@ -226,7 +187,7 @@ class ThresholdStage:
 
 
 @dataclass(frozen=True, eq=False)
-class TruthStage:
+class TruthStage(Stated):
     """Labels and masks of a part at the evaluation size.
 
     Attributes:
@@ -239,6 +200,14 @@ class TruthStage:
     image: ImageConfig
     size: tuple[int, int] | Literal["native"]
     kind = "truth"
+    inputs = ()
+    takes = LABELLED
+    notes_images = True
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The images."""
+        return (self.part,)
 
     @cached_property
     def key(self) -> str:
@@ -250,22 +219,42 @@ class TruthStage:
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationStage:
+class _Judging(Stated):
+    """What compares scores with the truth.
+
+    Attributes:
+        scores: the last score step on a part.
+        truth: of the same part.
+    """
+
+    scores: StepStage
+    truth: TruthStage
+
+    @property
+    def inputs(self) -> tuple[StepStage | TruthStage | EvaluationStage, ...]:
+        """Both."""
+        return (self.scores, self.truth)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The part that is judged."""
+        return (self.truth.part,)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationStage(_Judging):
     """Metrics and curves that need no threshold, of a validation or a test part.
 
     Attributes:
-        scores: the last score step on the part.
-        truth: of the same part.
         mode: how pixel metrics are computed.
         metrics: what is asked for, by result column. They are not in the key: a result that holds more serves as well,
             and one that lacks some is computed again.
     """
 
-    scores: StepStage
-    truth: TruthStage
     mode: EvaluationMode = "exact"
     metrics: tuple[str, ...] = CHOICES
     kind = "evaluation"
+    takes = LABELLED
 
     @cached_property
     def key(self) -> str:
@@ -276,19 +265,21 @@ class EvaluationStage:
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentationStage:
+class SegmentationStage(_Judging):
     """What the pixel threshold of the validation part finds on the test part.
 
     Attributes:
-        scores: the last score step on the test part.
-        truth: of the same part.
         calibrated: the evaluation of the validation part, which holds the threshold.
     """
 
-    scores: StepStage
-    truth: TruthStage
     calibrated: EvaluationStage
     kind = "segmentation"
+    takes = (TestPart,)
+
+    @property
+    def inputs(self) -> tuple[StepStage | TruthStage | EvaluationStage, ...]:
+        """With the threshold's."""
+        return (*super().inputs, self.calibrated)
 
     @cached_property
     def key(self) -> str:
@@ -298,17 +289,11 @@ class SegmentationStage:
 
 
 @dataclass(frozen=True, eq=False)
-class SaturationStage:
-    """sPRO of a test part whose masks say which kind of defect they mark.
+class SaturationStage(_Judging):
+    """sPRO of a test part whose masks say which kind of defect they mark."""
 
-    Attributes:
-        scores: the last score step on the test part.
-        truth: of the same part.
-    """
-
-    scores: StepStage
-    truth: TruthStage
     kind = "saturation"
+    takes = (TestPart,)
 
     @cached_property
     def key(self) -> str:
@@ -319,7 +304,7 @@ class SaturationStage:
 
 
 @dataclass(frozen=True, eq=False)
-class DiagnosisStage:
+class DiagnosisStage(Stated):
     """How the validation part is ranked at the run's own scoring and where each parameter of it is plain.
 
     Attributes:
@@ -334,17 +319,17 @@ class DiagnosisStage:
     metrics: tuple[str, ...]
     margin: float
     kind = "diagnosis"
+    takes = (ValidationPart,)
 
-    @classmethod
-    def of(cls, validation: EvaluationStage, margin: float) -> DiagnosisStage | None:
-        """None where scores are plain, no ranking is asked for, or too few images could tell."""
-        values = validation.scores.values
-        plain = {name: each for name, each in validation.scores.method.plain.items() if values[name] != each}
-        there = RANKINGS if validation.mode == "exact" else RANKINGS[:1]  # of pixels all maps are needed at once
-        metrics = tuple(name for name in there if name in validation.metrics)
-        part = validation.truth.part
-        fewest = min(part.n_anomalous, len(part) - part.n_anomalous)
-        return cls(validation, plain, metrics, margin) if plain and metrics and fewest >= FEWEST_OF_CLASS else None
+    @property
+    def inputs(self) -> tuple[StepStage | TruthStage | EvaluationStage, ...]:
+        """Scores and truth: the evaluation says which, and its result is not read."""
+        return self.evaluation.inputs
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The part that is ranked."""
+        return self.evaluation.parts
 
     @cached_property
     def key(self) -> str:
@@ -352,9 +337,9 @@ class DiagnosisStage:
         return content_key(["diagnosis", DIAGNOSIS_VERSION, self.evaluation.key, dict(self.plain), self.metrics])
 
 
-Source = FeatureStage | ImageStage
 Stage = (
-    Source
+    FeatureStage
+    | ImageStage
     | StepStage
     | ThresholdStage
     | TruthStage

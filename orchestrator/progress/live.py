@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from adloc.planning.stages import FeatureStage, StepStage
+from adloc.planning.sources import FeatureStage
+from adloc.planning.stages import StepStage
 from adloc.printed import printable
 
 if TYPE_CHECKING:
@@ -148,11 +149,8 @@ class LiveBlock:
 
 def name_stage(stage: Stage) -> str:
     """ "patchcore.search brick": the kind, and whose images; where they are shifted or of a real domain, which."""
-    if isinstance(stage, FeatureStage):
-        part = stage.part
-    elif isinstance(stage, StepStage):
-        part = stage.source.part
-    else:
+    if not isinstance(stage, FeatureStage | StepStage):
         return stage.kind
+    (part,) = stage.parts
     domain = "" if part.domain == "clean" else f" {part.domain}"
     return f"{stage.kind} {part.category}{domain}"

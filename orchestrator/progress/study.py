@@ -10,7 +10,6 @@ from rich.live import Live
 
 from adloc.cost.words import duration, expectation
 from adloc.errors import in_one_line
-from adloc.planning.stages import FeatureStage, StepStage
 from adloc.printed import printable
 from adloc.progress.live import Board, LiveBlock
 
@@ -144,16 +143,16 @@ class Progress:
 
         Where no line can be written over, features are told of once, and a long step every half minute.
         """
-        if isinstance(stage, FeatureStage):
-            self._board.went_on(stage, f"{done}/{total} images")
-            if self._live is None and done == total:
-                self._say(f"  {stage.part.category}: backbone features of {total} images")
-        elif isinstance(stage, StepStage):
-            self._board.went_on(stage, f"{done}/{total}")
-            now = time.monotonic()
-            if self._live is None and now - self._told >= PLAIN_EVERY_S:
-                self._told = now
-                self._say(f"  {stage.source.part.category}: {stage.kind} {done} of {total}")
+        self._board.went_on(stage, f"{done}/{total} images" if stage.is_by_image else f"{done}/{total}")
+        if self._live is not None:
+            return
+        category, now = stage.parts[0].category, time.monotonic()
+        if stage.is_by_image:
+            if done == total:
+                self._say(f"  {category}: backbone features of {total} images")
+        elif now - self._told >= PLAIN_EVERY_S:
+            self._told = now
+            self._say(f"  {category}: {stage.kind} {done} of {total}")
 
     def stage_done(self, stage: Stage, seconds: float, n_images: int) -> None:
         """Count it."""

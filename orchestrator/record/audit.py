@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 from adloc.computing.reading import N_DIGITS, read_by
 from adloc.planning.parts import TestPart
-from adloc.planning.stages import StepStage, ThresholdStage, TruthStage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 AUDIT = "audit.json"  # of a record; those of earlier versions have none
 PartName = Literal["train", "validation", "test"]
-Reading = StepStage | ThresholdStage | TruthStage  # the others read results of these alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ class Audit:
         return tuple(stage for stage in self.stages if stage.is_early)
 
 
-def audit(run: Run, result: Callable[[Reading], Result | None]) -> Audit:
+def audit(run: Run, result: Callable[[Stage], Result | None]) -> Audit:
     """What the stages of a run have read.
 
     Args:
@@ -105,12 +103,10 @@ def is_noted(path: Path) -> bool:
     return all(stage["is_noted"] for stage in json.loads(path.read_text(encoding="utf-8"))["stages"])
 
 
-def _readers(run: Run) -> Iterator[Reading]:
+def _readers(run: Run) -> Iterator[Stage]:
     """The stages of a run that read images or labels, each once."""
-    found: dict[str, Stage] = {stage.key: stage for stage in run.stages()}
-    for stage in found.values():
-        if isinstance(stage, Reading):
-            yield stage
+    found = {stage.key: stage for stage in run.stages()}
+    return (stage for stage in found.values() if stage.notes_images)
 
 
 def _images(run: Run) -> Iterator[tuple[PartName, str, str]]:
@@ -127,16 +123,16 @@ def _images(run: Run) -> Iterator[tuple[PartName, str, str]]:
                 yield name, sample.identity, known.sha256
 
 
-def _reading(stage: Reading, result: Result | None, images: tuple[tuple[PartName, str, str], ...]) -> StageReading:
+def _reading(stage: Stage, result: Result | None, images: tuple[tuple[PartName, str, str], ...]) -> StageReading:
     digits = None if result is None else read_by(result)
     rows = [row for row, (_, _, sha256) in enumerate(images) if sha256[:N_DIGITS] in (digits or ())]
     parts = [images[row][0] for row in rows]
     n_other = len((digits or set()) - {sha256[:N_DIGITS] for _, _, sha256 in images})
     n = {name: parts.count(name) for name in ("train", "validation", "test")}
     return StageReading(
-        f"{stage.kind} ({stage.step.part})" if isinstance(stage, StepStage) else stage.kind,
+        stage.title,
         stage.key,
-        _is_of_test(stage),
+        TestPart in stage.takes and isinstance(stage.parts[0], TestPart),
         digits is not None,
         tuple(_ranges(rows)),
         n["train"],
@@ -144,17 +140,6 @@ def _reading(stage: Reading, result: Result | None, images: tuple[tuple[PartName
         n["test"],
         n_other,
     )
-
-
-def _is_of_test(stage: Reading) -> bool:
-    """Whether it is a stage that reads the test part: its scores, and its truth."""
-    match stage:
-        case StepStage():
-            return stage.step.part == "score" and isinstance(stage.source.part, TestPart)
-        case TruthStage():
-            return isinstance(stage.part, TestPart)
-        case ThresholdStage():
-            return False
 
 
 def _ranges(rows: list[int]) -> Iterator[tuple[int, int]]:

@@ -17,7 +17,6 @@ from adloc.datasets.sample import Fingerprint, Sample
 from adloc.planning.inventory import Inventory
 from adloc.planning.parts import leaves_frame, shift_key
 from adloc.planning.plan import each_stage
-from adloc.planning.stages import FeatureStage, ImageStage
 from adloc.planning.targets import Target
 from adloc.record.records import read_checked, write_checked
 
@@ -48,8 +47,7 @@ class KeptInventory:
 
 def write_inventory(folder: Path, inventory: Inventory, plan: Plan, places: Mapping[tuple[str, str], str]) -> None:
     """Keep what a plan was made from in the study's folder."""
-    stages = (stage for stage in each_stage(plan.runs) if isinstance(stage, FeatureStage | ImageStage))
-    shifts = {stage.part.shift for stage in stages} - {None}
+    shifts = {part.shift for stage in each_stage(plan.runs) for part in stage.parts}
     dropping = [shift for shift in shifts if shift is not None and shift.drop_vanished]
     targets = inventory.targets.items()
     content = {

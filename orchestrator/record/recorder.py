@@ -147,7 +147,7 @@ def _record(run: Run, bench: Workbench, started: datetime, **found: object) -> R
             "n_train": len(run.train_part),
             "n_val": len(run.validation.truth.part) if run.validation else 0,
             "n_test": len(run.test.truth.part),
-            "stages": {stage.kind: stage.key for stage in run.stages() if stage.kind not in ("features", "images")},
+            "stages": {stage.kind: stage.key for stage in run.stages() if stage.key in stage.result_keys},
             "datasets": {name: part.digest for name, part in parts.items()},
             "started": started.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),

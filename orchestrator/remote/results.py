@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from adloc.datasets.objects import Objects
     from adloc.methods.detector import Result
-    from adloc.planning.stages import Network
+    from adloc.planning.sources import Network
 
 FOLDER, WEIGHTS, PROBES = "store", "weights", "probes"
 WHOLE = "whole"

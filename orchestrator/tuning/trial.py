@@ -16,21 +16,11 @@ from adloc.planning.bases import deepen, find_bases
 from adloc.planning.extents import Extents
 from adloc.planning.parts import TrainPart, ValidationPart
 from adloc.planning.plan import walk
-from adloc.planning.stages import (
-    DiagnosisStage,
-    EvaluationStage,
-    FeatureStage,
-    ImageStage,
-    SaturationStage,
-    SegmentationStage,
-    StepStage,
-    ThresholdStage,
-    TruthStage,
-)
+from adloc.planning.sources import FeatureStage, ImageStage, features_among
 from adloc.record.recorder import costs, figures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from adloc.computing.features import PartFeatures
     from adloc.computing.images import PartImages
@@ -53,25 +43,26 @@ class Reach:
         self._extents = dict(plan.extents)
         self._layers = dict(plan.layers)
         self._bases = dict(plan.bases)
-        self._steps: dict[str, StepStage] = {}
+        self._steps: dict[str, Stage] = {}
         self._lock = Lock()
         self.extents = Extents(self._extents, self._layers, self._bases)
 
-    def extend(self, stages: Iterator[Stage], search: Search) -> None:
+    def extend(self, stages: Iterable[Stage], search: Search) -> None:
         """Let these stages reach as far as the largest values of the space. Trials of a wave may call it at once."""
         with self._lock:
             self._extend(stages, search)
 
-    def _extend(self, stages: Iterator[Stage], search: Search) -> None:
+    def _extend(self, stages: Iterable[Stage], search: Search) -> None:
+        stages = tuple(stages)
+        for features in features_among(stages):
+            known = self._layers.get(features.source, ())
+            self._layers[features.source] = tuple(sorted({*known, *features.layers, *search.layers()}))
         for stage in stages:
-            if isinstance(stage, StepStage) and stage.extent is not None:
-                dimension = search.space.get(str(stage.step.grows_with))
+            if stage.extent is not None:
+                dimension = search.space.get(str(stage.grows_with))
                 most = dimension.most(stage.extent) if dimension else stage.extent
                 self._extents[stage.key] = max(self._extents.get(stage.key, 0.0), most)
-            elif isinstance(stage, FeatureStage):
-                known = self._layers.get(stage.source, ())
-                self._layers[stage.source] = tuple(sorted({*known, *stage.layers, *search.layers()}))
-            if isinstance(stage, StepStage) and stage.family is not None:
+            if stage.family is not None:
                 self._steps.setdefault(stage.key, stage)  # a later trial goes on from the next smaller one's result
         self._bases.update(find_bases(self._steps.values()))
         deepen(self._extents, self._bases)
@@ -93,7 +84,7 @@ class TrialBench(Workbench):
             StageMismatchError: the stage, or one that it needs, is of anything but the given parts.
         """
         for each in walk(stage):
-            for part in _parts(each):
+            for part in each.parts:
                 self._check(part)
         return super().result(stage)
 
@@ -148,18 +139,3 @@ def mean_figures(categories: Mapping[str, Mapping[str, float | None]]) -> dict[s
         known = [v for v in values if v is not None]
         found[name] = fmean(known) if len(known) == len(values) else None
     return found
-
-
-def _parts(stage: Stage) -> tuple[Part, ...]:
-    """The parts that a stage reads itself."""
-    match stage:
-        case FeatureStage() | ImageStage() | TruthStage():
-            return (stage.part,)
-        case StepStage():
-            return (stage.source.part,)
-        case ThresholdStage():
-            return stage.parts
-        case EvaluationStage() | SegmentationStage() | SaturationStage():
-            return (stage.truth.part,)
-        case DiagnosisStage():
-            return (stage.evaluation.truth.part,)

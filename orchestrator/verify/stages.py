@@ -11,16 +11,9 @@ from adloc.computing.compute import is_whole
 from adloc.computing.reading import IMAGES_READ
 from adloc.computing.store import DamagedError, read_result
 from adloc.planning.parts import TestPart, TrainPart, ValidationPart
+from adloc.planning.sources import FeatureStage
 from adloc.planning.stages import (
-    DiagnosisStage,
     EvaluationStage,
-    FeatureStage,
-    ImageStage,
-    SaturationStage,
-    SegmentationStage,
-    StepStage,
-    ThresholdStage,
-    TruthStage,
 )
 from adloc.record.audit import audit
 from adloc.verify.bits import difference, is_time
@@ -46,7 +39,7 @@ def compare_stage(stage: Stage, kept: Store, made: Store) -> Compared | None:
         kept: the study's store.
         made: where it was computed again.
     """
-    if isinstance(stage, ImageStage):
+    if not stage.result_keys:
         return None
     if isinstance(stage, FeatureStage):
         return _compare_features(stage, kept, made)
@@ -144,18 +137,6 @@ def values(result: Result) -> dict[str, object]:
 
 def described(stage: Stage) -> str:
     """What a stage computes and of which images: "patchcore.coreset of train", "truth of test (shift)"."""
-    match stage:
-        case ThresholdStage():
-            part: Part = stage.parts[0]
-        case StepStage():
-            part = stage.source.part
-        case DiagnosisStage():
-            part = stage.evaluation.truth.part
-        case FeatureStage() | ImageStage():
-            part = stage.part
-        case TruthStage():
-            part = stage.part
-        case EvaluationStage() | SegmentationStage() | SaturationStage():
-            part = stage.truth.part
+    part = stage.parts[0]
     name = next((name for kind, name in _PARTS if isinstance(part, kind)), part.category)
     return f"{stage.kind} of {name}" if part.domain == "clean" else f"{stage.kind} of {name} ({part.domain})"

@@ -25,7 +25,7 @@ from adloc.executors.worker import Outcome
 from adloc.planning.extents import Extents
 from adloc.planning.inventory import Inventory
 from adloc.planning.plan import make_plan
-from adloc.planning.stages import FeatureStage, ImageStage
+from adloc.planning.sources import FeatureStage, ImageStage
 from adloc.study_file.spec import StudySpec
 
 if TYPE_CHECKING:

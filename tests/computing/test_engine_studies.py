@@ -24,7 +24,7 @@ from commandline import adloc
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.planning.stages import FeatureStage
+    from adloc.planning.sources import FeatureStage
     from adloc.study import Study
 
 CPU = torch.device("cpu")

@@ -30,8 +30,9 @@ from adloc.methods import METHODS
 from adloc.planning.calibration import calibrations
 from adloc.planning.inventory import Inventory
 from adloc.planning.plan import Plan, make_plan
+from adloc.planning.sources import FeatureStage
 from adloc.planning.stage_maker import StageMaker
-from adloc.planning.stages import FeatureStage, StepStage
+from adloc.planning.stages import StepStage
 from adloc.study_file.spec import StudySpec
 from adloc.tuning.state import search_states
 from adloc.workspace import Workspace

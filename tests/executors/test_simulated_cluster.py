@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adloc.planning.stages import FeatureStage, ImageStage
+from adloc.planning.sources import FeatureStage, ImageStage
 from checkout import ROOT
 
 if TYPE_CHECKING:

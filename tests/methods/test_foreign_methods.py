@@ -11,7 +11,8 @@ import pytest
 
 from adloc.errors import UserError
 from adloc.methods import METHODS, MethodError, find_method, load_detector
-from adloc.planning.stages import ImageStage, StepStage
+from adloc.planning.sources import ImageStage
+from adloc.planning.stages import StepStage
 from adloc.study_file.schema import study_schema
 from adloc.study_file.validation import load_study
 from commandline import adloc

@@ -20,7 +20,7 @@ from adloc.methods.detector import Result
 from adloc.planning.extents import Extents
 from adloc.planning.keeping import SPARE_BYTES, DiskUse, passing, plan_disk, require_room
 from adloc.planning.parts import TrainPart
-from adloc.planning.stages import FeatureStage
+from adloc.planning.sources import FeatureStage
 from adloc.study import prepare
 from adloc.workspace import Workspace
 from commandline import adloc

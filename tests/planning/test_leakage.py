@@ -28,7 +28,8 @@ from adloc.planning.extents import Extents
 from adloc.planning.parts import Part, PrivatePart, TestPart, TrainPart, ValidationPart, make_parts
 from adloc.planning.plan import make_plan
 from adloc.planning.sight import require_sight
-from adloc.planning.stages import EvaluationStage, ImageStage, SaturationStage, StepStage, TruthStage
+from adloc.planning.sources import ImageStage
+from adloc.planning.stages import EvaluationStage, SaturationStage, StepStage, TruthStage
 from plans import inventory, plan_of, spec_of
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from adloc.planning.extents import Extents
 from adloc.planning.inventory import Inventory
 from adloc.planning.parts import TestPart, TrainPart, ValidationPart, require
 from adloc.planning.plan import Run, deepen, make_plan, walk
+from adloc.planning.sources import FeatureStage
 from adloc.planning.stage_maker import StageMaker
-from adloc.planning.stages import FeatureStage, StepStage
+from adloc.planning.stages import StepStage
 from adloc.tuning.state import search_states
 from adloc.tuning.trial import Reach
 from plans import inventory, plan_of, spec_of
@@ -281,12 +282,41 @@ def test_wrong_part_is_refused_when_run() -> None:
 
 def test_inputs_come_before_what_needs_them() -> None:
     """The stages of a plan are in an order in which they can run."""
-    from adloc.planning.plan import inputs
-
     seen: set[str] = set()
     for key, stage in plan_of(regimes=["clean", "threshold_only"]).stages.items():
-        assert {s.key for s in inputs(stage)} <= seen
+        assert {s.key for s in stage.inputs} <= seen
         seen.add(key)
+
+
+def test_a_stage_reads_the_parts_that_its_question_is_about() -> None:
+    """Each kind, in a run with a method of features, an index that calibrates, a diagnosis, and a method of images."""
+    patchcore = {"method": "patchcore", "params": {"backbone": "resnet18", "search": {"index": "ivf"}}}
+    train, validation, test = {TrainPart}, {ValidationPart}, {TestPart}
+    read: dict[str, set[type]] = {}
+    spec = spec_of(methods=[patchcore, {"method": "floor"}], regimes=["clean"])
+    stages = make_plan(spec, inventory(("a",), n_train=40)).stages.values()
+    for stage in stages:
+        read.setdefault(stage.kind, set()).update(type(part) for part in stage.parts)
+        assert {type(part) for part in stage.parts} <= set(stage.takes)
+    assert read == {
+        "features": train | validation | test,
+        "images": train | validation | test,
+        "patchcore.coreset": train,
+        "patchcore.index": validation,
+        "patchcore.search": validation | test,
+        "patchcore.scores": validation | test,
+        "floor.mean_image": train,
+        "floor.scores": validation | test,
+        "threshold": validation,
+        "truth": validation | test,
+        "evaluation": validation | test,
+        "segmentation": test,
+        "diagnosis": validation,
+    }
+    n_results = {len(stage.parts[0]): len(stage.result_keys) for stage in stages if stage.kind == "features"}
+    assert n_results == {32: 32, 14: 14, 18: 18}  # one an image
+    assert {len(stage.result_keys) for stage in stages if stage.kind == "images"} == {0}
+    assert {len(stage.result_keys) for stage in stages if stage.kind not in {"features", "images"}} == {1}
 
 
 def short_sha256(text: str) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 
-from adloc.planning.stages import FeatureStage, StepStage
+from adloc.planning.sources import FeatureStage
+from adloc.planning.stages import StepStage
 from adloc.progress import study as progress
 from adloc.progress.live import Board, LiveBlock
 from adloc.progress.study import Progress

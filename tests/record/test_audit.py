@@ -12,7 +12,8 @@ from adloc.computing.reading import IMAGES_READ, noted, read_by
 from adloc.computing.store import Store
 from adloc.datasets.transform import ImageConfig
 from adloc.methods.detector import Result
-from adloc.planning.stages import ImageStage, StepStage, ThresholdStage, TruthStage
+from adloc.planning.sources import ImageStage
+from adloc.planning.stages import StepStage, ThresholdStage, TruthStage
 from adloc.record.audit import AUDIT, Audit, audit, is_noted, write_audit
 from adloc.verify.stages import compare_audit
 from plans import plan_of
@@ -20,26 +21,14 @@ from plans import plan_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adloc.planning.parts import Part
-    from adloc.record.audit import Reading
+    from adloc.planning.stages import Stage
 
 (RUN,) = plan_of(("a",)).runs
 
 
-def parts(stage: Reading) -> tuple[Part, ...]:
-    """Those that a stage is planned to read."""
-    match stage:
-        case StepStage():
-            return (stage.source.part,)
-        case ThresholdStage():
-            return stage.parts
-        case TruthStage():
-            return (stage.part,)
-
-
-def honest(stage: Reading) -> Result:
+def honest(stage: Stage) -> Result:
     """Has read its own images."""
-    return Result({}, {IMAGES_READ: noted(known.sha256 for part in parts(stage) for known in part.fingerprints)})
+    return Result({}, {IMAGES_READ: noted(known.sha256 for part in stage.parts for known in part.fingerprints)})
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +67,7 @@ def test_a_test_image_that_was_read_early_is_found(kind: str, tmp_path: Path) ->
         each.key: each for each in RUN.stages() if isinstance(each, StepStage | ThresholdStage | TruthStage)
     }.values():
         result = honest(stage)
-        if stage.kind == kind and RUN.test.truth.part not in parts(stage):
+        if stage.kind == kind and RUN.test.truth.part not in stage.parts:
             result = Result({}, {IMAGES_READ: noted([seen], (result,))})
             forged.add(stage.key)
         store.put(stage.kind, stage.key, result)

@@ -125,7 +125,7 @@ def test_weights_that_a_machine_lacks_are_the_drivers(machines: Machines, tmp_pa
     import hashlib
 
     from adloc.methods.errors import MethodError
-    from adloc.planning.stages import Network
+    from adloc.planning.sources import Network
 
     path = tmp_path / "own.safetensors"
     path.write_bytes(b"weights")

@@ -164,10 +164,8 @@ def test_coreset_is_picked_once_to_the_largest_ratio(watched: tuple[Study, Watch
 
 def test_search_looks_at_no_test_image(watched: tuple[Study, Watcher]) -> None:
     """No stage of a test part was computed, and none of the parts seen shares an image with a test part."""
-    from adloc.tuning.trial import _parts
-
     study, watcher = watched
-    seen = [part for stage in watcher.computed for part in _parts(stage)]
+    seen = [part for stage in watcher.computed for part in stage.parts]
     assert seen
     assert not any(isinstance(part, TestPart) for part in seen)
     tested = {key for run in study.plan.runs for key in run.test.truth.part.image_keys}
@@ -203,7 +201,8 @@ def test_stage_of_a_test_part_in_a_trial_is_refused(watched: tuple[Study, Watche
 
     from adloc.computing.store import Store
     from adloc.planning.extents import Extents
-    from adloc.planning.stages import EvaluationStage, FeatureStage, TruthStage
+    from adloc.planning.sources import FeatureStage
+    from adloc.planning.stages import EvaluationStage, TruthStage
     from adloc.tuning.trial import TrialBench
 
     study, watcher = watched

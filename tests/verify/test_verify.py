@@ -18,7 +18,8 @@ from adloc.computing.environment import limit_threads
 from adloc.computing.store import Store
 from adloc.methods.detector import Result
 from adloc.planning.plan import each_stage
-from adloc.planning.stages import FeatureStage, StepStage, ThresholdStage
+from adloc.planning.sources import FeatureStage
+from adloc.planning.stages import StepStage, ThresholdStage
 from adloc.record.records import write_checked
 from adloc.study import prepare
 from adloc.verify.bits import Difference, difference
