@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from adloc.api.asked import Overrides, Place
     from adloc.api.compared import Compared
-    from adloc.driver import Outcome
     from adloc.kept.study import KeptStudy
+    from adloc.run.runs import Outcome
     from adloc.study import Study
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from adloc.driver import Outcome
     from adloc.executors.computing import Computing
     from adloc.model.engines import EngineChoice
+    from adloc.run.runs import Outcome
     from adloc.study import Study
     from adloc.tracking.place import Place
 
@@ -39,7 +39,7 @@ def run(
 ) -> Outcome:
     """Run a prepared study, and say what came of it."""
     from adloc.answer.claim import read_claims
-    from adloc.complete import complete_study
+    from adloc.run.complete import complete_study
     from adloc.study_warnings import before_it_runs, what_failed
 
     for sentence in before_it_runs(study, computing.device):
@@ -72,7 +72,7 @@ def tune(
         UserError: there are none.
     """
     from adloc.cost.meter import Meter
-    from adloc.tune import tune_study
+    from adloc.run.searches import tune_study
 
     if not study.searches:
         raise UserError(

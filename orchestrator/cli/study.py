@@ -140,10 +140,10 @@ def run(
     the others are recorded; 130: interrupted.
     """
     from adloc.answer.claim import read_claims
-    from adloc.complete import complete_study
     from adloc.cost.words import account_json
     from adloc.executors.computing import Computing
     from adloc.progress.study import Progress
+    from adloc.run.complete import complete_study
     from adloc.study import search_json
     from adloc.study_warnings import before_it_runs, what_failed
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from adloc.answer.results import Cell, Row
     from adloc.cost.account import Account
     from adloc.cost.estimate import Estimate
-    from adloc.driver import Outcome
     from adloc.expected import Expected
+    from adloc.run.runs import Outcome
     from adloc.study import DataCheck, Study
     from adloc.study_file.variants import Variant
     from adloc.tracking.place import Place

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from adloc.planning.plan import Plan, Run
     from adloc.planning.stages import Stage
     from adloc.record.records import RunRecord
-    from adloc.runner import Reporter
+    from adloc.run.reporter import Reporter
     from adloc.tuning.search import Search
     from adloc.tuning.trial_records import TrialRecord
     from adloc.workspace import Workspace
@@ -37,7 +37,7 @@ _RECENT = 0.8  # weight of the throughput so far against that of the features st
 
 
 class Meter:
-    """Hears what a study does, measures it, and hands it on. See `adloc.runner.Reporter`."""
+    """Hears what a study does, measures it, and hands it on. See `adloc.run.reporter.Reporter`."""
 
     def __init__(self, shown: Reporter, workspace: Workspace, computes: OnDemand) -> None:
         """Measure nothing yet.

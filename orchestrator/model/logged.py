@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adloc.executors.on_demand import OnDemand
     from adloc.planning.plan import Run
     from adloc.record.records import RunRecord
-    from adloc.runner import Reporter
+    from adloc.run.reporter import Reporter
     from adloc.study import Study
     from adloc.tracking.experiment import Tracking
 

@@ -36,7 +36,7 @@ PHASES = {
 
 
 class Progress:
-    """Writes to stderr, so that what a program reads from stdout stays clean. See `adloc.runner.Reporter`."""
+    """Writes to stderr, so that what a program reads from stdout stays clean. See `adloc.run.reporter.Reporter`."""
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
         """Say nothing when `quiet`; else on the standard error, or where `console` writes."""

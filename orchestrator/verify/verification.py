@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from adloc.planning.plan import Run
     from adloc.planning.stages import Stage
     from adloc.record.records import RunRecord
-    from adloc.runner import Reporter
+    from adloc.run.reporter import Reporter
     from adloc.study import Study
 
 _NO_MACHINE = {"weights_sha256"}  # what a record's environment holds beside the machine and its versions

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
-from adloc.driver import run_study
 from adloc.executors.computing import Computing
 from adloc.executors.on_demand import OnDemand
 from adloc.progress.study import Progress
+from adloc.run.runs import run_study
 from adloc.study import prepare
 from adloc.workspace import Workspace
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from adloc import driver
 from adloc.cli import cli
 from adloc.datasets.checked import from_checked
 from adloc.errors import UserError
+from adloc.run import begin
 from adloc.sealing.ledger import (
     Look,
     append,
@@ -238,13 +238,13 @@ def test_from_seal_to_report(
     assert json.loads(seal_path(workspace, "first").read_text()) == sealed
     assert not (workspace.root / "studies" / "first" / "records").exists()
     seen: list[int] = []
-    begun = driver.param_names  # the driver asks for them before a run is begun
+    begun = begin.param_names  # the driver asks for them before a run is begun
 
     def noted(*given: Any) -> set[str]:
         seen.append(len(read_looks(ledger_path(workspace))))
         return begun(*given)
 
-    monkeypatch.setattr(driver, "param_names", noted)
+    monkeypatch.setattr(begin, "param_names", noted)
     shown = adloc("study", "run", path, *where)
     assert seen == [1]
     assert f"The plan is the one that was sealed on {sealed['sealed']}" in shown

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adloc import driver
 from adloc.errors import UserError
 from adloc.metrics.registry import METRICS
 from adloc.progress.study import Progress
 from adloc.record.records import Records
+from adloc.run import runs
 from adloc.tracking.place import Place
 from adloc.workspace import Workspace
 from commandline import adloc
@@ -50,7 +50,7 @@ def own_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The report of thirty settings takes longer than all else here."""
-    monkeypatch.setattr(driver, "try_report", lambda _: None)
+    monkeypatch.setattr(runs, "try_report", lambda _: None)
 
 
 def study_of(folder: Path, root: Path, name: str, scores: str) -> Path:

@@ -134,7 +134,7 @@ class Watcher:
 @pytest.fixture(scope="module")
 def watched(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Watcher]:
     """The search alone, 20 trials of it, and what it computed."""
-    from adloc.tune import tune_study
+    from adloc.run.searches import tune_study
 
     workspace = Workspace(tmp_path_factory.mktemp("watched"))
     watcher = Watcher()
@@ -434,7 +434,7 @@ def test_trials_leave_no_short_search_behind(mvtec_tree: Path, tmp_path: Path) -
     from adloc.computing.compute import Workbench
     from adloc.computing.store import Store
     from adloc.planning.extents import Extents
-    from adloc.tune import tune_study
+    from adloc.run.searches import tune_study
 
     def prepared(text: str) -> Study:
         path = tmp_path / "study.yaml"

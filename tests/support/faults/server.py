@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 IMPORTED = (
     "mlflow.pyfunc", "optuna", "torch", "adloc.progress.study", "adloc.cli.tables", "adloc.computing.diagnosis",
-    "adloc.cost.meter", "adloc.driver", "adloc.methods.network", "adloc.methods.floor.detector", "adloc.model.logged",
-    "adloc.model.served", "adloc.record.recorder", "adloc.report.page", "adloc.runner", "adloc.tracking.experiment",
-    "adloc.tune",
+    "adloc.cost.meter", "adloc.methods.network", "adloc.methods.floor.detector", "adloc.model.logged",
+    "adloc.model.served", "adloc.record.recorder", "adloc.report.page", "adloc.run.runner", "adloc.run.runs",
+    "adloc.run.searches", "adloc.tracking.experiment",
 )  # fmt: skip
 HANGS_S = 240  # of a command that takes a few
 CHANGES = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP")

@@ -1,31 +1,28 @@
-"""Run the searches of a prepared study, before its runs: the driver's part in tuning.
+"""The searches of a prepared study, which come before its runs: the driver's part in tuning.
 
 Suggestions and records are written here; what is tried is tried by `adloc.tuning`, on train and validation parts alone.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from adloc.driver import forget
 from adloc.errors import UserError
 from adloc.interrupts import terminate_as_interrupt
-from adloc.planning.plan import sources, walk
-from adloc.record.beside import write_beside
-from adloc.study import located, spec_yaml, with_winners
+from adloc.planning.plan import walk
+from adloc.run.begin import ending, forget, open_tracker, ready, write_down
+from adloc.study import with_winners
 from adloc.tracking.index import TrackingIndex, trial_key
 from adloc.tracking.place import Place
-from adloc.tracking.track import connect, param_names
-from adloc.tracking.tracker import Tracker
 from adloc.tuning.plots import is_drawn
 
 if TYPE_CHECKING:
     from adloc.executors.on_demand import OnDemand
     from adloc.planning.stages import Stage
-    from adloc.runner import Reporter
+    from adloc.run.reporter import Reporter
     from adloc.study import Study
+    from adloc.tracking.tracker import Tracker
     from adloc.tuning.state import SearchState
     from adloc.tuning.trial import Reach
     from adloc.tuning.trial_records import TrialRecord
@@ -94,15 +91,9 @@ def _tune(
     executor, store = on_demand.executor, study.workspace.store()
     bench = TrialBench(store, reach.extents, executor.device, reporter, executor.batch_size, executor.helper)
     first = [stage for state in study.searches for stage in _first_stages(state, reach)]
-    with located(study.file):
-        bench.load(first)
-    executor.begin(store, sources(first), reporter)
+    ready(study, bench, first, executor, store, reporter)
     optuna_storage = open_storage(study.workspace.journal_path(study.spec.study), storage)
-    folder = study.workspace.study_path(study.spec.study)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_beside(folder / "study.yaml", spec_yaml(study.spec))
-    names = param_names(study.spec, [run.condition.values() for run in study.plan.runs])
-    tracker = Tracker(place, study.spec.study, lambda: connect(place, study.spec, names, study.file.path.name))
+    folder, tracker = write_down(study), open_tracker(study, place)
     if fresh:
         forget(study, store)
     for state in study.searches:
@@ -112,7 +103,7 @@ def _tune(
     reach = Reach(Extents.of(study.plan))
     bench.reach = reach.extents
     reporter.publish(tracker.progress)
-    try:
+    with ending(lambda: tracker.show(lambda tracking: tracking.end("KILLED", folder / "tables", {}), now=True)):
         for state in study.searches:
             bench.allow(state.stages.calibration)
             revision, ticket = state.records.revision, state.records.ticket
@@ -121,10 +112,6 @@ def _tune(
             trials = tuner.run(suggestions, partial(_show_trial, study, tracker), reporter)
             # The study's run, which comes next, shows the pictures in MLflow.
             draw_search(state.search, trials, suggestions.importances(), folder / "tuning" / state.search.name)
-    except BaseException:
-        with suppress(Exception):  # the next start mends it
-            tracker.show(lambda tracking: tracking.end("KILLED", folder / "tables", {}), now=True)
-        raise
     return with_winners(study)
 
 

@@ -1,8 +1,7 @@
-"""Run a prepared study: the one process that writes records, MLflow and results."""
+"""The runs of a prepared study: each recorded and tracked; then its tables, explanations, report and models."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,22 +10,21 @@ from typing import TYPE_CHECKING
 from adloc.answer.answer import find_answer, write_answer
 from adloc.cost.phases import EXPLAIN, MODELS, REPORT, TABLES, TRACKING, WAITING
 from adloc.cost.start import START
-from adloc.explain.boundary import explanations_of, try_explain
+from adloc.explain.boundary import try_explain
 from adloc.interrupts import terminate_as_interrupt
 from adloc.model.logged import model_keys, try_log_models
 from adloc.planning.keeping import plan_disk, require_room
-from adloc.planning.plan import each_stage, sources
-from adloc.record.beside import write_beside
+from adloc.planning.plan import each_stage
 from adloc.record.kept_inventory import NAME as INVENTORY
 from adloc.record.kept_inventory import write_inventory
 from adloc.record.records import write_checked
 from adloc.report.boundary import try_report
+from adloc.run.begin import ending, forget, open_tracker, ready, write_down
 from adloc.sealing.ledger import open_test
-from adloc.study import located, pending, plan_json, spec_yaml
+from adloc.study import pending, plan_json
 from adloc.tracking.index import TrackingIndex
 from adloc.tracking.place import Place
-from adloc.tracking.track import Shown, connect, finish, is_tracked, param_names, replaced, show
-from adloc.tracking.tracker import Tracker
+from adloc.tracking.track import Shown, finish, is_tracked, replaced, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from adloc.planning.plan import Run
     from adloc.planning.stages import Stage
     from adloc.record.records import RunRecord
-    from adloc.runner import Reporter
+    from adloc.run.reporter import Reporter
     from adloc.study import Study
     from adloc.tracking.experiment import Tracking
 
@@ -118,21 +116,23 @@ def _run(
 ) -> Outcome:
     reporter.phase_started(START)
     from adloc.computing.store import cap_bytes
-    from adloc.runner import Runner
+    from adloc.run.runner import Runner
 
-    folder = study.workspace.study_path(study.spec.study)
     executor, store = on_demand.executor, study.workspace.store()
     bench = _workbench(study, todo, executor, store, reporter)
     if fresh:
         forget(study, store)
     hold(each_stage(todo), store)
-    _open(study, folder)
+    folder = _open(study)
     known = {r.run_id: r for r in study.records.all()}
-    names = param_names(study.spec, [run.condition.values() for run in study.plan.runs])
-    tracker = Tracker(place, study.spec.study, lambda: connect(place, study.spec, names, study.file.path.name))
-    shown = _shown(study, [], known.values())
+    tracker, shown = open_tracker(study, place), _shown(study, [], known.values())
     reporter.publish(tracker.progress)
-    try:
+
+    def end() -> None:
+        tracker.show(partial(finish, shown), now=True)
+        tracker.end()
+
+    with ending(end):
         done: list[RunRecord] = []
         for record in Runner(study.plan, executor, bench, study.records, reporter).run(known):
             reporter.phase_started(TRACKING)
@@ -154,13 +154,7 @@ def _run(
         reporter.phase_started(MODELS)
         if tracker.tracking is not None:
             try_log_models(study, answer, on_demand, tracker.tracking, reporter)
-    except BaseException:
-        with suppress(Exception):  # what was being shown when it stopped may be half there; the next start mends it
-            tracker.show(partial(finish, shown), now=True)
-            tracker.end()
-        raise  # and nothing else: Ctrl-C is an exit code of its own
-    tracker.show(partial(finish, shown), now=True)
-    tracker.end()
+    end()
     since = study.workspace.in_use_since(besides=study.spec.study)
     store.collect(cap_bytes(), unused_since_s=3600, in_use_since_s=since)
     n_done = len(study.plan.runs) - n_failed
@@ -175,21 +169,19 @@ def _workbench(study: Study, todo: list[Run], executor: Executor, store: Store, 
     reach = Extents.of(study.plan)
     bench = Workbench(store, reach, executor.device, reporter, executor.batch_size, executor.helper)
     stages = tuple(each_stage(todo))
-    with located(study.file):
-        bench.load(stages)
-    executor.begin(store, sources(stages), reporter)
+    ready(study, bench, stages, executor, store, reporter)
     require_disk(study, stages, bench, store)
     return bench
 
 
-def _open(study: Study, folder: Path) -> None:
+def _open(study: Study) -> Path:
     """Write down what is asked and planned, here and in the ledger of test figures, before any of it is computed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_beside(folder / "study.yaml", spec_yaml(study.spec))
+    folder = write_down(study)
     write_checked(folder / "plan.json", plan_json(study.plan))
     write_inventory(folder, study.inventory, study.plan, study.weights)
     open_test(study.plan, study.workspace, datetime.now(UTC), study.records.count_figures())
     study.workspace.push(study.spec.study)
+    return folder
 
 
 def _shown(study: Study, records: Iterable[RunRecord], known: Iterable[RunRecord]) -> Shown:
@@ -210,24 +202,6 @@ def _is_tracked(study: Study, answer: Answer, place: Place) -> bool:
     shown = replace(_shown(study, [record for record in found if record], []), answer=answer)
     has_models = TrackingIndex(place.index_path(study.spec.study)).has_models(model_keys(study, answer))
     return has_models and is_tracked(shown, place)
-
-
-def forget(study: Study, store: Store) -> None:
-    """Drop the stages and explanations of this study, the stages of its trials too, and set its records aside."""
-    from adloc.computing.features import PASSED
-    from adloc.explain.suspicious import leave_one_out_stage
-
-    tried = (stage for state in study.searches for stage in state.tried_stages())
-    for stage in (*study.plan.stages.values(), *tried):
-        for key in stage.result_keys:
-            store.remove(stage.kind, key)
-        store.remove(PASSED, stage.key)
-    for run in study.plan.runs:
-        study.records.supersede(run.run_id)
-        explaining = leave_one_out_stage(run)
-        if explaining is not None:
-            store.remove(explaining.kind, explaining.key)
-    explanations_of(study).clear()
 
 
 def require_disk(study: Study, stages: Sequence[Stage], bench: Workbench, store: Store) -> None:

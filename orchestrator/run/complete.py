@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.cost.meter import Meter
-from adloc.driver import run_study
 from adloc.executors.on_demand import OnDemand
-from adloc.tune import tune_study
+from adloc.run.runs import run_study
+from adloc.run.searches import tune_study
 
 if TYPE_CHECKING:
     from adloc.answer.answer import Answer
     from adloc.cost.account import Account
-    from adloc.driver import Outcome
     from adloc.executors.computing import Computing
-    from adloc.runner import Reporter
+    from adloc.run.reporter import Reporter
+    from adloc.run.runs import Outcome
     from adloc.study import Study
     from adloc.tracking.place import Place
 
@@ -59,7 +59,7 @@ def complete_study(
         place: where it is tracked; None for the workspace's own database.
 
     Raises:
-        UserError: see `adloc.tune.tune_study` and `adloc.driver.run_study`.
+        UserError: see `adloc.run.searches.tune_study` and `adloc.run.runs.run_study`.
         KeyboardInterrupt: on SIGINT and SIGTERM, with everything recorded so far safe.
     """
     with OnDemand(computing) as computes, Meter(reporter, study.workspace, computes) as meter:
