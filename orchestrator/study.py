@@ -27,6 +27,7 @@ from adloc.planning.plan import Plan, make_plan
 from adloc.planning.stage_maker import StageMaker
 from adloc.planning.targets import load_targets, source_samples, target_datasets
 from adloc.possible import require_possible_runs
+from adloc.record.reasons import lacking
 from adloc.record.records import Records
 from adloc.study_file.size import require_size
 from adloc.study_file.validation import load_study
@@ -211,14 +212,29 @@ def run_rows(plan: Plan) -> list[dict[str, object]]:
 
 @rarely_collected()
 def pending(study: Study) -> list[Run]:
-    """The plan's runs that have no good record of today's data, weights and settings."""
+    """The plan's runs that have no good record of today's data, weights and settings, with every figure."""
     known = {r.run_id: r for r in study.records.all()}
-    return [run for run in study.plan.runs if not is_current(known.get(run.run_id), run)]
+    return [run for run in study.plan.runs if not is_complete(known.get(run.run_id), run)]
 
 
 def is_current(record: RunRecord | None, run: Run) -> bool:
     """Whether a record answers the run as it stands today."""
     return record is not None and record.key == run.key and record.status == "done"
+
+
+def is_complete(record: RunRecord | None, run: Run) -> bool:
+    """Whether a record answers the run as it stands today, with every figure that the study reports."""
+    return record is not None and is_current(record, run) and not lacking(record, run.test.metrics)
+
+
+def incomplete(study: Study) -> dict[str, tuple[str, ...]]:
+    """By id of the runs whose record answers them but for some figures: those figures."""
+    found: dict[str, tuple[str, ...]] = {}
+    for run in study.plan.runs:
+        record = study.records.get(run.run_id)
+        if record is not None and is_current(record, run) and (names := lacking(record, run.test.metrics)):
+            found[run.run_id] = names
+    return found
 
 
 def _inventory(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adloc.answer.promises import small_part_warnings
+from adloc.record.reasons import told
+from adloc.study import incomplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def before_it_runs(study: Study, device: str) -> Iterator[str]:
-    """What makes the figures to come mean less, or take longer, than they could."""
+    """What makes the figures to come mean less, or take longer, than they could; and why finished runs run again."""
+    if lack := told(incomplete(study)):
+        yield lack
     yield from _random_weights(study)
     yield from small_part_warnings(study.plan)
     yield from idle_gpu(study, device)

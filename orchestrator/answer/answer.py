@@ -11,6 +11,7 @@ from adloc.answer.comparisons import HEADLINE, identical_shortcut, regime_drops,
 from adloc.answer.gains import masked, searched, tuning_gains
 from adloc.answer.results import MACRO, current, table, varying, write
 from adloc.garbage import rarely_collected
+from adloc.metrics.registry import METRICS
 from adloc.record.beside import read_beside, write_beside
 from adloc.study_file.conditions import described
 
@@ -95,7 +96,8 @@ def kept_answer(spec: StudySpec, records: Records, folder: Path) -> Answer | Non
         rows = json.loads(read_beside(folder / "results.json"))
     except (FileNotFoundError, ValueError):
         return None
-    return _answer_of(rows, spec, records)
+    newer: Row = dict.fromkeys(name for name in METRICS if rows and name not in rows[0])
+    return _answer_of([row | newer for row in rows], spec, records)
 
 
 def _answer_of(rows: list[Row], spec: StudySpec, records: Records) -> Answer:

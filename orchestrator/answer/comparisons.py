@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from adloc.answer.results import MACRO, SIZES, WHO, Cell, Number, Row
-from adloc.metrics.registry import METRICS
+from adloc.metrics.registry import CHOICES, METRICS
 from adloc.study_file.conditions import AXES, OF_THE_SHIFT
 from adloc.uncertainty.resampling import Interval
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from adloc.metrics.registry import Metric
 
-COMPARED = tuple(m.name for m in METRICS.values() if m.part == "test" and m.level in ("image", "pixel"))
-# The mean of relative drops stays over what it has been over: one metric more would move it for the same detector.
-LATER = ("pixel_auprc", "pixel_f1", "pixel_aupimo", "pixel_spro")
-RELATIVE = tuple(name for name in COMPARED if METRICS[name].better == "higher" and name not in LATER)
+COMPARED = CHOICES
+# The mean of relative drops stays over these: one metric more would move it for the same detector.
+RELATIVE = ("image_auroc", "image_auprc", "image_f1", "image_accuracy", "image_precision", "image_recall",
+            "pixel_auroc", "pixel_aupro", "pixel_aupro_005")  # fmt: skip
 HEADLINE = ("image_auroc", "image_f1", "pixel_auroc", "pixel_aupro")
 IDENTITY = tuple(name for name in WHO if name not in ("run_id", "status"))
 

@@ -23,7 +23,7 @@ from adloc.answer.operating import mean_share
 from adloc.answer.results import MODEL, over_categories, varying
 from adloc.metrics.registry import METRICS
 from adloc.study_file.conditions import AXES, is_base
-from adloc.study_file.regimes import CLEAN, SHIFT, evaluated_in
+from adloc.study_file.regimes import CLEAN, REGIMES, SHIFT, evaluated_in
 from adloc.uncertainty.resampling import N_RESAMPLES, Interval, percentile_interval
 
 if TYPE_CHECKING:
@@ -37,13 +37,7 @@ if TYPE_CHECKING:
     from adloc.record.records import Records, RunRecord
     from adloc.study_file.regimes import Regime
 
-REGIME_ORDER = ("clean", "no_adaptation", "threshold_only", "full_adaptation")
-REGIME_TITLES = {
-    "clean": "clean",
-    "no_adaptation": "no adaptation",
-    "threshold_only": "threshold only",
-    "full_adaptation": "full adaptation",
-}
+REGIME_TITLES: dict[str, str] = {name: name.replace("_", " ") for name in REGIMES}
 MANY_RUNS = 200  # above this, fewer resamples of pixels: 1,000 runs must not take minutes
 MOST_LEADS = 6
 MOST_SHOWN = (
@@ -122,7 +116,7 @@ class Material:
     def regimes(self) -> tuple[str, ...]:
         """Those with a finding, in the order of the protocol."""
         there = {f.record.regime for f in self.findings}
-        return tuple(r for r in REGIME_ORDER if r in there)
+        return tuple(r for r in REGIME_TITLES if r in there)
 
     @cached_property
     def categories(self) -> tuple[str, ...]:

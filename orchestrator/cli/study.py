@@ -226,7 +226,8 @@ def results(
     """
     from adloc.answer.results import write, write_parquet
     from adloc.cli.tables import print_answer
-    from adloc.kept.study import answer_of
+    from adloc.kept.study import answer_of, lacking_in
+    from adloc.record.reasons import told
 
     there = prepared_or_kept(file, overrides, workspace)
     answer = answer_of(there)
@@ -240,6 +241,8 @@ def results(
         output.write_text(write(rows, "csv" if form == "table" else form), encoding="utf-8")
     elif form == "table":
         print_answer(answer)
+        if lack := told(lacking_in(there)):
+            click.echo(lack)
     else:
         click.echo(write(rows, form), nl=False)
 

@@ -20,6 +20,8 @@ from adloc.errors import in_one_line
 from adloc.planning.part_counts import part_counts
 from adloc.planning.plan import each_stage
 from adloc.printed import printable
+from adloc.record.reasons import told
+from adloc.study import incomplete
 from adloc.tracking.index import views_at
 from adloc.tuning.state import progress
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from adloc.study import DataCheck, Study
     from adloc.study_file.variants import Variant
     from adloc.tracking.place import Place
+    from adloc.tuning.state import SearchState
+    from adloc.tuning.trial_records import TrialRecord
 
 LEAST_SHOWN_BYTES = 5e5
 MOST_LINES = 100  # of results on a terminal
@@ -198,18 +202,24 @@ def print_searches(study: Study) -> None:
             for line in state.changed:
                 click.echo(f"    {line}")
         for record in state.search.best(state.trials):
-            figures = "  ".join(f"{n} {record.figures[n]:.4f}" for n in state.search.config.objectives)
-            untuned = state.trials[0].figures.get(state.search.config.objectives[0])
-            single = len(state.search.config.objectives) == 1
-            against = f" (untuned {untuned:.4f})" if single and untuned is not None else ""
-            values = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
-            click.echo(f"  trial {record.number}: {figures}{against}  {printable(values)}")
+            click.echo(f"  trial {record.number}: {_tried(record, state)}")
         if row["finished"] and not row["best"]:
             click.echo(f"  {state.outcome}")
-        again = [trial for trial in state.trials if trial.transient]
-        if again:
-            why = printable(in_one_line(again[0].error or ""))
-            click.echo(f"  tried again at the next run: trial {', '.join(str(t.number) for t in again)} ({why})")
+        if again := [trial for trial in state.trials if trial.transient]:
+            numbers = ", ".join(str(trial.number) for trial in again)
+            click.echo(
+                f"  tried again at the next run: trial {numbers} ({printable(in_one_line(str(again[0].error)))})"
+            )
+
+
+def _tried(record: TrialRecord, state: SearchState) -> str:
+    """What a trial reached, beside the untuned setting where there is one objective, and its values."""
+    objectives = state.search.config.objectives
+    figures = "  ".join(f"{n} {record.figures[n]:.4f}" for n in objectives)
+    untuned = state.trials[0].figures.get(objectives[0]) if len(objectives) == 1 else None
+    against = "" if untuned is None else f" (untuned {untuned:.4f})"
+    values = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
+    return f"{figures}{against}  {printable(values)}"
 
 
 def _signed(value: Cell, name: str) -> str:
@@ -239,7 +249,8 @@ def print_plan(expected: Expected) -> None:
     """Runs by method and regime, the stages that they share, and what is still to be done of them will cost."""
     plan = expected.study.plan
     click.echo(f"{plan.spec.study}: {len(plan.runs)} runs, {len(expected.todo)} to do")
-    for sentence in expected.not_known:
+    lack = told(incomplete(expected.study))
+    for sentence in (*expected.not_known, *([lack] if lack else [])):
         click.echo(printable(sentence))
     print_searches(expected.study)
     groups = Counter((r.variant.method.name, r.scope, r.regime) for r in plan.runs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -21,7 +22,8 @@ from adloc.computing.tiling import check_tiles
 from adloc.computing.truth import COUNTED, read_truth
 from adloc.methods import import_library, load_detector
 from adloc.methods.detector import ImageContext, Result, StepContext
-from adloc.metrics.ranking import auroc, average_precision, precision_recall_curve, roc_curve
+from adloc.metrics.ranking import precision_recall_curve, roc_curve
+from adloc.metrics.registry import OF_IMAGES
 from adloc.planning.parts import TestPart, ValidationPart, require
 from adloc.planning.sight import require_sight
 from adloc.planning.sources import FeatureStage, ImageStage, Source, features_among
@@ -339,8 +341,7 @@ def evaluate(stage: EvaluationStage, scores: Result, truth: Result, detector: De
     labels = np.asarray(truth.arrays["labels"], dtype=bool)
     found = localise(stage, scores, truth, detector)
     metrics = {
-        "image_auroc": auroc(values, labels),
-        "image_auprc": average_precision(values, labels),
+        **{m.name: resolve_name(str(m.function))(values, labels) for m in OF_IMAGES if not m.needs_threshold},
         **found.figures(),
         **found.errors,
     }
@@ -380,7 +381,6 @@ def is_whole(stage: Stage, kept: Result) -> bool:
         case TruthStage():
             return all(name in kept.arrays for name in COUNTED)
         case EvaluationStage():
-            asked = set(stage.metrics) - {"pixel_spro"}  # which has a stage of its own
-            return asked <= set(str(kept.facts.get("measured", "")).split())
+            return stage.is_measured(kept.facts)
         case _:
             return True

@@ -13,6 +13,7 @@ from adloc.cost.start import Start
 from adloc.cost.work import Work, passed_by, work_of
 from adloc.planning.keeping import is_kept, passing
 from adloc.planning.sources import FeatureStage
+from adloc.planning.stages import EvaluationStage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -139,8 +140,7 @@ def estimate(
     for stage, is_there in stock.wanted(todo).items():
         line = lines.setdefault(stage.kind, Line(stage.kind))
         if isinstance(stage, FeatureStage):
-            if is_kept(stage, plan.spec.features.keep):  # else its time is that of the steps that read it
-                by_stage |= _add_features(line, stage, stock, plan, hardware, rates)
+            by_stage |= _add_features(line, stage, stock, plan, hardware, rates)
         elif is_there:
             line.n_there += 1
         else:
@@ -151,14 +151,9 @@ def estimate(
         by_stage |= dict.fromkeys((stage.key for stage in stages), cost.seconds or 0.0)
     if n_trials := sum(map(n_left, searches)):
         lines[TRIALS], work = Line(TRIALS), trials(plan.spec.study, n_trials)
-        cost = rates.expect(work, hardware)
-        if cost.basis == "unknown":
-            cost = _trials_cost(searches, plan, hardware, rates, stock, by_stage)
-        lines[TRIALS].add(cost, work, n_trials)
-    driver = tuple(
-        _line_of(work, rates.expect(work, hardware))
-        for work in phases(plan, todo, begin or Start.now(workspace, hardware.executor))
-    )
+        lines[TRIALS].add(_trials_cost(work, searches, plan, hardware, rates, stock, by_stage), work, n_trials)
+    begin = begin or Start.now(workspace, hardware.executor)
+    driver = tuple(_line_of(work, rates.expect(work, hardware)) for work in phases(plan, todo, begin))
     shown = tuple(line for line in lines.values() if line.n_todo or line.n_there)
     return Estimate(hardware, shown, driver, by_stage)
 
@@ -166,7 +161,12 @@ def estimate(
 def _add_features(
     line: Line, stage: FeatureStage, stock: _Stock, plan: Plan, hardware: Hardware, rates: Rates
 ) -> dict[str, float]:
-    """Add the images of a part that have no features yet; seconds by the stage's key, where some have none."""
+    """Add the images of a part that have no features yet; seconds by the stage's key, where some have none.
+
+    The time of features that are not kept is that of the steps that read them.
+    """
+    if not is_kept(stage, plan.spec.features.keep):
+        return {}
     images = stock.claim(stage)
     line.n_there += images.n_there
     if not images.n_missing:
@@ -193,6 +193,7 @@ def _cost(work: Work, passed: FeatureStage | None, plan: Plan, hardware: Hardwar
 
 
 def _trials_cost(
+    work: Work,
     searches: Sequence[SearchState],
     plan: Plan,
     hardware: Hardware,
@@ -200,10 +201,14 @@ def _trials_cost(
     stock: _Stock,
     planned: Collection[str],
 ) -> Cost:
-    """What trials of which none was made are expected to cost, beside what the plan's own runs take.
+    """What trials are expected to cost, beside what the plan's own runs take.
 
-    That is a row in MLflow for each, and the stages of the middle of every space, so often as the space asks for them.
+    Where none was made yet that is a row in MLflow for each, and the stages of the middle of every space, so often as
+    the space asks for them.
     """
+    known = rates.expect(work, hardware)
+    if known.basis != "unknown":
+        return known
     n_trials = sum(map(n_left, searches))
     found, seen = rates.expect(Work(TRACKING, "trials", n_trials), hardware), set(planned)
     for state in searches:
@@ -273,10 +278,14 @@ class _Stock:
         if stage.is_by_image or stage.key not in self._of(stage.kind):
             return False
         extent = self._plan.extents.get(stage.key)
-        if extent is None:
+        if extent is None and not isinstance(stage, EvaluationStage):
             return True
         kept = self._store.peek(stage.kind, stage.key)
-        return kept is None or float(kept.facts.get("extent", 0.0)) >= extent  # elsewhere: taken to be enough
+        if kept is None:  # elsewhere: taken to be enough
+            return True
+        if isinstance(stage, EvaluationStage):
+            return stage.is_measured(kept.facts)
+        return float(kept.facts.get("extent", 0.0)) >= (extent or 0.0)
 
     def claim(self, stage: FeatureStage) -> Images:
         """The images of a features stage that no stage before it has claimed.

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from adloc.answer.answer import find_answer, kept_answer
 from adloc.datasets.checked import DamagedError
 from adloc.errors import Complaint, NotThereError, UserError, in_one_line, nearest
+from adloc.metrics.registry import CHOICES
 from adloc.planning.plan import make_plan
 from adloc.record.beside import read_beside
 from adloc.record.kept_inventory import NAME as INVENTORY
 from adloc.record.kept_inventory import read_inventory
+from adloc.record.reasons import lacking
 from adloc.record.records import Records, planned_runs
-from adloc.study import Study, prepare, with_winners
+from adloc.study import Study, incomplete, prepare, with_winners
 from adloc.study_file.validation import load_study
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from adloc.answer.answer import Answer
@@ -42,6 +44,7 @@ class KeptStudy:
         failed: why a run failed, by the id of each that did.
         n_done: planned runs with a good record.
         is_running: whether a process runs it now.
+        lacking: by id of the runs done whose records lack figures that the study reports now: those figures.
     """
 
     file: StudyFile
@@ -52,6 +55,7 @@ class KeptStudy:
     failed: dict[str, str]
     n_done: int
     is_running: bool
+    lacking: dict[str, tuple[str, ...]]
 
 
 def read_study(name: str, workspace: Workspace) -> KeptStudy:
@@ -60,19 +64,9 @@ def read_study(name: str, workspace: Workspace) -> KeptStudy:
     Raises:
         UserError: there is none in the workspace, nothing of it is recorded yet, or its tables are damaged.
     """
-    folder = workspace.studies_path() / name
-    names = sorted(path.name for path in workspace.studies_path().glob("*") if path.is_dir())
-    if name not in names:
-        raise UserError(
-            Complaint(
-                f"{name}: no such file, and no study of that name in {workspace.location}",
-                "it must be a study file, or the name of a study that was run in the workspace",
-                nearest(name, names) if names else "run a study first, or name its --workspace",
-            )
-        )
+    folder = _folder(name, workspace)
     workspace.pull(name)
-    planned = planned_runs(folder)
-    records = Records(folder)
+    planned, records = planned_runs(folder), Records(folder)
     answer = None
     if planned is not None and _is_whole(folder / "study.yaml"):
         file, spec = load_study(folder / "study.yaml")
@@ -87,9 +81,29 @@ def read_study(name: str, workspace: Workspace) -> KeptStudy:
         )
     known = {run_id: record for run_id in planned if (record := records.get(run_id)) is not None}
     failed = {run_id: record.error or "" for run_id, record in known.items() if record.status == "failed"}
-    return KeptStudy(
-        file, spec, folder, answer, tuple(planned), failed, len(known) - len(failed), workspace.is_locked(name)
-    )
+    asked = CHOICES if spec.evaluation.metrics is None else spec.evaluation.metrics
+    done = (record for record in known.values() if record.status == "done")
+    lack = {record.run_id: figures for record in done if (figures := lacking(record, asked))}
+    n_done, is_running = len(known) - len(failed), workspace.is_locked(name)
+    return KeptStudy(file, spec, folder, answer, tuple(planned), failed, n_done, is_running, lack)
+
+
+def _folder(name: str, workspace: Workspace) -> Path:
+    """Of the study of that name.
+
+    Raises:
+        UserError: there is none in the workspace.
+    """
+    names = sorted(path.name for path in workspace.studies_path().glob("*") if path.is_dir())
+    if name not in names:
+        raise UserError(
+            Complaint(
+                f"{name}: no such file, and no study of that name in {workspace.location}",
+                "it must be a study file, or the name of a study that was run in the workspace",
+                nearest(name, names) if names else "run a study first, or name its --workspace",
+            )
+        )
+    return workspace.studies_path() / name
 
 
 def prepared_or_kept(
@@ -139,6 +153,11 @@ def _read_instead(file: Path, overrides: Sequence[str], workspace: Workspace, re
 def answer_of(there: Study | KeptStudy) -> Answer:
     """Every table: of what is recorded now, or as they were last written."""
     return there.answer if isinstance(there, KeptStudy) else find_answer(there.plan, there.records)
+
+
+def lacking_in(there: Study | KeptStudy) -> Mapping[str, tuple[str, ...]]:
+    """By id of the runs whose records lack figures that the study reports now: those figures."""
+    return there.lacking if isinstance(there, KeptStudy) else incomplete(there)
 
 
 def as_study(there: Study | KeptStudy, workspace: Workspace) -> Study:

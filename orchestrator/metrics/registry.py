@@ -35,6 +35,9 @@ class Metric:
         definition: what it is, in a sentence.
         is_not: what it is easily taken for.
         source: where the definition comes from.
+        function: what computes it, of image metrics: without a threshold "module:function" of scores and labels, at one
+            the property of `adloc.metrics.classification.Confusion`. None of the others, which come from maps together.
+        classes: of images that it needs; without one of them it is empty.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Metric:
     definition: str
     is_not: str
     source: str
+    function: str | None = None
+    classes: tuple[Literal["anomalous", "normal"], ...] = ()
 
     def __contains__(self, value: float) -> bool:
         """Whether a value lies in the metric's range; nan never does."""
@@ -61,8 +66,11 @@ _BERGMANN = "Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 129, 202
 _DAVIS = "Davis and Goadrich, The relationship between precision-recall and ROC curves, ICML 2006"
 
 
-def _share(name: str, title: str, definition: str, is_not: str, source: str) -> Metric:
-    """A threshold-free metric in [0, 1] of the test part."""
+_BOTH: tuple[Literal["anomalous", "normal"], ...] = ("anomalous", "normal")
+
+
+def _share(name: str, title: str, definition: str, is_not: str, source: str, function: str | None = None) -> Metric:
+    """A threshold-free metric in [0, 1] of the test part, of both classes of images."""
     level, _, rest = name.partition("_")
     return Metric(
         name=name,
@@ -78,17 +86,15 @@ def _share(name: str, title: str, definition: str, is_not: str, source: str) -> 
         definition=definition,
         is_not=is_not,
         source=source,
+        function=function,
+        classes=_BOTH,
     )
 
 
-def _at_threshold(name: str, title: str, definition: str, is_not: str) -> Metric:
-    """The same at the calibrated threshold."""
-    return replace(_share(name, title, definition, is_not, _FAWCETT), needs_threshold=True)
-
-
-def _rate_of_errors(name: str, title: str, definition: str, is_not: str) -> Metric:
-    """The same, the less the better."""
-    return replace(_at_threshold(name, title, definition, is_not), better="lower")
+def _at_threshold(name: str, title: str, definition: str, is_not: str, function: str) -> Metric:
+    """The same at the calibrated threshold, of anomalous images."""
+    found = _share(name, title, definition, is_not, _FAWCETT, function)
+    return replace(found, needs_threshold=True, classes=("anomalous",))
 
 
 def _cost(name: str, title: str, unit: str, definition: str, is_not: str) -> Metric:
@@ -144,6 +150,7 @@ _IMAGE = (
         "how often an anomalous image outscores a normal one; a tie counts half",
         "the accuracy at any threshold: it may be 1 while the study's threshold is useless",
         _FAWCETT,
+        "adloc.metrics.ranking:auroc",
     ),
     _share(
         "image_auprc",
@@ -151,45 +158,62 @@ _IMAGE = (
         "average precision: step-wise area under the precision-recall curve of the image scores",
         "the trapezoidal area, which is too optimistic; nor comparable where the share of anomalies differs",
         _DAVIS,
+        "adloc.metrics.ranking:average_precision",
     ),
     _at_threshold(
         "image_f1",
         "image F1",
         "harmonic mean of precision and recall at the calibrated threshold",
         "the largest F1 that some threshold would reach on these images",
+        "f1",
     ),
-    _at_threshold(
-        "image_accuracy",
-        "image accuracy",
-        "share of images judged rightly at the calibrated threshold",
-        "fair when one class is rare: calling every image anomalous scores the share of anomalies",
+    replace(
+        _at_threshold(
+            "image_accuracy",
+            "image accuracy",
+            "share of images judged rightly at the calibrated threshold",
+            "fair when one class is rare: calling every image anomalous scores the share of anomalies",
+            "accuracy",
+        ),
+        classes=(),
     ),
     _at_threshold(
         "image_precision",
         "image precision",
         "share of flagged images that are anomalous at the calibrated threshold; 0 when none is flagged",
         "the precision of a production line, where defects are rarer than here",
+        "precision",
     ),
     _at_threshold(
         "image_recall",
         "image recall",
         "share of anomalous images that are flagged at the calibrated threshold",
         "a share of defects or of their area: an image with three defects counts once",
+        "recall",
     ),
 )
 
 _ERROR_RATES = (
-    _rate_of_errors(
-        "image_fpr",
-        "image false-positive rate",
-        "share of normal images that are flagged at the calibrated threshold: false alarms",
-        "the share of flagged images that are false alarms, which is one minus the precision",
+    replace(
+        _at_threshold(
+            "image_fpr",
+            "image false-positive rate",
+            "share of normal images that are flagged at the calibrated threshold: false alarms",
+            "the share of flagged images that are false alarms, which is one minus the precision",
+            "false_positive_rate",
+        ),
+        better="lower",
+        classes=("normal",),
     ),
-    _rate_of_errors(
-        "image_fnr",
-        "image false-negative rate",
-        "share of anomalous images that pass at the calibrated threshold: misses",
-        "the share of passed images that are defective, which depends on how rare defects are",
+    replace(
+        _at_threshold(
+            "image_fnr",
+            "image false-negative rate",
+            "share of anomalous images that pass at the calibrated threshold: misses",
+            "the share of passed images that are defective, which depends on how rare defects are",
+            "false_negative_rate",
+        ),
+        better="lower",
     ),
 )
 
@@ -353,3 +377,6 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 
 CHOICES = tuple(m.name for m in METRICS.values() if m.part == "test" and m.level in ("image", "pixel"))
 """What `evaluation.metrics` chooses from."""
+
+OF_IMAGES = tuple(METRICS[name] for name in CHOICES if METRICS[name].level == "image")
+"""Those of image scores, each with the function that computes it."""

@@ -263,6 +263,11 @@ class EvaluationStage(_Judging):
             ["evaluation", EVALUATION_VERSION, self.scores.key, _maps(self.scores), self.truth.key, self.mode]
         )
 
+    def is_measured(self, facts: Mapping[str, str | float]) -> bool:
+        """Whether a kept result, of which these are the facts, holds all that is asked for."""
+        asked = set(self.metrics) - {"pixel_spro"}  # which has a stage of its own
+        return asked <= set(str(facts.get("measured", "")).split())
+
 
 @dataclass(frozen=True, eq=False)
 class SegmentationStage(_Judging):

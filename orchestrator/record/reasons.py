@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from adloc.metrics.registry import CHOICES, METRICS
 from adloc.study_file.regimes import is_promised
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from adloc.methods.detector import Result
     from adloc.planning.plan import Run
     from adloc.planning.stages import EvaluationStage
+    from adloc.record.records import RunRecord
 
-OF_BOTH_CLASSES = ("image_auroc", "image_auprc")
-OF_DEFECTS = ("image_f1", "image_precision", "image_recall", "image_fnr")
-OF_NORMALS = ("image_fpr",)
 NOT_ASKED = "not among evaluation.metrics"
 NO_VALIDATION = "there is no validation part"
 NO_KINDS = "the dataset states no saturation thresholds"
@@ -86,11 +85,52 @@ def reasons(
     return {name: NO_MAPS if name in mapless else next(_why(name, run, test, validation)) for name in wanted}
 
 
+def lacking(record: RunRecord, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Figures that a study reports and a good record of a run is silent on, or was not asked for.
+
+    They are newer than the record, or `evaluation.metrics` has more in it now. Costs are of the time of the record.
+
+    Args:
+        record: of whatever version.
+        asked: metrics of images and pixels.
+    """
+    silent = _reported(asked, has_validation=record.n_val > 0) - record.metrics.keys() - record.reasons.keys()
+    then = {name for name, why in record.reasons.items() if why == NOT_ASKED and _is_asked(name, asked)}
+    return tuple(name for name in METRICS if name in silent | then) if silent or then else ()
+
+
+def told(incomplete: Mapping[str, Collection[str]]) -> str:
+    """That figures of some records are lacking, in a sentence; "" where none are.
+
+    Args:
+        incomplete: what each is `lacking`, by run_id.
+    """
+    if not incomplete:
+        return ""
+    names = {name for found in incomplete.values() for name in found}
+    return (
+        f"{len(incomplete)} records lack {', '.join(n for n in METRICS if n in names)}, which the study reports now: "
+        "adloc study run completes them from what is kept"
+    )
+
+
+@cache  # of thousands of records
+def _reported(asked: tuple[str, ...], *, has_validation: bool) -> frozenset[str]:
+    there = (m for m in METRICS.values() if has_validation or m.part == "test")
+    found = {m.name for m in there if m.level != "cost" and _is_asked(m.name, asked)}
+    return frozenset(found - {"threshold"})  # which has a place of its own
+
+
+def _is_asked(name: str, asked: Collection[str]) -> bool:
+    """Whether a study with these metrics of images and pixels reports a figure."""
+    base = "pixel_f1" if name == "pixel_threshold" else name.removeprefix("val_")
+    return base in asked or base not in CHOICES
+
+
 def _why(name: str, run: Run, test: Content, validation: Content | None) -> Iterator[str]:
     """Every reason that holds, the first one first to be mended."""
     base = name.removeprefix("val_")
-    asked = "pixel_f1" if base == "pixel_threshold" else base
-    if asked in CHOICES and asked not in run.test.metrics:
+    if not _is_asked(name, run.test.metrics):
         yield NOT_ASKED
     yield from _why_no_threshold(name, run, validation)
     part = validation if name.startswith("val_") and validation else test
@@ -112,10 +152,9 @@ def _why_no_threshold(name: str, run: Run, validation: Content | None) -> Iterat
 
 
 def _why_no_images(metric: str, part: Content) -> Iterator[str]:
-    if not part.n_anomalous and metric in (*OF_BOTH_CLASSES, *OF_DEFECTS):
-        yield f"the {part.title} has no anomalous image"
-    if not part.n_normal and metric in (*OF_BOTH_CLASSES, *OF_NORMALS):
-        yield f"the {part.title} has no normal image"
+    for name in METRICS[metric].classes:
+        if not getattr(part, f"n_{name}"):
+            yield f"the {part.title} has no {name} image"
 
 
 def _why_no_pixels(metric: str, part: Content, validation: Content | None) -> Iterator[str]:

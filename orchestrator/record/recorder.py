@@ -15,6 +15,7 @@ from adloc.computing.environment import environment
 from adloc.computing.truth import void_share
 from adloc.methods.detector import PATCH_MAPS, FitFacts
 from adloc.metrics.classification import confusion
+from adloc.metrics.registry import CHOICES, METRICS, OF_IMAGES
 from adloc.record.audit import AUDIT, audit, write_audit
 from adloc.record.diagnosed import comparisons, warnings
 from adloc.record.epochs import write_epochs
@@ -27,7 +28,7 @@ from adloc.thresholds import promise_of
 from adloc.uncertainty.pixel_bootstrap import PixelCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from adloc.computing.compute import Workbench
@@ -37,17 +38,6 @@ if TYPE_CHECKING:
     from adloc.planning.stages import EvaluationStage, Stage, StepStage, ThresholdStage
     from adloc.record.pictured import Pictured
     from adloc.record.records import Records
-
-RANKING = ("image_auroc", "image_auprc", "pixel_auroc", "pixel_auprc", "pixel_aupro", "pixel_aupro_005", "pixel_f1",
-           "pixel_aupimo")  # fmt: skip
-THRESHOLDED = {
-    "image_f1": "f1",
-    "image_accuracy": "accuracy",
-    "image_precision": "precision",
-    "image_recall": "recall",
-    "image_fpr": "false_positive_rate",
-    "image_fnr": "false_negative_rate",
-}
 
 HALF = 0.5  # of the pixels of a defect
 
@@ -77,7 +67,7 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
         threshold = float(bench.result(run.threshold).facts["threshold"])
         validation = bench.result(run.validation)
         found = figures(run.validation, validation, threshold)
-        metrics |= {f"val_{name}": v for name, v in found.items() if not name.startswith("pixel_aupro")}
+        metrics |= on_validation(found)
         metrics |= promises(run, run.threshold, bench, threshold)
         if "pixel_f1" in run.validation.metrics:
             metrics["pixel_threshold"] = _number(validation.facts.get("pixel_threshold"))
@@ -85,7 +75,6 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
     metrics |= figures(run.test, test, threshold)
     if run.segmentation is not None:
         metrics["pixel_f1"] = _number(bench.result(run.segmentation).facts.get("pixel_f1"))
-    metrics["pixel_spro"] = None
     if run.saturation is not None:
         metrics["pixel_spro"] = _number(bench.result(run.saturation).facts.get("pixel_spro"))
     metrics |= costs(run.fit, run.test, bench)
@@ -159,12 +148,17 @@ def _record(run: Run, bench: Workbench, started: datetime, **found: object) -> R
 
 def figures(stage: EvaluationStage, result: Result, threshold: float | None) -> dict[str, float | None]:
     """Metrics by result column, without a prefix; None where not defined, or not asked for."""
-    found = {name: _number(result.facts.get(name)) for name in RANKING}
+    found = {name: _number(result.facts.get(name)) for name in CHOICES}
     scores = result.arrays["image_scores"]
     labels = np.array([s.label for s in stage.truth.part.samples], dtype=bool)
     at = confusion(scores, labels, threshold) if threshold is not None else None
-    found |= {column: _number(getattr(at, name, None)) for column, name in THRESHOLDED.items()}
+    found |= {m.name: _number(getattr(at, str(m.function), None)) for m in OF_IMAGES if m.needs_threshold}
     return {name: value if name in stage.metrics else None for name, value in found.items()}
+
+
+def on_validation(found: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Those of the `figures` of a validation part that are metrics, by result column."""
+    return {column: value for name, value in found.items() if (column := f"val_{name}") in METRICS}
 
 
 def promises(run: Run, stage: ThresholdStage, bench: Workbench, threshold: float) -> dict[str, float | None]:

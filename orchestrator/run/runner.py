@@ -10,7 +10,7 @@ from adloc.datasets.errors import DatasetError
 from adloc.errors import StageFailedError, StageMismatchError, UserError
 from adloc.methods.errors import MethodError
 from adloc.record.recorder import record_failure, record_run
-from adloc.study import is_current
+from adloc.study import is_complete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,12 +34,12 @@ class Runner:
         self._reporter = reporter
 
     def run(self, known: Mapping[str, RunRecord]) -> Iterator[RunRecord]:
-        """Yield the record of each run as soon as it is on disk; those known and current are not computed.
+        """Yield the record of each run as soon as it is on disk; those known and complete are not computed.
 
         Args:
             known: records by run_id, of whatever time.
         """
-        current = {run.run_id for run in self._plan.runs if is_current(known.get(run.run_id), run)}
+        current = {run.run_id for run in self._plan.runs if is_complete(known.get(run.run_id), run)}
         todo = [run for run in self._plan.runs if run.run_id not in current]
         self._reporter.study_started(self._plan, todo)
         yield from (known[run.run_id] for run in self._plan.runs if run.run_id in current)

@@ -111,7 +111,7 @@ class Tracking:
             tags["adloc.error"] = record.error[-LONGEST_PARAM:]
         heatmaps = common_heatmaps(folder)
         tags |= SHOWN if heatmaps else {}
-        metrics = {METRICS[name].mlflow_name: value for name, value in record.metrics.items() if value is not None}
+        metrics = _named(record.metrics)
         if record.threshold is not None:
             metrics[METRICS["threshold"].mlflow_name] = record.threshold
         params: dict[str, object] = {
@@ -149,17 +149,9 @@ class Tracking:
         # What was tuned for each category by itself is nobody's in the average.
         own = {k: "per category" if v is not None and row.get(f"params.{k}") is None else v for k, v in params.items()}
         run_id = self._runs.create(run_name("macro", own, self._varied, tags, row), tags, now)
-        own |= {k: row[k] for k in AXES if row.get(k) is not None}
-        own[SETTING] = row[SETTING] or "n/a"
-        metrics = {
-            METRICS[k].mlflow_name: v
-            for k, v in row.items()
-            if isinstance(v, float) and k in METRICS and k != "threshold"
-        }
-        for k, v in (drops or {}).items():
-            if isinstance(v, float) and "drop" in k and not k.startswith("params."):
-                metrics[f"drop/{k.removeprefix('drop_')}"] = v
-        self._write(run_id, own, metrics, now)
+        own |= {k: row[k] for k in AXES if row.get(k) is not None} | {SETTING: row[SETTING] or "n/a"}
+        metrics = _named({k: v for k, v in row.items() if isinstance(v, float) and k != "threshold"})
+        self._write(run_id, own, metrics | _lost(drops or {}), now)
         self._client.set_terminated(run_id, "FINISHED", now)
         self._runs.remember(name, run_id, key)
 
@@ -178,7 +170,7 @@ class Tracking:
         if record.error:
             tags["adloc.error"] = record.error[-LONGEST_PARAM:]
         run_id = self._runs.create(record.name, tags, started)
-        metrics = {METRICS[name].mlflow_name: v for name, v in record.figures.items() if v is not None}
+        metrics = _named(record.figures)
         for category, figures in record.categories.items():
             for name in self._spec.tuning.objectives:
                 if len(record.categories) > 1 and figures.get(name) is not None:
@@ -294,3 +286,14 @@ class Tracking:
             )
             for part, digest in record.datasets.items()
         ]
+
+
+def _named(figures: Mapping[str, float | None]) -> dict[str, float]:
+    """By MLflow's name; those that a record of another version has and this one does not know are left out."""
+    return {METRICS[k].mlflow_name: value for k, value in figures.items() if value is not None and k in METRICS}
+
+
+def _lost(drops: Row) -> dict[str, float]:
+    """By MLflow's name: what each metric loses against clean."""
+    own = {k: v for k, v in drops.items() if isinstance(v, float) and not k.startswith("params.")}
+    return {f"drop/{k.removeprefix('drop_')}": v for k, v in own.items() if "drop" in k}

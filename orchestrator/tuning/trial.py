@@ -17,7 +17,7 @@ from adloc.planning.extents import Extents
 from adloc.planning.parts import TrainPart, ValidationPart
 from adloc.planning.plan import walk
 from adloc.planning.sources import FeatureStage, ImageStage, features_among
-from adloc.record.recorder import costs, figures
+from adloc.record.recorder import costs, figures, on_validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -124,10 +124,9 @@ def try_category(
     evaluated = bench.result(stage)
     threshold = bench.result(calibrated)
     found = figures(stage, evaluated, float(threshold.facts["threshold"]))
-    named = {f"val_{name}": value for name, value in found.items() if not name.startswith("pixel_aupro")}
     fit = tuple(s for s in stage.scores.before if s.step.part == "fit")
     spent = costs(fit, stage, bench)
-    return named | {name: spent[name] for name in ("fit_s", "score_ms_per_image", "model_mb")}
+    return on_validation(found) | {name: spent[name] for name in ("fit_s", "score_ms_per_image", "model_mb")}
 
 
 def mean_figures(categories: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | None]:
