@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from adloc.methods.errors import MethodError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -93,6 +93,12 @@ class Pass:
     finite: bool
 
 
+def _fill_with_nan(tensors: Iterable[Tensor]) -> None:
+    for tensor in tensors:
+        if tensor.is_floating_point():
+            tensor.fill_(torch.nan)
+
+
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path, run: Callable[[], Pass]) -> None:
     """Put the tensors into the network.
 
@@ -110,16 +116,15 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path, ru
         MethodError: a module that is entered would lack a tensor, or the file has one for it that it does not
             know, or of another shape or kind, or with values that are not finite.
     """
-    own = network.state_dict()
-    misfits = {name: why for name, value in state.items() if name in own and (why := _misfit(value, own[name]))}
-    fitting = {name: value for name, value in state.items() if name in own and name not in misfits}
+    own = network.state_dict()  # which shares its memory with the network
+    known = {name: value for name, value in state.items() if name in own}
+    misfits = {name: why for name, value in known.items() if (why := _misfit(value, own[name]))}
+    fitting = {name: value for name, value in known.items() if name not in misfits}
     missing, _ = network.load_state_dict(fitting, strict=False)
     unknown = [name for name in state if name not in own]
     if not missing and not unknown:
         return
-    for name in missing:
-        if own[name].is_floating_point():
-            own[name].fill_(torch.nan)  # a state dict shares its memory with the network
+    _fill_with_nan(own[name] for name in missing)
     done = run()
     needed = [name for name in missing if name.rpartition(".")[0] in done.entered or not done.finite]
     strange = [name for name in unknown if _nearest_module(name, network) in done.entered]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ROOMS = {"orchestrator": "adloc", "methods": "adloc.methods", "datasets": "adloc.datasets"}
 FILES = {room: sorted((ROOT / room).rglob("*.py")) for room in ROOMS}
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+MOST_COMPLEX = 12
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -59,6 +61,59 @@ def test_imports_flow_one_way() -> None:
     while free := {name for name, others in needs.items() if not others & needs.keys()}:
         needs = {name: others for name, others in needs.items() if name not in free}
     assert not needs
+
+
+def complexity(function: ast.AST) -> int:
+    """McCabe's number with all that branches: 1 and each `if`, loop, `except`, `case`, `and`, `or` and ternary.
+
+    Of a comprehension its `if`s count: what maps one value after the other takes one way. Nested functions count apart.
+    """
+    found, nodes = 1, list(ast.iter_child_nodes(function))
+    while nodes:
+        node = nodes.pop()
+        match node:
+            case ast.If() | ast.IfExp() | ast.For() | ast.AsyncFor() | ast.While() | ast.ExceptHandler() | ast.Assert():
+                found += 1
+            case ast.comprehension():
+                found += len(node.ifs)
+            case ast.BoolOp():
+                found += len(node.values) - 1
+            case ast.match_case():
+                found += not (isinstance(node.pattern, ast.MatchAs) and node.pattern.pattern is None)
+        if not isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            nodes += ast.iter_child_nodes(node)
+    return found
+
+
+def test_complexity_counts_every_branch() -> None:
+    """By hand: if, elif, two `or`, for, if in a comprehension, ternary, except, one case of two; not the inner if."""
+    text = """
+def outer(x):
+    if x or x or x: pass
+    elif x: pass
+    for i in [j for j in x if j]: y = 1 if i else 2
+    try: pass
+    except ValueError: pass
+    match x:
+        case 1: pass
+        case _: pass
+    def inner():
+        if x: pass
+"""
+    outer, inner = (node for node in ast.walk(ast.parse(text)) if isinstance(node, FUNCTIONS))
+    assert (complexity(outer), complexity(inner)) == (10, 2)
+
+
+def test_no_function_branches_too_often() -> None:
+    """A reader follows every function; ruff's C901 counts statements alone."""
+    counted = {
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}": complexity(node)
+        for paths in FILES.values()
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, FUNCTIONS)
+    }
+    assert {name: n for name, n in counted.items() if n > MOST_COMPLEX} == {}
 
 
 def test_no_two_files_need_each_other() -> None:

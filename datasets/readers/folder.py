@@ -266,12 +266,20 @@ def _check_found(folders: Sequence[Path], config: FolderConfig, listing: Listing
     if not config.anomalous:
         rule = "ranking metrics (AUROC, AUPRC) need normal and anomalous test images"
         listing.warn(f"{where}: no anomalous images", rule, "name some, or expect false alarms alone")
-    if _is_coco(config) and not any((folder / str(config.masks)).is_file() for folder in folders):
-        rule = "masks is a COCO annotations file relative to root, or to root/<category>"
-        listing.error(f"{where / str(config.masks)}: no such file", rule, "mend the path", ("masks",))
-    elif config.masks is not None and not _is_coco(config) and not any((f / config.masks).is_dir() for f in folders):
-        rule = "masks is a folder relative to root, or to root/<category>"
-        listing.error(f"{where / config.masks}: no such folder", rule, "mend the path, or leave masks out", ("masks",))
+    if config.masks is not None:
+        _check_masks([folder / str(config.masks) for folder in folders], where / str(config.masks), config, listing)
+
+
+def _check_masks(places: Sequence[Path], where: Path, config: FolderConfig, listing: Listing) -> None:
+    """Add an error where masks are at none of these places."""
+    relative = "relative to root, or to root/<category>"
+    if _is_coco(config):
+        if not any(place.is_file() for place in places):
+            rule = f"masks is a COCO annotations file {relative}"
+            listing.error(f"{where}: no such file", rule, "mend the path", ("masks",))
+    elif not any(place.is_dir() for place in places):
+        rule = f"masks is a folder {relative}"
+        listing.error(f"{where}: no such folder", rule, "mend the path, or leave masks out", ("masks",))
 
 
 def _found(folder: Path, globs: Iterable[str]) -> Iterator[Path]:

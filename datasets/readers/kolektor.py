@@ -114,8 +114,13 @@ def _list_folder(root: Path, folder: Path, config: LayoutConfig, pairs: _Pairs, 
         except DatasetError as error:
             listing.errors += error.problems
             continue
-        name = relative_name(path, root)
-        origin: Origin = "train" if part == "train" else "test" if part == "test" or anomalous else "undivided"
         source = FileImage(path, mask if anomalous else None)
-        used_as: Part | None = "validation" if anomalous and part == "train" else part
-        listing.samples.append(Sample(config.kind, name, origin, DEFECT if anomalous else GOOD, source, part=used_as))
+        listing.samples.append(_sample(config.kind, relative_name(path, root), source, part))
+
+
+def _sample(category: str, name: str, source: FileImage, part: Part | None) -> Sample:
+    """An image of a part as it is published, anomalous where it has a mask; a defect to train on is for validation."""
+    anomalous = source.mask_path is not None
+    origin: Origin = "train" if part == "train" else "test" if part == "test" or anomalous else "undivided"
+    used_as: Part | None = "validation" if anomalous and part == "train" else part
+    return Sample(category, name, origin, DEFECT if anomalous else GOOD, source, part=used_as)

@@ -82,15 +82,12 @@ def list_category(folder: Path, tree: Tree = MVTEC_AD, masks: Masks = "required"
 
 def suggested_kind(folder: Path) -> str | None:
     """Say how images in other folders than train/good can be read, as keys of kind: folder; None when unclear."""
-    train = next((entry for entry in entries(folder) if entry.is_dir() and entry.name.lower() == "train"), None)
-    inside = _folders_with_images(train) if train is not None else []
-    normal = next((entry for entry in inside if entry.name.lower() in _NORMAL_WORDS), inside[0] if inside else None)
-    if train is None or normal is None:
+    trained, tested = _folders_of_part(folder, "train"), _folders_of_part(folder, "test")
+    if not trained:
         return None
-    test = next((entry for entry in entries(folder) if entry.is_dir() and entry.name.lower() == "test"), None)
-    tested = _folders_with_images(test) if test is not None else []
+    normal = next(filter(_is_normal, trained), trained[0])
     kinds = {
-        "normal": [f"{train.name}/{normal.name}/*"],
+        "normal": [f"{normal.parent.name}/{normal.name}/*"],
         "test_normal": [f"{entry.parent.name}/{entry.name}/*" for entry in tested if _is_normal(entry)],
         "anomalous": [f"{entry.parent.name}/{entry.name}/*" for entry in tested if not _is_normal(entry)],
     }
@@ -102,8 +99,11 @@ def _is_normal(folder: Path) -> bool:
     return folder.name.lower() in _NORMAL_WORDS
 
 
-def _folders_with_images(folder: Path) -> list[Path]:
-    return [entry for entry in entries(folder) if entry.is_dir() and any(is_image(path) for path in entry.iterdir())]
+def _folders_of_part(folder: Path, part: str) -> list[Path]:
+    """The folders with images inside of the first that has the part's name, in whatever case."""
+    inside = next((entry for entry in entries(folder) if entry.is_dir() and entry.name.lower() == part), None)
+    below = [] if inside is None else entries(inside)
+    return [entry for entry in below if entry.is_dir() and any(is_image(path) for path in entry.iterdir())]
 
 
 def _list_normals(folder: Path, tree: Tree, listing: Listing) -> None:
@@ -159,6 +159,17 @@ def warn_of_missing_masks(listing: Listing, samples: Sequence[Sample], place: Pa
         )
 
 
+def _own(image: Path, pair: tuple[Path, ...], owners: dict[tuple[Path, ...], Path], listing: Listing) -> None:
+    """Note whose masks these are; a warning where another image has them already."""
+    if pair in owners:
+        listing.warn(
+            f"{image}: shares {pair[0].name} with {owners[pair].name}",
+            "every anomalous image has a mask of its own",
+            "rename one of the images, and give it its mask",
+        )
+    owners.setdefault(pair, image)
+
+
 def _list_defect(folder: Path, defect: Path, tree: Tree, masks: Masks, listing: Listing) -> int:
     """Pair the images of a defect type with their masks; return how many images there are."""
     found = images(defect, listing)
@@ -176,18 +187,12 @@ def _list_defect(folder: Path, defect: Path, tree: Tree, masks: Masks, listing: 
             return len(found)
     for image in found:
         pair = by_stem.get(f"{image.stem}_mask") or by_stem.get(image.stem) or ()
-        if not pair and masks == "required":
+        if pair:
+            _own(image, pair, owners, listing)
+        elif masks == "required":
             example = mask_folder / f"{image.stem}_mask.png"
             listing.error(f"{image}: no mask", rule, f"add {example}, or write masks: optional")
             continue
-        if pair in owners:
-            listing.warn(
-                f"{image}: shares {pair[0].name} with {owners[pair].name}",
-                "every anomalous image has a mask of its own",
-                "rename one of the images, and give it its mask",
-            )
-        if pair:
-            owners.setdefault(pair, image)
         source = FileImage(image, pair[0] if pair else None, pair[1:], mask_known=bool(pair))
         name = relative_name(image, folder)
         kind = relative_name(defect, defect.parent)

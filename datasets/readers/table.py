@@ -87,38 +87,55 @@ def _rows(path: Path, listing: Listing) -> Sequence[tuple[str, Mapping[str, str]
 
 def _add(table: Path, where: str, row: Mapping[str, str], seen: dict[tuple[str, str], str], listing: Listing) -> None:
     values = {name: str(row.get(name, "")).strip() for name in COLUMNS}
-    label, part = values["label"].lower(), values["part"].lower()
     category, name = values["category"] or table.stem, values["path"].replace("\\", "/")
-    broken = next((column for column, value in values.items() if "\0" in value), None)
-    if not name or broken is not None:
-        found = f"a NUL character in {broken}" if broken else "no path"
-        listing.error(f"{where}: {found}", "every row names an image", "fill in its path")
-        return
-    if label not in (*NORMAL, *ANOMALOUS):
-        rule = f"a label is one of {', '.join(NORMAL)}, or of {', '.join(ANOMALOUS)}"
-        listing.error(f"{where}: label is {values['label'] or 'empty'}", rule, "use 0 for normal, 1 for anomalous")
-        return
-    if part and part not in get_args(Part):
-        rule = f"a part is {', '.join(get_args(Part))}, or empty"
-        listing.error(f"{where}: part is {part}", rule, "use one of them, or leave it empty")
+    if not _is_readable(where, values, listing):
         return
     if (category, name) in seen:
         listing.error(f"{where}: {name} is in {seen[category, name]} already", "an image has one row", "leave one row")
         return
     seen[category, name] = where.rpartition(": ")[2]
-    anomalous = label in ANOMALOUS
-    if anomalous and part == "train":
-        rule = "methods are fitted on normal images; train.contamination says how many others are mixed in"
-        listing.error(f"{where}: an anomalous image in part train", rule, "use part validation, or leave it empty")
+    anomalous = values["label"].lower() in ANOMALOUS
+    if anomalous and not _is_consistent(where, values, listing):
         return
     defect = (values["defect"] or ANY_DEFECT) if anomalous else GOOD
-    if defect == GOOD and anomalous:
-        rule = f"{GOOD} is the defect type of normal images"
-        listing.error(f"{where}: label {label} with defect {GOOD}", rule, "mend the label or the defect")
-        return
     listing.samples.append(_sample(table, category, name, defect, values))
     if not anomalous and values["mask"]:
         listing.good_masks.append(table.parent / values["mask"])
+
+
+def _is_readable(where: str, values: Mapping[str, str], listing: Listing) -> bool:
+    """Whether a row names an image, and says what is asked in the words for it; else an error is listed."""
+    label, part = values["label"].lower(), values["part"].lower()
+    broken = next((column for column, value in values.items() if "\0" in value), None)
+    if not values["path"] or broken is not None:
+        found = f"a NUL character in {broken}" if broken else "no path"
+        listing.error(f"{where}: {found}", "every row names an image", "fill in its path")
+        return False
+    if label not in (*NORMAL, *ANOMALOUS):
+        rule = f"a label is one of {', '.join(NORMAL)}, or of {', '.join(ANOMALOUS)}"
+        listing.error(f"{where}: label is {values['label'] or 'empty'}", rule, "use 0 for normal, 1 for anomalous")
+        return False
+    if part and part not in get_args(Part):
+        rule = f"a part is {', '.join(get_args(Part))}, or empty"
+        listing.error(f"{where}: part is {part}", rule, "use one of them, or leave it empty")
+        return False
+    return True
+
+
+def _is_consistent(where: str, values: Mapping[str, str], listing: Listing) -> bool:
+    """Whether the row of an anomalous image has a part and a defect that such an image can have; else an error."""
+    if values["part"].lower() == "train":
+        rule = "methods are fitted on normal images; train.contamination says how many others are mixed in"
+        listing.error(f"{where}: an anomalous image in part train", rule, "use part validation, or leave it empty")
+        return False
+    if values["defect"] == GOOD:
+        rule, found = (
+            f"{GOOD} is the defect type of normal images",
+            f"label {values['label'].lower()} with defect {GOOD}",
+        )
+        listing.error(f"{where}: {found}", rule, "mend the label or the defect")
+        return False
+    return True
 
 
 def _sample(table: Path, category: str, name: str, defect: str, values: Mapping[str, str]) -> Sample:

@@ -48,11 +48,13 @@ def _of_pair(pair: RunPair, known: set[str], rest: str) -> Iterator[str]:
     for name, (before, after) in pair.environment.items():
         if name not in known:
             yield f"  {name}: {before} -> {after}"
-    for name in (n for n in BRIEF if n in pair.metrics):
-        first, second = pair.metrics[name]
-        change = "" if first is None or second is None else f"  ({second - first:+.4f})"
-        yield f"  {name}: {_figure(first)} -> {_figure(second)}{change}"
+    yield from (f"  {name}: {_moved(*pair.metrics[name])}" for name in BRIEF if name in pair.metrics)
     yield from _of_images(pair, rest)
+
+
+def _moved(first: float | None, second: float | None) -> str:
+    change = "" if first is None or second is None else f"  ({second - first:+.4f})"
+    return f"{_figure(first)} -> {_figure(second)}{change}"
 
 
 def _figure(value: float | None) -> str:

@@ -12,7 +12,7 @@ from adloc.answer.claim import Claim
 from adloc.answer.material import title_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from adloc.answer.material import Material
 
@@ -32,14 +32,19 @@ def find_floored(material: Material) -> Iterator[Claim]:
         below = [s for s in validated if s.method != FLOOR and validated[s] <= validated[floor]]
         if not below:
             continue
-        named = [f"{s.label} ({validated[s]:.3f})" for s in below[:MOST_NAMED]]
-        if len(below) > MOST_NAMED:
-            named.append(f"{len(below) - MOST_NAMED} more")
-        single = len(below) == 1
-        those = named[0] if single else f"{', '.join(named[:-1])} and {named[-1]}"
-        text = (
-            f"{those} {'ranks' if single else 'rank'} the validation images no better than the distance to a mean image"
-            f" does ({floor.label}, {title_of('image_auroc')} {validated[floor]:.3f}): nothing shows that what"
-            f" {'it adds' if single else 'they add'} is of use here."
+        text = _below(
+            {s.label: validated[s] for s in below}, f"{floor.label}, {title_of('image_auroc')} {validated[floor]:.3f}"
         )
         yield Claim("warning", tuple(s.label for s in (*below, floor)), text)
+
+
+def _below(validated: Mapping[str, float], floor: str) -> str:
+    """That settings, by label, do not exceed a floor, in a sentence."""
+    named = [f"{label} ({figure:.3f})" for label, figure in validated.items()]
+    named[MOST_NAMED:] = [f"{len(named) - MOST_NAMED} more"] if len(named) > MOST_NAMED else []
+    single = len(validated) == 1
+    those = named[0] if single else f"{', '.join(named[:-1])} and {named[-1]}"
+    return (
+        f"{those} {'ranks' if single else 'rank'} the validation images no better than the distance to a mean image"
+        f" does ({floor}): nothing shows that what {'it adds' if single else 'they add'} is of use here."
+    )

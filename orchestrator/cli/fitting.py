@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -65,26 +65,32 @@ def print_fitting(
     gap = GAP
     if _width(columns, gap) > console.width:
         gap, columns = 1, [column.broken() for column in columns]
-    if _width(columns, gap) > console.width:
-        same = [column for column in columns if len(lines) > 1 and len(set(column.cells)) == 1]
-        columns = [column for column in columns if column not in same] or same[:1]
-        known = [column for column in same if column not in columns and column.cells[0]]
-        if said := [f"{column.head} {column.cells[0]}" for column in known]:
-            console.print(f"in every row: {', '.join(said)}", markup=False)
+    if _width(columns, gap) > console.width and len(lines) > 1:
+        columns = _without_same(console, columns)
     for number, block in enumerate(_blocks(columns, gap, console.width)):
         if number:
             console.print()
-        table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
-        for column in block:
-            table.add_column(
-                Text(column.shown),
-                justify="left" if column.head in WORDS else "right",
-                width=column.width,
-                overflow="fold",
-            )
-        for row, shown in enumerate(zip(*(column.cells for column in block), strict=True)):
-            table.add_row(*map(Text, shown), style="bold" if n_plain is not None and row >= n_plain else None)
-        console.print(table)
+        console.print(_table(block, gap, len(lines) if n_plain is None else n_plain))
+
+
+def _without_same(console: Console, columns: Sequence[_Column]) -> list[_Column]:
+    """The columns that tell rows apart, at least one; what the others say in every row is printed."""
+    same = [column for column in columns if len(set(column.cells)) == 1]
+    left = [column for column in columns if column not in same] or same[:1]
+    if said := [f"{column.head} {column.cells[0]}" for column in same if column not in left and column.cells[0]]:
+        console.print(f"in every row: {', '.join(said)}", markup=False)
+    return left
+
+
+def _table(columns: Sequence[_Column], gap: int, n_plain: int) -> Table:
+    """The columns beside each other; rows from `n_plain` on are bold."""
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
+    for column in columns:
+        justify: Literal["left", "right"] = "left" if column.head in WORDS else "right"
+        table.add_column(Text(column.shown), justify=justify, width=column.width, overflow="fold")
+    for row, shown in enumerate(zip(*(column.cells for column in columns), strict=True)):
+        table.add_row(*map(Text, shown), style="bold" if row >= n_plain else None)
+    return table
 
 
 def plain_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -100,23 +100,39 @@ def _leaves(folder: Folder) -> list[_Leaf]:
 def _name_the_rest(leaves: Sequence[_Leaf], notes: list[str]) -> None:
     """Give the folders whose names say nothing the role that their place suggests, and note it."""
     known = [leaf for leaf in leaves if leaf.role == "normal"]
-    beside = {leaf.names[:-1] for leaf in known}
-    has_train = any(leaf.part == "train" for leaf in known)
     rest = [leaf for leaf in leaves if leaf.role is None]
-    only_train = not known and any(leaf.part == "train" for leaf in rest)
+    is_trained = any(leaf.part == "train" for leaf in known or rest)
     for leaf in rest:
-        of_test = leaf.part == "test" and part_of(leaf.names[-1]) is None
-        of_known = bool(leaf.names) and leaf.names[:-1] in beside and leaf.part != "test"
-        if leaf.part == "train" and not has_train:
-            leaf.role, taken = "normal", "taken as good, for they are there to be learned from"
-        elif of_test or of_known:
-            leaf.role, taken = "anomalous", f"taken as defective, of the type {leaf.names[-1]}"
-        elif known or only_train or leaf.part == "test":
-            taken = "left out, for nothing says whether they are good"
-        else:
-            leaf.role, taken = "normal", "taken as good, for nothing says otherwise"
-        if not (of_test and known):  # what is usual needs no note
+        leaf.role, taken = _by_place(leaf, known, is_trained=is_trained)
+        if not (known and _is_of_test(leaf)):  # what is usual needs no note
             notes.append(f"{leaf.where}: {leaf.n_images} images {taken}")
+
+
+def _by_place(leaf: _Leaf, known: Sequence[_Leaf], *, is_trained: bool) -> tuple[Role | None, str]:
+    """The role that a place suggests beside known normal images, and how its images are taken.
+
+    Args:
+        leaf: whose name says nothing.
+        known: folders of normal images.
+        is_trained: whether one of them is of the train part; where none is known, whether any folder is.
+    """
+    if leaf.part == "train" and not (known and is_trained):
+        return "normal", "taken as good, for they are there to be learned from"
+    if _is_of_test(leaf) or _is_beside(leaf, known):
+        return "anomalous", f"taken as defective, of the type {leaf.names[-1]}"
+    if known or is_trained or leaf.part == "test":
+        return None, "left out, for nothing says whether they are good"
+    return "normal", "taken as good, for nothing says otherwise"
+
+
+def _is_of_test(leaf: _Leaf) -> bool:
+    """Whether it is a folder within the test part."""
+    return leaf.part == "test" and part_of(leaf.names[-1]) is None
+
+
+def _is_beside(leaf: _Leaf, known: Sequence[_Leaf]) -> bool:
+    """Whether it stands beside a folder of normal images, outside of the test part."""
+    return bool(leaf.names) and leaf.part != "test" and any(leaf.names[:-1] == other.names[:-1] for other in known)
 
 
 def _globs(chosen: Sequence[_Leaf], leaves: Sequence[_Leaf]) -> tuple[str, ...]:

@@ -68,11 +68,9 @@ class Page:
         """Remember every score, and pictures of the images that the page may show."""
         scored = [each for each in batch if each.score is not None]
         self._scores += [each.score for each in scored if each.score is not None]
-        for each in batch:
-            if each.score is None:
-                self._n_broken += 1
-                if len(self._broken) < _MOST_ERRORS:
-                    self._broken.append(Broken(each.asked.shown, each.error or ""))
+        broken = [Broken(each.asked.shown, each.error or "") for each in batch if each.score is None]
+        self._n_broken += len(broken)
+        self._broken += broken[: _MOST_ERRORS - len(self._broken)]
         wanted = [each for each in scored if each.score is not None and self._kept.wants(each.score)]
         drawn = [None] * len(wanted) if self._overlays is None else self._overlays.draw(wanted)
         for each, found in zip(wanted, drawn, strict=True):

@@ -122,8 +122,16 @@ def check_request(request: Request) -> None:
         raise ArgumentError(f"--fpr is {request.fpr}", rule, "use 0.01 for one good part in a hundred")
     if request.report is not None and request.output is not None and request.report == request.output:
         raise ArgumentError(f"--report and --output are both {request.report}", "name two files", "rename one of them")
-    if not request.watch:
-        return
+    if request.watch:
+        _check_watch(request)
+
+
+def _check_watch(request: Request) -> None:
+    """Refuse what cannot be watched, or not with a report.
+
+    Raises:
+        ArgumentError: it is no folder, or a report is asked for.
+    """
     if len(request.images) != 1 or not Path(request.images[0]).is_dir():
         rule, remedy = "adloc predict MODEL FOLDER --watch", "make the folder first"
         raise ArgumentError("--watch takes one folder that is there", rule, remedy)

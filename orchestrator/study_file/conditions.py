@@ -61,19 +61,24 @@ def base_condition(spec: StudySpec, regime: Regime, domain: str | None = None) -
         regime: whose runs are meant.
         domain: what it reads "shift" as; None for the study's first.
     """
-    train, shifted = spec.train, REGIMES[regime].evaluation == SHIFT
-    domain = spec.shift.domains[0] if domain is None else domain
-    transforms = spec.shift.transforms if shifted and domain == SHIFT else None
-    counts = train.image_counts
+    train, counts = spec.train, spec.train.image_counts
     many: int | Literal["all"] = ALL if ALL in counts else max(n for n in counts if n != ALL)
-    return Condition(
-        domain=domain if shifted and has_real_domains(spec) else None,
+    base = Condition(
         train_images=many if isinstance(train.images, tuple) or spec.learning_curve else None,
         draw=0 if spec.learning_curve else None,
         contamination=min(train.contaminations) if isinstance(train.contamination, tuple) else None,
-        severity=transforms.base_severity if transforms and isinstance(transforms.severity, tuple) else None,
-        factors=ALL if transforms and transforms.factors else None,
     )
+    return _shifted(base, spec, domain or spec.shift.domains[0]) if REGIMES[regime].evaluation == SHIFT else base
+
+
+def _shifted(base: Condition, spec: StudySpec, domain: str) -> Condition:
+    """The same of a regime that is evaluated under the shift, in this domain."""
+    base = replace(base, domain=domain) if has_real_domains(spec) else base
+    transforms = spec.shift.transforms if domain == SHIFT else None
+    if transforms is None:
+        return base
+    severity = transforms.base_severity if isinstance(transforms.severity, tuple) else None
+    return replace(base, severity=severity, factors=ALL if transforms.factors else None)
 
 
 def has_real_domains(spec: StudySpec) -> bool:

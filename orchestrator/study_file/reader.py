@@ -136,17 +136,8 @@ class StudyFile:
                     "write for example --set image.size=128 or --set methods[0].params.neighbours=5",
                 )
             ) from None
-        node: Any = data
         try:
-            for here, following in pairwise(loc):
-                if isinstance(node, dict) and here not in node:
-                    node[here] = {} if isinstance(following, str) else []
-                node = node[here]
-                if node is None:
-                    raise TypeError
-            if isinstance(node, list) and not (isinstance(loc[-1], int) and loc[-1] < len(node)):
-                raise IndexError
-            node[loc[-1]] = value
+            _put(data, loc, value)
         except (KeyError, IndexError, TypeError):
             raise UserError(
                 Complaint(
@@ -204,3 +195,21 @@ def _plain(node: Any) -> Any:  # noqa: ANN401  # any YAML value
         if isinstance(node, kind):
             return kind(node)
     return node if node is None else str(node)
+
+
+def _put(data: dict[str, Any], loc: Loc, value: object) -> None:
+    """Set a value where an override says, in mappings that are made where there are none.
+
+    Raises:
+        KeyError, IndexError, TypeError: there is nothing to set it in.
+    """
+    node: Any = data
+    for here, following in pairwise(loc):
+        if isinstance(node, dict) and here not in node:
+            node[here] = {} if isinstance(following, str) else []
+        node = node[here]
+        if node is None:
+            raise TypeError
+    if isinstance(node, list) and not (isinstance(loc[-1], int) and loc[-1] < len(node)):
+        raise IndexError
+    node[loc[-1]] = value

@@ -99,11 +99,12 @@ def _check_choices(method: Method, loc: Loc, key: str, choices: Sequence[object]
         yield from [problem] if problem else []
 
 
-def _check_range(
+def _impossible(
     method: Method, loc: Loc, key: str, dimension: Dimension, ends: tuple[float, float]
-) -> Iterator[MethodProblem]:
+) -> MethodProblem | None:
+    """What is wrong with a range whatever its ends are values of; None where nothing is."""
     low, high = ends
-    state, rule, remedy = f"goes from {low:g} to {high:g}", "", ""
+    state = f"goes from {low:g} to {high:g}"
     if low >= high:
         rule, remedy = "low must be below high", "exchange them, or move a single value to params"
     elif dimension.log and low <= 0:
@@ -112,8 +113,16 @@ def _check_range(
         rule, remedy = "a range of whole numbers must have whole ends", "use whole ends, or delete type: int"
     elif dimension.type == "float" and _takes_whole_numbers_only(method, loc, key, ends):
         state, rule, remedy = "is a range of fractions", f"{key} takes whole numbers", "add type: int"
-    if rule:
-        yield MethodProblem(loc, state=state, rule=rule, remedy=remedy)
+    else:
+        return None
+    return MethodProblem(loc, state=state, rule=rule, remedy=remedy)
+
+
+def _check_range(
+    method: Method, loc: Loc, key: str, dimension: Dimension, ends: tuple[float, float]
+) -> Iterator[MethodProblem]:
+    if (impossible := _impossible(method, loc, key, dimension, ends)) is not None:
+        yield impossible
         return
     for end, number in zip(("low", "high"), ends, strict=True):
         problem = check_value(method, (*loc, end), key, int(number) if dimension.type == "int" else float(number))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -154,11 +156,15 @@ def _discriminator(item: ErrorDetails) -> str:
     return str(item.get("ctx", {}).get("discriminator", "")).strip("'")
 
 
+def _inside(field: FieldInfo, value: object) -> list[type[BaseModel]]:
+    """The models that may describe the value of a field."""
+    found = _models(field.annotation)
+    return [*kinds_for(value)] if KindConfig in found else found
+
+
 def _follow(item: ErrorDetails, model: type[BaseModel], file: StudyFile, root: Loc, skip: int) -> _Place:
     """The YAML path of a Pydantic location (without its union tags), the field there and its model."""
-    data: Any = file.data
-    for part in root:
-        data = data[part]
+    data: Any = reduce(getitem, root, file.data)
     path: list[str | int] = list(root)
     field, owner, candidates = None, model, [model]
     for index, part in enumerate(item["loc"]):
@@ -167,14 +173,11 @@ def _follow(item: ErrorDetails, model: type[BaseModel], file: StudyFile, root: L
         if not inside and _names_a_branch(part, candidates, last=index == len(item["loc"]) - 1):
             candidates = _tagged(candidates, part) or candidates
             continue
-        named = next((m for m in candidates if part in m.model_fields), None)
-        if named is not None and isinstance(part, str):
-            field, owner = named.model_fields[part], named
-            candidates = _models(field.annotation)
-            if KindConfig in candidates:
-                candidates = [*kinds_for(value)]
-        elif isinstance(part, str) and candidates:  # not so in a plain mapping, which its own field describes
-            field, owner = None, candidates[0]
+        if isinstance(part, str) and candidates:  # not so in a plain mapping, which its own field describes
+            owner = next((m for m in candidates if part in m.model_fields), candidates[0])
+            field = owner.model_fields.get(part)
+            if field is not None:
+                candidates = _inside(field, value)
         if index >= skip:
             path.append(part)
             data = value

@@ -199,8 +199,7 @@ def score_chart(title: str, rows: Sequence[Scores]) -> Drawing:
         x += 24 + text_width("threshold")
         drawing.line([(x + 2, 25), (x + 2, 35)], "ink", 1.4, "2 2.5")
         drawing.text(x + 9, 34, "the clean threshold")
-    every = [v for row in rows for v in (*row.normal.tolist(), *row.anomalous.tolist())]
-    every += [t for row in rows for t in (row.threshold, row.second and row.second[1]) if t is not None]
+    every = [v for row in rows for v in (*row.normal.tolist(), *row.anomalous.tolist(), *_thresholds(row).values())]
     positive = min(every, default=1) > 0 and max(every, default=1) / max(min(every, default=1), 1e-12) > MOST_LINEAR
     frame.x_axis(Axis("image score, raw" + (", logarithmic" if positive else ""), log=positive), every)
     for number, row in enumerate(rows):
@@ -211,12 +210,15 @@ def score_chart(title: str, rows: Sequence[Scores]) -> Drawing:
             spread = np.random.default_rng(0).uniform(-8, 8, scores.size)  # drawn apart, the same every time
             for value, offset in zip(scores.tolist(), spread.tolist(), strict=True):
                 drawing.dot(frame.at_x(value), middle + offset, name, 2.1)
-        for value, dash in ((row.threshold, ""), (row.second and row.second[1], "3 3")):
-            if value is not None:
-                drawing.line(
-                    [(frame.at_x(value), top + 18), (frame.at_x(value), top + row_height - 4)], "ink", 1.6, dash
-                )
+        for dash, value in _thresholds(row).items():
+            drawing.line([(frame.at_x(value), top + 18), (frame.at_x(value), top + row_height - 4)], "ink", 1.6, dash)
     return drawing
+
+
+def _thresholds(row: Scores) -> dict[str, float]:
+    """Those that there are, by the dashes that they are drawn with."""
+    named = {"": row.threshold, "3 3": row.second and row.second[1]}
+    return {dash: value for dash, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
