@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from adloc.api.frames import frame_of
 from adloc.api.pictures import sheet
 from adloc.explain.words import describe_explanation
+from adloc.record.heatmaps import read_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,8 @@ class Explained:
         """Inline in a notebook: the suspicious training images, then the missed defects beside their nearest."""
         names = [each.picture for each in self.explanation.training.images]
         names += [each.picture for each in self.explanation.missed.defects]
-        return sheet([(self.folder / name).read_bytes() for name in names]) if names else None
+        whole = [content for name in names if (content := read_picture(self.folder / name, None)) is not None]
+        return sheet(whole) if whole else None
 
     @property
     def suspicious(self) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from adloc.errors import Complaint, UserError, nearest
-from adloc.record.heatmaps import Caption
+from adloc.record.heatmaps import DAMAGED, Caption, read_picture
 from adloc.record.panels import PAPER
 from adloc.record.pictured import choose_pictured, recorded_pictures
 from adloc.record.png import encode_png
@@ -161,7 +162,11 @@ def recorded_heatmaps(run_id: str, records: Records, read: Callable[[], Mapping[
     for path, name in recorded_pictures(records.path(run_id) / HEATMAPS, scores).items():
         said = scores[name]
         read_one = partial(_one_of, known, name)
-        found.append(Heatmap(name, said.score, record.threshold, said.anomalous, path.read_bytes(), read_one))
+        content = read_picture(path, record.files.get(f"{HEATMAPS}/{path.name}"))
+        if content is None:
+            warnings.warn(f"{path}: {DAMAGED}", stacklevel=4)  # at the line of who asks a study for its heatmaps
+            continue
+        found.append(Heatmap(name, said.score, record.threshold, said.anomalous, content, read_one))
     if not found:
         raise UserError(
             Complaint(

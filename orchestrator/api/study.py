@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -155,6 +156,8 @@ class Study(Opened):
 
         study = as_study(self._prepared_or_kept(), self._place)
         written = write_report(study, None if output is None else Path(output), force=True)
+        for sentence in written.damaged:
+            warnings.warn(sentence, stacklevel=3)  # at the caller's line: between it and this there is `user_errors`
         return Reported(written.page, written.figures, written.tables, written.key_figures)
 
     @user_errors

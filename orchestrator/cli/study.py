@@ -265,9 +265,10 @@ def report(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
     there = prepared_or_kept(file, overrides, workspace)
     prepared = as_study(there, find_workspace(workspace))
     written = write_report(prepared, output, force=True)
+    warn(written.damaged)
     if as_json:
         places = {name: str(getattr(written, name)) for name in ("page", "figures", "tables")}
-        click.echo(json.dumps(places | _seal_json(prepared), indent=1))
+        click.echo(json.dumps(places | _seal_json(prepared) | {"damaged": written.damaged}, indent=1))
         return
     click.echo(f"{written.page} ({written.page.stat().st_size / 1e6:.1f} MB)")
     _print_seal(prepared)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import struct
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from adloc.datasets.checked import crc32_of
 from adloc.record.located import tone, verdict_words
 from adloc.record.panels import (
     CONTOUR,
@@ -57,6 +61,12 @@ _VERDICT_COLOURS: dict[Verdict, tuple[int, int, int]] = {
     "correct rejection": (38, 92, 150),
     "no threshold": (96, 100, 108),
 }
+DAMAGED = (
+    "this picture of a record is not what was recorded, and is left out; remove it and run the study again: that run "
+    "is computed anew"
+)
+# What Pillow raises on damaged PNG files.
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error, zlib.error)
 _DOUBTFUL = (138, 96, 0)  # amber: the map does not bear the verdict out
 # Position on the scale, colour. Cold and dark below the threshold at 0.5, warm above; lightness has its
 # turning point there too, so the change shows without colour vision.
@@ -223,6 +233,23 @@ class Panels:
     overlay: Image.Image
     truth: Image.Image
     contour: str
+
+
+def read_picture(path: Path, checksum: str | None) -> bytes | None:
+    """The file of a picture; None where it is damaged, or gone.
+
+    Args:
+        path: a PNG file.
+        checksum: as recorded; where none was, the file is held to those of its own chunks.
+    """
+    try:
+        content = path.read_bytes()
+        if checksum is None:
+            with Image.open(BytesIO(content), formats=("PNG",)) as picture:
+                picture.verify()
+    except (*_DAMAGE, Image.DecompressionBombError):
+        return None
+    return content if checksum in (None, crc32_of(content)) else None
 
 
 def read_panels(file: Path | BinaryIO) -> Panels:

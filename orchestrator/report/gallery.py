@@ -11,21 +11,18 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from adloc.answer.material import REGIME_TITLES
-from adloc.datasets.checked import DamagedError, crc32_of
-from adloc.record.heatmaps import Caption, read_panels
+from adloc.record.heatmaps import Caption
 from adloc.record.located import tone, verdict_words
 from adloc.record.panels import HEAD
-from adloc.record.pictured import recorded_pictures
-from adloc.record.records import HEATMAPS
 from adloc.study_file.regimes import REGIMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from adloc.answer.finding import Finding
     from adloc.answer.material import Material
     from adloc.record.heatmaps import Panels
+    from adloc.report.strips import Strip, Strips
 
 MOST_PICTURES = 360  # strips; about 9 kB each
 SIDE = 200  # longest side of a panel, pixels
@@ -100,41 +97,15 @@ class Gallery:
     n_recorded: int
 
 
-@dataclass(frozen=True, slots=True)
-class Strip:
-    """A recorded strip.
-
-    Attributes:
-        finding: the run.
-        image: identity.
-        path: of the picture.
-    """
-
-    finding: Finding
-    image: str
-    path: Path
-
-    def read(self) -> Panels:
-        """What is in it.
-
-        Raises:
-            DamagedError: it is not what was recorded.
-        """
-        content = self.path.read_bytes()
-        expected = self.finding.record.files.get(f"{HEATMAPS}/{self.path.name}")
-        if expected not in (None, crc32_of(content)):
-            raise DamagedError(
-                f"{self.path}: a picture of a record is not what was recorded; remove it and run the study again: "
-                "that run is computed anew"
-            )
-        return read_panels(io.BytesIO(content))
-
-
-def make_gallery(material: Material) -> Gallery:
+def make_gallery(material: Material, strips: Strips) -> Gallery:
     """The pictures of the lead settings' first repeat, images that most runs share before others.
 
     At most 360 are taken: where a study has more, images that few runs have pictures of are left out, then the
     last categories' share is cut, the same number of images from each.
+
+    Args:
+        material: of the report.
+        strips: reads the pictures.
     """
     shown = [
         finding
@@ -143,19 +114,18 @@ def make_gallery(material: Material) -> Gallery:
         if (finding := material.get(setting, regime, category)) is not None
     ]
     n_recorded = sum(material.plan.spec.heatmaps for _ in material.findings)
-    strips = [strip for finding in shown for strip in recorded_strips(finding)]
     by_image: dict[str, list[Strip]] = {}
-    for strip in strips:
+    for strip in (strip for finding in shown for strip in strips.of(finding)):
         by_image.setdefault(strip.image, []).append(strip)
     chosen = _choose(by_image)
-    used = [strip for image in chosen for strip in by_image[image]]
+    used = [strip for image in chosen for strip in by_image[image] if strips.is_whole(strip)]
     inputs = {
         (s.image, _domain(s.finding)): s for s in reversed(used)
     }  # the input is the same in every run of a domain
     with_input = {id(strip) for strip in inputs.values()}
     with ThreadPoolExecutor(2) as pool:  # decoding and encoding let go of the interpreter
-        encoded = pool.map(lambda s: _encode(s, with_input=id(s) in with_input), used)
-        panels = {(s.image, id(s.finding)): e for s, e in zip(used, encoded, strict=True)}
+        encoded = pool.map(lambda s: _encode(strips.panels(s), with_input=id(s) in with_input), used)
+        panels = {(s.image, id(s.finding)): e for s, e in zip(used, encoded, strict=True) if e is not None}
     places = [(finding, {name: index for index, name in enumerate(finding.test.names)}) for finding in shown]
     cards = [_card(image, places, panels) for image in chosen]
     cards.sort(key=lambda card: (-(sum(bool(t.map) for t in card.tiles) == len(card.tiles)), -card.n_wrong))
@@ -181,12 +151,6 @@ def _choose(by_image: dict[str, list[Strip]]) -> list[str]:
     return chosen
 
 
-def recorded_strips(finding: Finding) -> list[Strip]:
-    """A run's pictures by the name in the file's name, unique in a part as far as the recorder's names are."""
-    pictures = recorded_pictures(finding.path / HEATMAPS, finding.test.names)
-    return [Strip(finding, image, path) for path, image in pictures.items()]
-
-
 @dataclass(frozen=True, slots=True)
 class _Encoded:
     views: str
@@ -195,8 +159,9 @@ class _Encoded:
     contour: str
 
 
-def _encode(strip: Strip, *, with_input: bool) -> _Encoded:
-    panels = strip.read()
+def _encode(panels: Panels | None, *, with_input: bool) -> _Encoded | None:
+    if panels is None:
+        return None
     ratio = panels.picture.width / max(1, panels.picture.height)
     picture = _uri(_pair(panels.picture, panels.truth)) if with_input else ""
     return _Encoded(_uri(_pair(panels.anomaly_map, panels.overlay)), picture, ratio, panels.contour)
@@ -206,10 +171,9 @@ def _domain(finding: Finding) -> str:
     return REGIMES[finding.record.regime].evaluation  # type: ignore[index]  # a record's regime is one of the spec's
 
 
-def strip_uri(path: Path) -> str:
+def strip_uri(strip: Image.Image) -> str:
     """A strip of panels as a data URI, without the line of text above and made smaller."""
-    with Image.open(path) as strip:
-        below = strip.convert("RGB").crop((0, HEAD, strip.width, strip.height))
+    below = strip.crop((0, HEAD, strip.width, strip.height))
     factor = min(1.0, STRIP / below.width)
     size = max(1, round(below.width * factor)), max(1, round(below.height * factor))
     return _uri(below.resize(size, Image.Resampling.LANCZOS))

@@ -37,6 +37,7 @@ class Report:
         tables: folder of CSV and LaTeX files.
         key_figures: the PNG files that say most.
         written: whether it was written now; False when the one there is up to date.
+        damaged: a sentence for each picture that could not be shown.
     """
 
     page: Path
@@ -44,6 +45,7 @@ class Report:
     tables: Path
     key_figures: tuple[Path, ...]
     written: bool
+    damaged: tuple[str, ...] = ()
 
 
 @rarely_collected()
@@ -73,14 +75,15 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     from adloc.report.gallery import make_gallery
     from adloc.report.plates import write_plates
     from adloc.report.sections import make_sections
+    from adloc.report.strips import Strips
 
-    material = gather(study.plan, answer, study.records, found)
-    gallery = make_gallery(material)
+    material, strips = gather(study.plan, answer, study.records, found), Strips()
+    gallery = make_gallery(material, strips)
     answered = find(material)
     write_claims(answered.claims, folder)
-    sections = make_sections(material, answered, gallery, study.searches, folder)
+    sections = make_sections(material, answered, gallery, strips, study.searches, folder)
     keys = _write_figures(sections, folder / "figures")
-    keys += write_plates(material, folder / "figures")
+    keys += write_plates(material, strips, folder / "figures")
     for table in (table for section in sections for table in section.tables):
         _write(folder / "tables" / f"report_{table.name}.csv", table.csv())
         _write(folder / "tables" / f"report_{table.name}.tex", table.latex())
@@ -104,6 +107,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
         gallery=gallery,
         regimes=list(dict.fromkeys(t.regime for c in gallery.cards for t in c.tiles)),
         settings=list(dict.fromkeys(t.setting for c in gallery.cards for t in c.tiles)),
+        damaged=strips.damaged,
         random_weights=any(str(s.params.get("weights")) == "random" for s in material.settings),
         commands=commands(study.file),
         study_file=study_file(material),
@@ -115,9 +119,10 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     )
     page.parent.mkdir(parents=True, exist_ok=True)
     _write(page, html)
+    state = "" if strips.damaged else state  # of what lacks a picture the next report is another
     write_checked(folder / "report.json", {"state": state, "key_figures": [path.name for path in keys]})
     (folder / ERROR_NAME).unlink(missing_ok=True)
-    return Report(page, folder / "figures", folder / "tables", tuple(keys), written=True)
+    return Report(page, folder / "figures", folder / "tables", tuple(keys), written=True, damaged=strips.damaged)
 
 
 def _state(study: Study, records: Sequence[RunRecord], folder: Path) -> str:

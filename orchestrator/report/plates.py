@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
@@ -11,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 from adloc.answer.material import REGIME_TITLES
 from adloc.record.heatmaps import choose_common, png_bytes
 from adloc.report.charts.figure import safe
-from adloc.report.gallery import recorded_strips
 from adloc.study_file.regimes import REGIMES
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
     from adloc.record.heatmaps import Panels
-    from adloc.report.gallery import Strip
+    from adloc.report.strips import Strip, Strips
 
 SIDE = 180  # longest side of a panel, pixels
 GAP, HEAD, LABEL = 6, 36, 120
@@ -67,9 +67,11 @@ class Plate:
         return sheet
 
 
-def write_plates(material: Material, folder: Path) -> list[Path]:
+def write_plates(material: Material, strips: Strips, folder: Path) -> list[Path]:
     """Write plate_samples.png and a plate_maps_<category>.png each; returns the key ones, for MLflow."""
-    plates = [p for p in (sample_plate(material), *(map_plate(material, c) for c in material.categories)) if p]
+    plates = [
+        p for p in (sample_plate(material, strips), *(map_plate(material, strips, c) for c in material.categories)) if p
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{plate.name}.png" for plate in plates]
     for plate, path in zip(plates, written, strict=True):
@@ -77,7 +79,7 @@ def write_plates(material: Material, folder: Path) -> list[Path]:
     return written[:MOST_KEY_PLATES]
 
 
-def sample_plate(material: Material) -> Plate | None:
+def sample_plate(material: Material, strips: Strips) -> Plate | None:
     """Images of every category, clean above and shifted below; None without both domains."""
     rows: list[str] = []
     panels: list[tuple[Image.Image | None, ...]] = []
@@ -86,14 +88,16 @@ def sample_plate(material: Material) -> Plate | None:
         for setting, regime in material.lines(material.leads):
             finding = material.get(setting, regime, category)
             if finding is not None:
-                for strip in recorded_strips(finding):
+                for strip in strips.of(finding):
                     by_domain[_domain(regime)].setdefault(strip.image, strip)
         both = by_domain["clean"].keys() & by_domain["shift"].keys()
         finding = next(f for f in material.findings if f.record.category == category)
-        images = _in_turn(finding, both)[:MOST_SAMPLES]
+        whole = (i for i in _in_turn(finding, both) if all(strips.is_whole(each[i]) for each in by_domain.values()))
+        images = list(islice(whole, MOST_SAMPLES))
         if images:
             for domain, title in (("clean", "clean"), ("shift", "shifted")):
-                cut: list[Image.Image | None] = [by_domain[domain][image].read().picture for image in images]
+                read = [strips.panels(by_domain[domain][image]) for image in images]
+                cut = [each.picture if each else None for each in read]
                 panels.append((*cut, *[None] * (MOST_SAMPLES - len(cut))))
                 rows.append(f"{category}\n{title}")
     if not rows:
@@ -126,10 +130,10 @@ class _Column:
     panels: list[Image.Image | None]
 
 
-def map_plate(material: Material, category: str) -> Plate | None:
+def map_plate(material: Material, strips: Strips, category: str) -> Plate | None:
     """Rows: images; columns: the image, its defect, and the map of every method and regime."""
     sources = [
-        _Source(finding, {strip.image: strip for strip in recorded_strips(finding)})
+        _Source(finding, {strip.image: strip for strip in strips.of(finding)})
         for setting, regime in material.lines(_one_a_method(material))
         if (finding := material.get(setting, regime, category)) is not None
     ]
@@ -138,7 +142,7 @@ def map_plate(material: Material, category: str) -> Plate | None:
     images = _in_turn(sources[0].finding, _in_most(sources))[:MOST_IMAGES]
     columns: list[_Column] = []
     for domain in dict.fromkeys(source.domain for source in sources):
-        columns += _columns([s for s in sources if s.domain == domain], images)
+        columns += _columns([s for s in sources if s.domain == domain], images, strips)
     rows = tuple(i.partition("/")[2].removeprefix("test/").replace("/", "\n") for i in images)
     panels = tuple(zip(*(column.panels for column in columns), strict=True))
     return Plate(safe(f"plate_maps_{category}"), tuple(column.head for column in columns), rows, panels)
@@ -151,12 +155,12 @@ def _in_most(sources: Sequence[_Source]) -> set[str]:
     return {image for image, n in counted.items() if n == most}
 
 
-def _columns(sources: Sequence[_Source], images: Sequence[str]) -> list[_Column]:
+def _columns(sources: Sequence[_Source], images: Sequence[str], strips: Strips) -> list[_Column]:
     """Image, defect and maps of the runs of one domain, one at least."""
     inputs: list[Panels | None] = [None] * len(images)
     maps: list[_Column] = []
     for source in sources:
-        cut = [source.strips[i].read() if i in source.strips else None for i in images]
+        cut = [strips.panels(source.strips[i]) if i in source.strips else None for i in images]
         inputs = [new or old for new, old in zip(cut, inputs, strict=True)]  # the same in all runs of a domain
         maps.append(_Column(source.head, [p.anomaly_map if p else None for p in cut]))
     title = "clean" if sources[0].domain == "clean" else "shifted"

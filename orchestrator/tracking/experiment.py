@@ -109,7 +109,7 @@ class Tracking:
         tags |= {"adloc.setting": record.setting} if record.setting else {}
         if record.error:
             tags["adloc.error"] = record.error[-LONGEST_PARAM:]
-        heatmaps = common_heatmaps(folder)
+        heatmaps = common_heatmaps(folder, record.files)
         tags |= SHOWN if heatmaps else {}
         metrics = _named(record.metrics)
         if record.threshold is not None:

@@ -13,9 +13,11 @@ from mlflow.tracking.multimedia import compress_image_size
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 from PIL import Image
 
+from adloc.record.heatmaps import read_picture
 from adloc.record.records import HEATMAPS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 KEY = "heatmap"
@@ -23,9 +25,15 @@ MOST = 2  # images a run, at 10 ms each
 SHOWN = {MLFLOW_LOGGED_IMAGES: "True"}  # the tag by which the UI knows of them
 
 
-def common_heatmaps(record: Path) -> list[Path]:
-    """The heatmaps of a record's folder that show the same images in every run on the category; the first of them."""
-    return sorted((record / HEATMAPS).glob("*-common-*.png"))[:MOST]
+def common_heatmaps(folder: Path, files: Mapping[str, str]) -> list[Path]:
+    """The heatmaps of a record that show the same images in every run on the category; the first of them.
+
+    Args:
+        folder: of the record.
+        files: checksum by name of its files; a picture that is damaged is left out.
+    """
+    found = sorted((folder / HEATMAPS).glob("*-common-*.png"))[:MOST]
+    return [path for path in found if read_picture(path, files.get(f"{HEATMAPS}/{path.name}")) is not None]
 
 
 def write_pictures(heatmaps: list[Path], folder: Path, now_ms: int) -> None:

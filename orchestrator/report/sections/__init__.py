@@ -30,11 +30,17 @@ if TYPE_CHECKING:
     from adloc.answer.material import Material
     from adloc.report.gallery import Gallery
     from adloc.report.section import Section
+    from adloc.report.strips import Strips
     from adloc.tuning.state import SearchState
 
 
 def make_sections(
-    material: Material, found: Found, pictures: Gallery, searches: tuple[SearchState, ...], study_path: Path
+    material: Material,
+    found: Found,
+    pictures: Gallery,
+    strips: Strips,
+    searches: tuple[SearchState, ...],
+    study_path: Path,
 ) -> list[Section]:
     """Every section that has something to show."""
     explanations = Explanations(study_path)
@@ -54,8 +60,8 @@ def make_sections(
         gallery(pictures),
         hardest(material),
         defect_types(material),
-        why_missed(material, explanations),
-        suspicious(material, explanations),
+        why_missed(material, explanations, strips),
+        suspicious(material, explanations, strips),
         unified(material),
         training(material),
         tuning(searches, study_path, material),

@@ -15,11 +15,13 @@ from adloc.report.tables import Table, count, figure, significant, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from adloc.answer.finding import Setting
     from adloc.answer.material import Material
     from adloc.explain.explanation import Explanation, Explanations
     from adloc.explain.recall import Property
+    from adloc.report.strips import Strips
     from adloc.report.tables import Cell
 
 _UNITS: dict[Property, tuple[str, float]] = {"size": ("% of the image", 100.0), "contrast": ("contrast", 1.0)}
@@ -44,7 +46,7 @@ _MOVED = (
 )
 
 
-def suspicious(material: Material, explanations: Explanations) -> Section | None:
+def suspicious(material: Material, explanations: Explanations, strips: Strips) -> Section | None:
     """Training images far from the others; none where nothing was explained."""
     found = [(s, e) for s, e in _explained(material, explanations) if e.training.n_images or e.training.reason]
     if not found:
@@ -64,7 +66,7 @@ def suspicious(material: Material, explanations: Explanations) -> Section | None
             if image.picture and (z >= OUTSTANDING or place == 0):
                 of = f"number {place + 1} of {each.training.n_images} for {setting.label}"
                 said = f"{image.name}: {of}, robust z {z:.1f}"
-                pictures.append((z, Picture(strip_uri(folder / image.picture), said)))
+                pictures += [(z, picture) for picture in _picture(strips, folder / image.picture, said)]
     pictures.sort(key=lambda pair: -pair[0])
     heads = ("category", "setting", "rank", "image", "leave-one-out score", "robust z",
              "validation normals above", "known")  # fmt: skip
@@ -77,7 +79,7 @@ def suspicious(material: Material, explanations: Explanations) -> Section | None
     return Section("suspicious", "Suspicious training images", text, tables, notes=(_RANK,), pictures=shown)
 
 
-def why_missed(material: Material, explanations: Explanations) -> Section | None:
+def why_missed(material: Material, explanations: Explanations, strips: Strips) -> Section | None:
     """Recall by size and contrast, missed defects beside what they resemble, and mask noise; none where not asked."""
     found = list(_explained(material, explanations))
     chosen = material.chosen or (material.leads[0] if material.leads else None)
@@ -92,7 +94,7 @@ def why_missed(material: Material, explanations: Explanations) -> Section | None
         tables += [table] if table.rows else []
         text += _said_of_misses(chosen, own)
         notes.append(_THIRDS)
-        pictures = tuple(_pictures(material, own, explanations))
+        pictures = tuple(_pictures(material, own, explanations, strips))
     if any(each.mask_noise for _, each in found):
         tables.append(_noise(found))
         notes.append(_MOVED)
@@ -206,7 +208,9 @@ def _said_of_misses(chosen: Setting, own: Sequence[Explanation]) -> Iterator[str
     )
 
 
-def _pictures(material: Material, own: Sequence[Explanation], explanations: Explanations) -> Iterator[Picture]:
+def _pictures(
+    material: Material, own: Sequence[Explanation], explanations: Explanations, strips: Strips
+) -> Iterator[Picture]:
     pairs = [(defect, each) for each in own for defect in each.missed.defects]
     pairs.sort(key=lambda pair: pair[0].margin)
     for defect, each in pairs[: material.plan.spec.explain.missed_defects]:
@@ -214,7 +218,14 @@ def _pictures(material: Material, own: Sequence[Explanation], explanations: Expl
             f"{defect.name}: {abs(defect.margin):.1f} standard deviations of the test scores below the threshold; "
             f"nearest to {defect.nearest}, at {defect.distance:.4g}"
         )
-        yield Picture(strip_uri(explanations.path(each.run_id) / defect.picture), said)
+        yield from _picture(strips, explanations.path(each.run_id) / defect.picture, said)
+
+
+def _picture(strips: Strips, path: Path, said: str) -> Iterator[Picture]:
+    """The picture; none where it is damaged."""
+    strip = strips.explaining(path)
+    if strip is not None:
+        yield Picture(strip_uri(strip), said)
 
 
 def _noise(found: Sequence[tuple[Setting, Explanation]]) -> Table:
