@@ -1,9 +1,15 @@
-"""Names that came from outside, as they are printed: nothing in them is an order to a terminal, or to LaTeX."""
+"""Names from outside, as they are written: nothing in them is an order to a terminal or to LaTeX, or ends a row."""
 
 from __future__ import annotations
 
+import csv
 import re
 import unicodedata
+from io import StringIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MINUS, DASH, TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 # Controls, what turns the direction of writing or is not seen, halves of surrogate pairs, separators of lines.
@@ -54,6 +60,22 @@ def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it stands; letters beyond ASCII that plain LaTeX lacks become '?'."""
     escaped = _SPECIAL.sub(lambda found: _LATEX[found.group()], printable(text))
     return escaped.encode("ascii", "replace").decode()
+
+
+def csv_line(values: Iterable[object]) -> str:
+    r"""A row of a CSV file (RFC 4180, but for the end of a row, a line feed), names as they are.
+
+    >>> csv_line(["a,b", "=cmd()", 0.5, None])
+    '"a,b",=cmd(),0.5,\n'
+    """
+    values, line = list(values), ""
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+        text = StringIO()
+        csv.writer(text, lineterminator="\n", quoting=quoting).writerow(values)
+        line = text.getvalue()
+        if "\r" not in line:  # a lone one ends a row for readers, but not for the writer, which leaves it unquoted
+            break
+    return line
 
 
 def _is_order(letter: str) -> bool:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adloc.metrics.registry import METRICS
-from adloc.printed import escape_latex
+from adloc.printed import csv_line, escape_latex
 from adloc.record.diagnosed import marks
 from adloc.study_file.conditions import AXES
 from adloc.study_file.regimes import CLEAN
@@ -163,12 +161,8 @@ def write(rows: Sequence[Row], form: str) -> str:
     Numbers are written in full in csv and json, so that they read back the same.
     """
     if form == "csv":
-        buffer = io.StringIO()
-        if rows:
-            writer = csv.writer(buffer, lineterminator="\n")
-            writer.writerow(rows[0])
-            writer.writerows([row[name] for name in rows[0]] for row in rows)
-        return buffer.getvalue()
+        lines = [rows[0], *([row[name] for name in rows[0]] for row in rows)] if rows else []
+        return "".join(map(csv_line, lines))
     if form == "json":
         lines = ",\n ".join(map(_json, rows))
         return f"[\n {lines}\n]" if rows else "[]"

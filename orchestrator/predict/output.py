@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import astuple
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from adloc.errors import Complaint, UserError
 from adloc.predict.places import is_folder
 from adloc.predict.row import FIELDS, Row
+from adloc.printed import csv_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +91,7 @@ class TextOutput:
         """
         self._stream, self._kind, self._name, self._closes = stream, kind, name, closes
         if kind == "csv" and not begun:
-            self._put(_csv_line(FIELDS))
+            self._put(csv_line(FIELDS))
 
     def __enter__(self) -> Self:
         return self
@@ -181,15 +180,7 @@ def _schema() -> Schema:
 
 def _csv_row(row: Row) -> str:
     anomalous = None if row.anomalous is None else int(row.anomalous)
-    return _csv_line((row.path, row.score, anomalous, row.threshold, row.error))
-
-
-def _csv_line(values: Sequence[object]) -> str:
-    text = StringIO()
-    # a lone carriage return ends a line for readers, but not for the writer, which would leave it unquoted
-    ends = any("\r" in str(value) for value in values)
-    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if ends else csv.QUOTE_MINIMAL).writerow(values)
-    return text.getvalue()
+    return csv_line((row.path, row.score, anomalous, row.threshold, row.error))
 
 
 def _json_row(row: Row) -> str:

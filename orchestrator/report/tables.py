@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
-from adloc.printed import DASH, MINUS, escape_latex, printable
+from adloc.printed import DASH, MINUS, csv_line, escape_latex, printable
 
 if TYPE_CHECKING:
     from adloc.uncertainty.resampling import Interval
@@ -75,18 +73,16 @@ class Table:
 
     def csv(self) -> str:
         """With full figures; intervals in columns of their own."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
         split = [any(row[i].low for row in self.rows) for i in range(len(self.heads))]
         heads = [[h, f"{h} ci95_low", f"{h} ci95_high"] if s else [h] for h, s in zip(self.heads, split, strict=True)]
-        writer.writerow([name for names in heads for name in names])
+        lines = [[name for names in heads for name in names]]
         for row in self.rows:
             cells: list[str] = []
             for cell, wide in zip(row, split, strict=True):
                 shown = "" if cell.text == EMPTY else cell.text if cell.value is None else repr(cell.value)
                 cells += [shown, cell.low, cell.high] if wide else [shown]
-            writer.writerow(cells)
-        return buffer.getvalue()
+            lines.append(cells)
+        return "".join(map(csv_line, lines))
 
     def html_body(self) -> str:
         """The rows of the page's table: written here, for a template takes four times as long over 30,000 cells."""

@@ -27,6 +27,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from adloc.metrics.registry import METRICS
+from adloc.printed import printable
 from adloc.study_file.conditions import AXES
 from adloc.study_file.variants import SETTING
 from adloc.tracking.index import macro_key, record_key, trial_key
@@ -215,7 +216,7 @@ class Tracking:
             compared: "2 methods x 4 regimes on brick, grass, gravel".
             views: tables for the UI; those of an earlier end of the study are written over.
         """
-        note = "\n\n".join(filter(None, [self._spec.description, *sentences]))
+        note = "\n\n".join(filter(None, [self._spec.description, *map(printable, sentences)]))
         if note:
             self._client.set_tag(self.parent_id, MLFLOW_RUN_NOTE, note[:LONGEST_NOTE])
         keys = {view.name: view.key(self._runs.owner) for view in views}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from adloc.printed import printable
 from adloc.study_file.conditions import described
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ def run_name(
 ) -> str:
     """What tells a run from its neighbours first, for the UI shows two dozen letters: "0.05 bottle clean patchcore".
 
+    MLflow's own commands print names of runs as they are, so nothing in them is an order to a terminal; tags and params
+    hold the original.
+
     Args:
         category: or "macro".
         params: of the run.
@@ -33,7 +37,7 @@ def run_name(
     scope = f"unified {tags['adloc.threshold_scope']} threshold" if tags["adloc.scope"] == "unified" else ""
     repeat = f"repeat {tags['adloc.repeat']}" if tags["adloc.repeat"] != "0" else ""
     words = (*values, tags.get("adloc.setting"), category, tags["adloc.regime"], *described(condition), scope, repeat)
-    return " ".join(word for word in (*words, tags["adloc.method"]) if word)
+    return printable(" ".join(word for word in (*words, tags["adloc.method"]) if word))
 
 
 def metric_part(name: str) -> str:

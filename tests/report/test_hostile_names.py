@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -18,8 +20,9 @@ from rich.console import Console
 
 from adloc.answer.results import write
 from adloc.cli.fitting import plain_table, print_fitting
-from adloc.printed import escape_latex, printable
-from adloc.report.tables import Table, words
+from adloc.printed import csv_line, escape_latex, printable
+from adloc.report.tables import EMPTY, Table, words
+from adloc.tracking.naming import run_name
 from commandline import adloc
 
 if TYPE_CHECKING:
@@ -162,6 +165,33 @@ def test_what_is_printed_holds_no_orders(name: str) -> None:
     assert plain_table(("category",), ((name,),)).count("\n") == 2
     assert escape_latex(name).isascii()
     assert escape_latex(name).isprintable()
+
+
+@given(st.lists(st.text().filter(lambda name: name != EMPTY), min_size=2, max_size=2))
+def test_tables_hold_names_as_they_are(names: list[str]) -> None:
+    """Results, tables of the report and scores read back the same: no letter ends a row, no formula is changed."""
+    results = write([{"category": names[0], "domain": names[1]}], "csv")
+    table = Table("n", "", ("category", "image"), (tuple(map(words, names)),)).csv()
+    for text in (results, table, csv_line(["path", "error"]) + csv_line(names)):
+        assert list(csv.reader(StringIO(text, newline="")))[1:] == [names]
+        assert text.count("\r") == "".join(names).count("\r")
+
+
+def test_plain_rows_are_not_quoted() -> None:
+    """As tables have always been; a formula stays the name that it is."""
+    assert write([{"category": "bottle", "image_auroc": 0.5, "threshold": None}], "csv") == (
+        "category,image_auroc,threshold\nbottle,0.5,\n"
+    )
+    assert csv_line(["=cmd()", 'a"b', "c,d"]) == '=cmd(),"a""b","c,d"\n'
+
+
+@given(st.text())
+def test_runs_in_mlflow_have_names_without_orders(domain: str) -> None:
+    """A domain comes from names of files by a pattern; a plain one stands as it is."""
+    tags = {"adloc.scope": "category", "adloc.repeat": "0", "adloc.regime": "clean", "adloc.method": "knn"}
+    shown = run_name("bottle", {}, (), tags, {"domain": domain})
+    assert not set(shown) & set(ORDERS)
+    assert run_name("bottle", {"k": 0.1}, ("k",), tags, {"domain": "view 2"}) == "0.1 bottle clean domain view 2 knn"
 
 
 def test_markup_of_rich_is_text(capsys: pytest.CaptureFixture[str]) -> None:
