@@ -161,8 +161,8 @@ def write(rows: Sequence[Row], form: str) -> str:
     Numbers are written in full in csv and json, so that they read back the same.
     """
     if form == "csv":
-        lines = [rows[0], *([row[name] for name in rows[0]] for row in rows)] if rows else []
-        return "".join(map(csv_line, lines))
+        table = [rows[0], *([row[name] for name in rows[0]] for row in rows)] if rows else []
+        return "".join(map(csv_line, table))
     if form == "json":
         lines = ",\n ".join(map(_json, rows))
         return f"[\n {lines}\n]" if rows else "[]"
