@@ -9,6 +9,7 @@ from adloc.cost.account import Account
 from adloc.cost.words import account_json, accounted
 from adloc.errors import in_one_line
 from adloc.kept.study import KeptStudy
+from adloc.printed import printable
 from adloc.record.reasons import told
 from adloc.study import incomplete, pending, search_json
 
@@ -44,7 +45,7 @@ class Status:
 
     def __repr__(self) -> str:
         """For people: lines."""
-        return "\n".join([self.headline, *self.details])
+        return "\n".join(map(printable, (self.headline, *self.details)))
 
     @property
     def pending(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from adloc.api.frames import frame_of
 from adloc.planning.part_counts import part_counts
+from adloc.printed import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,8 @@ class Checked:
         """For people: lines."""
         told = [f"error: {each}" for each in self.errors] + [f"warning: {each}" for each in self.warnings]
         counts = f"{len(self.errors)} errors, {len(self.warnings)} warnings, every image read"
-        return "\n".join([*told, *([] if self.parts.empty else [self.parts.to_string(index=False)]), counts])
+        said = [*told, *([] if self.parts.empty else [self.parts.to_string(index=False)]), counts]
+        return printable("\n".join(said), keep="\n")
 
     @property
     def ok(self) -> bool:

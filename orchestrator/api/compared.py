@@ -10,6 +10,7 @@ from adloc.answer.difference_words import describe_differences
 from adloc.answer.differences import compare as find_differences
 from adloc.api.asked import user_errors
 from adloc.api.frames import frame_of
+from adloc.printed import printable
 from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Compared:
 
     def __repr__(self) -> str:
         """For people: lines."""
-        return describe_differences(self.found, self.names, "`found` has all")
+        return printable(describe_differences(self.found, self.names, "`found` has all"), keep="\n")
 
     @property
     def metrics(self) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from adloc.api.frames import frame_of
 from adloc.api.pictures import sheet
 from adloc.explain.words import describe_explanation
+from adloc.printed import printable
 from adloc.record.heatmaps import read_picture
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Explained:
 
     def __repr__(self) -> str:
         """For people: lines."""
-        return describe_explanation(self.explanation, self.folder)
+        return printable(describe_explanation(self.explanation, self.folder), keep="\n")
 
     def _repr_png_(self) -> bytes | None:
         """Inline in a notebook: the suspicious training images, then the missed defects beside their nearest."""

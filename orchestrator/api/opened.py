@@ -13,6 +13,7 @@ from adloc.api.compared import compare
 from adloc.api.frames import averages, brief_frame, frame_of
 from adloc.api.pictures import Heatmaps, arrays_of_run, recorded_heatmaps
 from adloc.kept.study import answer_of, prepared_or_kept, read_study
+from adloc.printed import printable
 from adloc.record.records import Records
 from adloc.status import Status, status_of
 from adloc.study import prepare
@@ -193,7 +194,9 @@ class Opened:
         """As it is recorded where it is named, or, which a warning says, where images or weights are not there."""
         if self._is_named:
             return read_study(self.name, self._place)
-        return prepared_or_kept(self.file, self._overrides, self._place, lambda line: warnings.warn(line, stacklevel=6))
+        return prepared_or_kept(
+            self.file, self._overrides, self._place, lambda line: warnings.warn(printable(line), stacklevel=6)
+        )
 
     def _best(self, metric: str | None, category: str | None) -> list[str]:
         from adloc.model.choosing import best_runs

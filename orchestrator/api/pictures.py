@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from adloc.errors import Complaint, UserError, nearest
+from adloc.printed import printable
 from adloc.record.heatmaps import DAMAGED, Caption, read_picture
 from adloc.record.panels import PAPER
 from adloc.record.pictured import choose_pictured, recorded_pictures
@@ -68,7 +69,7 @@ class Heatmap:
 
     def __repr__(self) -> str:
         """For people: a line."""
-        return f"{self.name}: {self.verdict}, score {self.score:.4g}"
+        return printable(f"{self.name}: {self.verdict}, score {self.score:.4g}")
 
     def _repr_png_(self) -> bytes:
         """Inline in a notebook."""
@@ -164,7 +165,8 @@ def recorded_heatmaps(run_id: str, records: Records, read: Callable[[], Mapping[
         read_one = partial(_one_of, known, name)
         content = read_picture(path, record.files.get(f"{HEATMAPS}/{path.name}"))
         if content is None:
-            warnings.warn(f"{path}: {DAMAGED}", stacklevel=4)  # at the line of who asks a study for its heatmaps
+            told = printable(f"{path}: {DAMAGED}")
+            warnings.warn(told, stacklevel=4)  # at the line of who asks a study for its heatmaps
             continue
         found.append(Heatmap(name, said.score, record.threshold, said.anomalous, content, read_one))
     if not found:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from adloc.api.frames import frame_of
 from adloc.cost.words import expectation
+from adloc.printed import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ class Planned:
         head = f"{plan.spec.study}: {len(plan.runs)} runs, {len(self.expected.todo)} to do"
         stages = f"{len(plan.stages)} stages shared between them"
         price = expectation(cost) if any(line.n_todo for line in cost.lines) else "nothing is to be computed"
-        return "\n".join([head, *self.expected.not_known, stages, price])
+        return printable("\n".join([head, *self.expected.not_known, stages, price]), keep="\n")
 
     @property
     def runs(self) -> pd.DataFrame:

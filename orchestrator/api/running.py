@@ -11,6 +11,7 @@ from adloc.api.frames import frame_of
 from adloc.api.model import Model
 from adloc.errors import Complaint, UserError
 from adloc.executors.on_demand import OnDemand
+from adloc.printed import printable
 from adloc.progress.study import Progress
 
 if TYPE_CHECKING:
@@ -175,4 +176,4 @@ def _storage(given: str | None) -> str | None:
 
 
 def _say(to: Console, line: str) -> None:
-    to.print(line, markup=False, soft_wrap=True)
+    to.print(printable(line), markup=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from adloc.api.reported import Reported
 from adloc.errors import Complaint, UserError
 from adloc.executors.on_demand import OnDemand
 from adloc.kept.study import as_study
+from adloc.printed import printable
 from adloc.progress.lines import plain_console
 from adloc.progress.study import Progress
 from adloc.study import check_data
@@ -156,7 +157,7 @@ class Study(Opened):
 
         study = as_study(self._prepared_or_kept(), self._place)
         written = write_report(study, None if output is None else Path(output), force=True)
-        for sentence in written.damaged:
+        for sentence in map(printable, written.damaged):
             warnings.warn(sentence, stacklevel=3)  # at the caller's line: between it and this there is `user_errors`
         return Reported(written.page, written.figures, written.tables, written.key_figures)
 

@@ -16,6 +16,7 @@ from adloc.cli.model import model
 from adloc.cli.options import AS_JSON, OK, STORAGE, WORKSPACE, WRONG, fields, find_workspace, user_errors
 from adloc.cli.predict import predict_command
 from adloc.cli.private import export_private_command
+from adloc.cli.say import say, say_text
 from adloc.cli.seal import seal
 from adloc.cli.store import store
 from adloc.cli.study import study
@@ -73,9 +74,9 @@ def ui(workspace: str | None, storage: str | None, study_name: str | None, port:
     from adloc.ui import serve
 
     try:
-        serve(find_workspace(workspace), storage, study_name, port, click.echo)
+        serve(find_workspace(workspace), storage, study_name, port, say)
     except UserError as error:
-        click.echo(str(error), err=True)
+        say_text(str(error), err=True)
         sys.exit(WRONG)
 
 
@@ -92,7 +93,7 @@ def doctor(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
         click.echo(json.dumps([fields(f) for f in findings], indent=1))
     else:
         for finding in findings:
-            click.echo(f"{'ok  ' if finding.ok else 'MISS'}  {finding.what}: {finding.found}")
+            say(f"{'ok  ' if finding.ok else 'MISS'}  {finding.what}: {finding.found}")
             if finding.remedy:
-                click.echo(f"      {finding.remedy}")
+                say(f"      {finding.remedy}")
     sys.exit(OK if all(f.ok or f.optional for f in findings) else WRONG)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adloc.cli.options import AS_JSON, fields, user_errors
+from adloc.cli.say import say, say_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,9 +38,9 @@ def methods_command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT
         click.echo(json.dumps([fields(method) for method in found], indent=1))
         return
     for method in found:
-        click.echo("\n".join(_of_method(method, brief=not names)))
+        say_text("\n".join(_of_method(method, brief=not names)))
     if not names:
-        click.echo("adloc methods NAME: what each parameter is, and the default search space")
+        say("adloc methods NAME: what each parameter is, and the default search space")
 
 
 @click.command("datasets")
@@ -59,9 +60,9 @@ def datasets_command(names: tuple[str, ...], as_json: bool) -> None:  # noqa: FB
         click.echo(json.dumps([fields(kind) for kind in found], indent=1))
         return
     for kind in found:
-        click.echo("\n".join(_of_kind(kind, brief=not names)))
+        say_text("\n".join(_of_kind(kind, brief=not names)))
     if not names:
-        click.echo("adloc datasets NAME: what each key is")
+        say("adloc datasets NAME: what each key is")
 
 
 def _of_method(method: OfferedMethod, *, brief: bool) -> Iterator[str]:

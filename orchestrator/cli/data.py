@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from adloc.cli.options import AS_JSON, FILE, OK, SET, WORKSPACE, WRONG, find_workspace, user_errors
-from adloc.cli.warnings import warn
+from adloc.cli.say import say, warn
 
 
 @click.group()
@@ -61,7 +61,7 @@ def preview(file: Path, overrides: tuple[str, ...], workspace: str | None, outpu
     path = output or find_workspace(workspace).study_path(checked.spec.study) / "preview.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     preview_sheet(checked.plan, images).save(path)
-    click.echo(path)
+    say(str(path))
 
 
 def _check(file: Path, overrides: tuple[str, ...], workspace: str | None) -> Any:  # noqa: ANN401

@@ -8,7 +8,7 @@ from pathlib import Path  # noqa: TC003  click looks at the annotation
 import click
 
 from adloc.cli.options import AS_JSON, FILE, SET, WORKSPACE, prepared_study, user_errors
-from adloc.printed import printable
+from adloc.cli.say import say, say_text
 
 
 @click.command()
@@ -50,6 +50,6 @@ def explain(
         click.echo(json.dumps(places, indent=1))
         return
     for each in found:
-        click.echo(printable(describe_explanation(each, folder.path(each.run_id)), keep="\n"))
+        say_text(describe_explanation(each, folder.path(each.run_id)))
     if not found:
-        click.echo(f"no run is recorded yet: adloc study run {file}")
+        say(f"no run is recorded yet: adloc study run {file}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from adloc.cli.options import user_errors
-from adloc.printed import printable
+from adloc.cli.say import hand_out, say
 
 
 @click.command()
@@ -31,14 +31,14 @@ def init(folder: Path, output: Path | None, only_print: bool, force: bool) -> No
     found = first_study(folder)
     path = free_place(found, output, force=force or only_print)
     for line in found.seen:
-        click.echo(printable(line), err=True)
+        say(line, err=True)
     for note in found.notes:
-        click.echo(printable(f"NOT SURE: {note}"), err=True)
+        say(f"NOT SURE: {note}", err=True)
     if only_print:
-        click.echo(found.text, nl=False)
+        hand_out(found.text)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(found.text, encoding="utf-8")
-    click.echo(f"Written: {path}")
-    click.echo(f"Look:    adloc data check {path}")
-    click.echo(f"Run:     adloc study run {path}")
+    say(f"Written: {path}")
+    say(f"Look:    adloc data check {path}")
+    say(f"Run:     adloc study run {path}")

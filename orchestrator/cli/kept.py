@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-import click
-
 from adloc.cli.options import find_workspace
+from adloc.cli.say import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +33,5 @@ def prepared_or_kept(file: Path, overrides: tuple[str, ...], workspace: str | No
     if (kept := find_kept(file, overrides, workspace)) is not None:
         return kept
     from adloc.kept import study
-    from adloc.printed import printable
 
-    def say(line: str) -> None:
-        click.echo(printable(line), err=True)
-
-    return study.prepared_or_kept(file, overrides, find_workspace(workspace), say)
+    return study.prepared_or_kept(file, overrides, find_workspace(workspace), partial(say, err=True))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from adloc.cli.options import AS_JSON, FAILED, OK, SET, WORKSPACE, fields, find_workspace, prepared_study, user_errors
-from adloc.printed import printable
+from adloc.cli.say import say, say_text
 
 if TYPE_CHECKING:
     from adloc.study import Study
@@ -104,8 +104,8 @@ def export_command(
                 )
                 largest = f", largest difference {each.largest_difference:.3g}" if each.largest_difference else ""
                 told = f"{each.run_id}: {each.path} ({each.n_bytes / 1e6:.1f} MB), threshold {threshold}"
-                click.echo(printable(told))
-                click.echo(f"  {checked}{largest}")
+                say(told)
+                say(f"  {checked}{largest}")
     if as_json:
         click.echo(json.dumps(found, indent=1))
 
@@ -132,7 +132,7 @@ def check(model_path: Path, as_json: bool, device: str) -> None:  # noqa: FBT001
     if as_json:
         click.echo(json.dumps(fields(found) | {"passed": found.passed}, indent=1))
     else:
-        click.echo(printable(describe_replay(found), keep="\n"))
+        say_text(describe_replay(found))
     sys.exit(OK if found.passed else FAILED)
 
 
@@ -183,7 +183,7 @@ def calibrate(
     if as_json:
         click.echo(json.dumps(fields(found), indent=1))
     else:
-        click.echo(printable("\n".join(found.sentences), keep="\n"))
+        say_text("\n".join(found.sentences))
 
 
 @model.command()
@@ -208,7 +208,7 @@ def drift(model_path: Path, rows: Path, alpha: float, prevalence: float, as_json
         told = {"verdict": found.advice.verdict, "reasons": list(found.advice.reasons)} | fields(found.state)
         click.echo(json.dumps(told, indent=1))
     else:
-        click.echo(printable("\n".join(found.said), keep="\n"))
+        say_text("\n".join(found.said))
     sys.exit(OK if found.advice.verdict == "fine" else FAILED)
 
 

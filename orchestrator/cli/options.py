@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adloc.cli.say import say, say_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,15 +30,14 @@ def user_errors(verb: Callable[..., None]) -> Callable[..., None]:
         from adloc.datasets.errors import DatasetError
         from adloc.errors import Complaint, UserError
         from adloc.methods.errors import MethodError
-        from adloc.printed import printable
 
         try:
             verb(*args, **kwargs)
         except (UserError, DatasetError, MethodError) as error:
-            click.echo(printable(str(error), keep="\n"), err=True)
+            say_text(str(error), err=True)
             sys.exit(WRONG)
         except KeyboardInterrupt:
-            click.echo("interrupted; everything recorded is safe, run again to go on", err=True)
+            say("interrupted; everything recorded is safe, run again to go on", err=True)
             sys.exit(INTERRUPTED)
         except Exception as error:
             if not _is_of_the_disk(error):
@@ -46,7 +47,7 @@ def user_errors(verb: Callable[..., None]) -> Callable[..., None]:
                 "files must be readable, and there must be room and leave to write in the workspace",
                 "make room or give leave, or name another folder by --workspace; what was recorded is safe: run again",
             )
-            click.echo(printable(str(told), keep="\n"), err=True)
+            say_text(str(told), err=True)
             sys.exit(WRONG)
 
     return wrapped

@@ -71,7 +71,8 @@ class _Terminal:
 
         if self.request.output is not None:
             return open_output(self.request.output, append=self.request.watch)
-        return TextOutput(sys.stdout.buffer, self.kind, "standard output", begun=False, closes=False)
+        shown = sys.stdout.isatty()
+        return TextOutput(sys.stdout.buffer, self.kind, "standard output", begun=False, closes=False, is_seen=shown)
 
 
 @click.command("predict")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from adloc.cli.options import AS_JSON, FILE, SET, WORKSPACE, fields, prepared_study, user_errors
-from adloc.printed import printable
+from adloc.cli.say import say
 
 
 @click.command("export-private")
@@ -57,5 +57,8 @@ def export_private_command(
             written.append(fields(each))
             if not as_json:
                 said = f"{each.category}: {each.n_images} images of {each.run_id}, threshold {each.threshold:.6g}"
-                click.echo(printable(said))
-    click.echo(json.dumps(written, indent=1) if as_json else output)
+                say(said)
+    if as_json:
+        click.echo(json.dumps(written, indent=1))
+    else:
+        say(str(output))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from adloc.cli.options import AS_JSON, FILE, SET, WORKSPACE, prepared_study, user_errors
+from adloc.cli.say import say
 
 
 @click.command()
@@ -34,7 +35,7 @@ def seal(file: Path, overrides: tuple[str, ...], workspace: str | None, as_json:
     if as_json:
         click.echo(json.dumps(sealed.model_dump(mode="json"), indent=1))
         return
-    click.echo(f"{prepared.spec.study}: sealed on {sealed.sealed}, plan {sealed.plan}")
+    say(f"{prepared.spec.study}: sealed on {sealed.sealed}, plan {sealed.plan}")
     if sealed.n_figures:
-        click.echo(f"its test figures were not unseen: {sealed.n_figures} runs had some already")
-    click.echo(str(output or seal_path(prepared.workspace, prepared.spec.study)))
+        say(f"its test figures were not unseen: {sealed.n_figures} runs had some already")
+    say(str(output or seal_path(prepared.workspace, prepared.spec.study)))

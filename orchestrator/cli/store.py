@@ -8,6 +8,7 @@ import sys
 import click
 
 from adloc.cli.options import AS_JSON, FAILED, OK, WORKSPACE, find_workspace, user_errors
+from adloc.cli.say import say
 
 SHARED = click.option("--shared", is_flag=True, help="What is behind the workspace's URL, not this machine's copies.")
 
@@ -35,7 +36,7 @@ def list_store(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
         if found.shared is not None:
             n_files, n_bytes = total.get("shared_files", 0), total.get("shared_bytes", 0)
             line = f"{line} here{n_files:10} objects {n_bytes / 1e6:10.1f} MB in {found.location}"
-        click.echo(line)
+        say(line)
 
 
 @store.command()
@@ -57,7 +58,7 @@ def gc(workspace: str | None, shared: bool, max_gb: float | None) -> None:  # no
         n_gone, n_bytes = shared_of(found).collect(max_gb * 1e9)
     else:
         n_gone, n_bytes = collect_results(found, max_gb)
-    click.echo(f"deleted {n_gone} files, {n_bytes / 1e6:.1f} MB")
+    say(f"deleted {n_gone} files, {n_bytes / 1e6:.1f} MB")
 
 
 @store.command()
@@ -74,6 +75,6 @@ def verify(workspace: str | None, shared: bool) -> None:  # noqa: FBT001
     found = find_workspace(workspace)
     damaged = verify_results(found, shared=shared)
     for path in damaged:
-        click.echo(f"damaged, {'in ' + found.location if shared else 'set aside'}: {path}")
-    click.echo(f"{len(damaged)} damaged")
+        say(f"damaged, {'in ' + found.location if shared else 'set aside'}: {path}")
+    say(f"{len(damaged)} damaged")
     sys.exit(FAILED if damaged else OK)

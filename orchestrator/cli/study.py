@@ -25,8 +25,7 @@ from adloc.cli.options import (
     prepared_study,
     user_errors,
 )
-from adloc.cli.warnings import warn
-from adloc.printed import printable
+from adloc.cli.say import hand_out, say, say_text, warn
 
 if TYPE_CHECKING:
     from adloc.study import Study
@@ -54,7 +53,7 @@ def validate(file: Path, overrides: tuple[str, ...], as_json: bool) -> None:  # 
         click.echo(json.dumps(spec.resolved(), indent=1))
         return
     n_variants = len(variants(spec))
-    click.echo(
+    say(
         f"{file}: a valid study: {n_variants} variant{'s' * (n_variants != 1)} x {len(spec.regimes)}"
         f" regime{'s' * (len(spec.regimes) != 1)}, {spec.repeats} repeat{'s' * (spec.repeats != 1)}"
     )
@@ -191,10 +190,10 @@ def status(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=1))
         return
-    click.echo(found.headline)
+    say(found.headline)
     if not isinstance(there, KeptStudy):
         print_searches(there)
-    click.echo(printable("\n".join(found.details), keep="\n"))
+    say_text("\n".join(found.details))
 
 
 @study.command()
@@ -244,7 +243,7 @@ def results(
         if lack := told(lacking_in(there)):
             click.echo(lack)
     else:
-        click.echo(write(rows, form), nl=False)
+        hand_out(write(rows, form))
 
 
 @study.command()
@@ -270,7 +269,7 @@ def report(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
         places = {name: str(getattr(written, name)) for name in ("page", "figures", "tables")}
         click.echo(json.dumps(places | _seal_json(prepared) | {"damaged": written.damaged}, indent=1))
         return
-    click.echo(f"{written.page} ({written.page.stat().st_size / 1e6:.1f} MB)")
+    say(f"{written.page} ({written.page.stat().st_size / 1e6:.1f} MB)")
     _print_seal(prepared)
 
 
@@ -302,9 +301,9 @@ def track(
     if as_json:
         click.echo(json.dumps({"tracking_uri": place.address, "shown": n_shown, "views": views}, indent=1))
         return
-    click.echo(f"{place.address} shows the {n_shown} recorded runs of {spec.study}")
+    say(f"{place.address} shows the {n_shown} recorded runs of {spec.study}")
     for name, link in views.items():
-        click.echo(f"{name.capitalize() + ':':<10}{link}")
+        say(f"{name.capitalize() + ':':<10}{link}")
 
 
 @study.command("compare")
@@ -325,7 +324,7 @@ def compare_command(a: str, b: str, workspace: str | None, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps(fields(found), indent=1))
     else:
-        click.echo(printable(describe_differences(found, (a, b)), keep="\n"))
+        say_text(describe_differences(found, (a, b)))
 
 
 def _seal_json(prepared: Study) -> dict[str, Any]:
@@ -338,4 +337,4 @@ def _print_seal(prepared: Study) -> None:
     from adloc.sealing.ledger import sentences, standing
 
     for sentence in sentences(standing(prepared.plan, prepared.workspace)):
-        click.echo(sentence)
+        say(sentence)

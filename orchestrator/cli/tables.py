@@ -15,6 +15,7 @@ from adloc.answer.material import gather
 from adloc.answer.promises import promise_lines
 from adloc.answer.results import MACRO, WARNINGS, brief, cell, current, varying
 from adloc.cli.fitting import plain_table, print_fitting
+from adloc.cli.say import say, say_text
 from adloc.cost.words import accounted, duration, expectation, size
 from adloc.errors import in_one_line
 from adloc.planning.part_counts import part_counts
@@ -52,23 +53,23 @@ def print_results(rows: Sequence[Row]) -> None:
     The average over a single category would say it twice and is left to the files.
     """
     if not rows:
-        click.echo("no results yet: run the study first")
+        say("no results yet: run the study first")
         return
     known = _distinct(rows)
     shown = _readable(known, known)
     heads, cells = brief(shown)
     _print_table(heads, cells, heads.index("threshold"), sum(row["category"] != MACRO for row in shown))
     if len(shown) < len(known):
-        click.echo(
+        say(
             f"{len(known) - len(shown):,} of {len(known):,} rows are not shown: these are the settings with the best"
             " validation image AUROC; all: `adloc study results FILE --format csv`, or into a pipe (`| less -S`)"
         )
     if any("-" in line for line in cells):
-        click.echo("-: not defined there, or not computed; a threshold has no average")
+        say("-: not defined there, or not computed; a threshold has no average")
     if WARNINGS in heads:
         told = dict.fromkeys(line[heads.index(WARNINGS)] for line in cells)
         by = "; ".join(text for text in told if text)
-        click.echo(f"warnings: the validation part is ranked clearly worse than by the plain distance, by {by}")
+        say(f"warnings: the validation part is ranked clearly worse than by the plain distance, by {by}")
 
 
 def print_answer(answer: Answer) -> None:
@@ -114,11 +115,11 @@ def _readable(rows: Sequence[Row], results: Sequence[Row]) -> Sequence[Row]:
 def print_claims(claims: Sequence[Claim]) -> None:
     """What the study found, in sentences; the last thing that a reader of the terminal sees of the answer."""
     if claims:
-        click.echo()
+        say()
     for claim in claims:
         _console().print(printable(claim.text), soft_wrap=False, style="bold" if claim.kind == "use" else None)
         if claim.kind == "use":
-            click.echo()
+            say()
 
 
 def print_promises(study: Study, answer: Answer) -> None:
@@ -126,13 +127,13 @@ def print_promises(study: Study, answer: Answer) -> None:
     known = {record.run_id: record for record in study.records.all()}
     lines = promise_lines(gather(study.plan, answer, study.records, current(study.plan, known)))
     if lines:
-        click.echo("\nFalse alarms that the thresholds promise, of those settings that the validation part chose")
+        say("", "False alarms that the thresholds promise, of those settings that the validation part chose")
     for line in lines:
-        click.echo(printable(f"  {line}"))
+        say(f"  {line}")
 
 
 def _print_drops(title: str, rows: Sequence[Row], axis: str) -> None:
-    click.echo(f"\n{title}")
+    say("", f"{title}")
     apart = [name for name in varying(rows) if name not in ("category", "method", axis)]
     heads = ["method", *(n.removeprefix("params.") for n in apart), axis, "relative", *HEADLINE, "fpr", "fnr"]
     names = ("relative_drop", *(f"drop_{n}" for n in HEADLINE), "image_fpr", "image_fnr")
@@ -150,10 +151,7 @@ def _print_shortcut(rows: Sequence[Row]) -> None:
     names = varying([{**row, "category": ""} for row in rows])
     for model in models.values():
         what = " ".join(str(model[0][n]) for n in names if n != "category")
-        click.echo(
-            f"\nIdentical shortcut, {printable(what)}: "
-            "share of a category's normal images that another's threshold flags"
-        )
+        say("", f"Identical shortcut, {what}: share of a category's normal images that another's threshold flags")
         columns = list(dict.fromkeys(str(row["threshold_of"]) for row in model))
         lines: list[list[str]] = []
         for name in dict.fromkeys(str(row["images_of"]) for row in model):
@@ -164,7 +162,7 @@ def _print_shortcut(rows: Sequence[Row]) -> None:
 
 def _print_repeats(rows: Sequence[Row]) -> None:
     macro = [row for row in rows if row["category"] == MACRO and row["metric"] in HEADLINE]
-    click.echo("\nOver repeats: macro mean, standard deviation and 95 % interval of the mean")
+    say("", "Over repeats: macro mean, standard deviation and 95 % interval of the mean")
     apart = [n for n in varying([{**row, "repeat": 0} for row in macro]) if n != "category"]
     heads = [*(n.removeprefix("params.") for n in apart), "metric", "n", "mean", "std", "95 % interval"]
     lines: list[list[str]] = []
@@ -178,7 +176,7 @@ def _print_repeats(rows: Sequence[Row]) -> None:
 def _print_gains(rows: Sequence[Row]) -> None:
     """Validation and test side by side: what was gained where it was looked for, and what is left of it."""
     macro = ", macro" if rows[0]["category"] == MACRO else ""
-    click.echo(f"\nWhat tuning gained{macro}: sought on the validation part, told on the test part")
+    say("", f"What tuning gained{macro}: sought on the validation part, told on the test part")
     names = [n.removeprefix("gain_") for n in rows[0] if n.startswith("gain_")]
     names = [n for n in names if any(row[f"gain_{n}"] is not None for row in rows)]
     apart = [n for n in varying(rows) if (n != "category" or not macro) and not n.startswith("params.")]
@@ -196,20 +194,18 @@ def print_searches(study: Study) -> None:
         to_do = state.search.config.trials - len(state.trials)
         what = "done" if row["finished"] or not to_do else f"{to_do} to do"
         failed = f", {state.n_failed} failed" if state.n_failed else ""
-        click.echo(f"tuning {row['search']}: {row['done']} of {row['trials']} trials, {what}{failed}")
+        say(f"tuning {row['search']}: {row['done']} of {row['trials']} trials, {what}{failed}")
         if state.changed:
-            click.echo("  what it searches has changed since its trials were made: they do not count any more")
+            say("  what it searches has changed since its trials were made: they do not count any more")
             for line in state.changed:
-                click.echo(f"    {line}")
+                say(f"    {line}")
         for record in state.search.best(state.trials):
-            click.echo(f"  trial {record.number}: {_tried(record, state)}")
+            say(f"  trial {record.number}: {_tried(record, state)}")
         if row["finished"] and not row["best"]:
-            click.echo(f"  {state.outcome}")
+            say(f"  {state.outcome}")
         if again := [trial for trial in state.trials if trial.transient]:
             numbers = ", ".join(str(trial.number) for trial in again)
-            click.echo(
-                f"  tried again at the next run: trial {numbers} ({printable(in_one_line(str(again[0].error)))})"
-            )
+            say(f"  tried again at the next run: trial {numbers} ({in_one_line(str(again[0].error))})")
 
 
 def _tried(record: TrialRecord, state: SearchState) -> str:
@@ -219,7 +215,7 @@ def _tried(record: TrialRecord, state: SearchState) -> str:
     untuned = state.trials[0].figures.get(objectives[0]) if len(objectives) == 1 else None
     against = "" if untuned is None else f" (untuned {untuned:.4f})"
     values = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
-    return f"{figures}{against}  {printable(values)}"
+    return f"{figures}{against}  {values}"
 
 
 def _signed(value: Cell, name: str) -> str:
@@ -230,28 +226,28 @@ def _signed(value: Cell, name: str) -> str:
 
 def print_where(study: Study, outcome: Outcome, place: Place, account: Account | None) -> None:
     """What was done, what it took where something was computed, and where to look next."""
-    click.echo()
-    click.echo(outcome.words)
+    say()
+    say(outcome.words)
     if account is not None:
-        click.echo(f"It {accounted(account)}.")
+        say(f"It {accounted(account)}.")
     if not any(len(parts.validation) for parts in study.plan.parts.values()):
-        click.echo("The validation part is empty: no threshold was calibrated, metrics at a threshold are empty.")
-    click.echo(f"Table:    {study.workspace.study_path(study.spec.study) / 'results.csv'}")
-    click.echo(f"Report:   {study.workspace.study_path(study.spec.study) / 'report.html'}")
-    click.echo(f"Heatmaps: {study.workspace.study_path(study.spec.study) / 'records'}")
+        say("The validation part is empty: no threshold was calibrated, metrics at a threshold are empty.")
+    say(f"Table:    {study.workspace.study_path(study.spec.study) / 'results.csv'}")
+    say(f"Report:   {study.workspace.study_path(study.spec.study) / 'report.html'}")
+    say(f"Heatmaps: {study.workspace.study_path(study.spec.study) / 'records'}")
     if not place.server:
-        click.echo(f"Compare:  adloc ui --workspace {study.workspace.location}")
+        say(f"Compare:  adloc ui --workspace {study.workspace.location}")
     for name, link in views_at(place, study.spec.study).items():
-        click.echo(f"{name.capitalize() + ':':<10}{link}")
+        say(f"{name.capitalize() + ':':<10}{link}")
 
 
 def print_plan(expected: Expected) -> None:
     """Runs by method and regime, the stages that they share, and what is still to be done of them will cost."""
     plan = expected.study.plan
-    click.echo(f"{plan.spec.study}: {len(plan.runs)} runs, {len(expected.todo)} to do")
+    say(f"{plan.spec.study}: {len(plan.runs)} runs, {len(expected.todo)} to do")
     lack = told(incomplete(expected.study))
     for sentence in (*expected.not_known, *([lack] if lack else [])):
-        click.echo(printable(sentence))
+        say(sentence)
     print_searches(expected.study)
     groups = Counter((r.variant.method.name, r.scope, r.regime) for r in plan.runs)
     variants: dict[tuple[str, str], set[Variant]] = {}
@@ -263,8 +259,8 @@ def print_plan(expected: Expected) -> None:
     ]
     _print_table(["method", "scope", "regime", "variants", "runs"], lines, 3)
     for each in plan.absent:
-        click.echo(printable(f"not run: {each}"))
-    click.echo()
+        say(f"not run: {each}")
+    say()
     steps = Counter(stage.kind for run in plan.runs for stage in {s.key: s for s in each_stage([run])}.values())
     lines = [[kind, str(n_stages), str(steps[kind])] for kind, n_stages in plan.count().items()]
     _print_table(["stage", "distinct", "without sharing"], lines, 1)
@@ -272,14 +268,14 @@ def print_plan(expected: Expected) -> None:
     from adloc.answer.power import study_power
 
     if (power := study_power(plan)) is not None:
-        click.echo(f"\n{power.sentence()}")
+        say("", f"{power.sentence()}")
 
 
 def _print_costs(expected: Estimate) -> None:
     """What is to be done and what is there, by kind, with time, disk and memory."""
-    click.echo()
+    say()
     if not any(line.n_todo for line in expected.lines):
-        click.echo("nothing is to be computed")
+        say("nothing is to be computed")
         return
     rough = any(line.basis != "measured" for line in expected.lines)
     heads = ("cost", "to do", "there", "time", "disk", "memory", *(("by figures",) if rough else ()))
@@ -291,7 +287,7 @@ def _print_costs(expected: Estimate) -> None:
         cells = (line.kind, str(line.n_todo), str(line.n_there or ""), time, disk, memory)
         lines.append([*cells, *((line.basis,) if rough else ())])
     _print_table(heads, lines, 1)
-    click.echo(f"\n{expectation(expected)}")
+    say("", f"{expectation(expected)}")
 
 
 def print_check(check: DataCheck, *, as_json: bool) -> None:
@@ -302,9 +298,9 @@ def print_check(check: DataCheck, *, as_json: bool) -> None:
         click.echo(json.dumps({"ok": not check.errors, "parts": rows, **problems}, indent=1))
         return
     for complaint in check.warnings:
-        click.echo(printable(f"warning: {complaint}", keep="\n"))
+        say_text(f"warning: {complaint}")
     for complaint in check.errors:
-        click.echo(printable(f"error: {complaint}", keep="\n"))
+        say_text(f"error: {complaint}")
     if check.plan is None:
         return
     domain = ("domain",) if check.plan.targets else ()
@@ -314,8 +310,8 @@ def print_check(check: DataCheck, *, as_json: bool) -> None:
     lines = [[_cell(row[name]) for name in (*columns, "defects", *more)] for row in rows]
     _print_table([*columns, "defect types", *more], lines, len(domain) + 2)
     for each in check.plan.absent:
-        click.echo(printable(f"not run: {each}"))
-    click.echo(f"{len(check.warnings)} warnings, every image read; no image is in two parts")
+        say(f"not run: {each}")
+    say(f"{len(check.warnings)} warnings, every image read; no image is in two parts")
 
 
 def _cell(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adloc.cli.options import AS_JSON, FAILED, FILE, OK, SET, WORKSPACE, fields, find_workspace, user_errors
-from adloc.printed import printable
+from adloc.cli.say import say
 
 if TYPE_CHECKING:
     from adloc.verify.found import Verification, Verified
@@ -62,7 +62,7 @@ def verify(
     else:
         _print_runs(found)
         for line in describe_verification(found):
-            click.echo(printable(line))
+            say(line)
     sys.exit(OK if all(run.is_same for run in found.runs) else FAILED)
 
 

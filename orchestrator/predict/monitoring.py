@@ -149,7 +149,8 @@ class Monitoring:
     def _tell(self) -> None:
         advice = self.advice
         found = f"monitor: {_VERDICTS[advice.verdict]} (a change, after {self.state.n_seen} images)"
-        self._say("\n  ".join([found, *advice.reasons]))
+        for line in (found, *(f"  {reason}" for reason in advice.reasons)):
+            self._say(line)
 
     def _keep(self) -> None:
         self._due, self._n_kept = False, self.state.n_seen

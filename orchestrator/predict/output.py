@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 from adloc.errors import Complaint, UserError
 from adloc.predict.places import is_folder
 from adloc.predict.row import FIELDS, Row
-from adloc.printed import csv_line
+from adloc.printed import csv_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,9 @@ def check_output(path: Path, *, append: bool) -> None:
 class TextOutput:
     """CSV (`anomalous` as 0 or 1, nothing where there is no value) or JSON lines, flushed after every `write`."""
 
-    def __init__(self, stream: BinaryIO, kind: TextFormat, name: str, *, begun: bool, closes: bool) -> None:
+    def __init__(
+        self, stream: BinaryIO, kind: TextFormat, name: str, *, begun: bool, closes: bool, is_seen: bool = False
+    ) -> None:
         """Write to a stream.
 
         Args:
@@ -88,8 +90,9 @@ class TextOutput:
             name: of the stream, for messages.
             begun: whether rows stand in it already.
             closes: whether the stream is closed at the end.
+            is_seen: whether it is a terminal, to which no name is an order.
         """
-        self._stream, self._kind, self._name, self._closes = stream, kind, name, closes
+        self._stream, self._kind, self._name, self._closes, self._is_seen = stream, kind, name, closes, is_seen
         if kind == "csv" and not begun:
             self._put(csv_line(FIELDS))
 
@@ -114,7 +117,7 @@ class TextOutput:
 
     def _put(self, text: str) -> None:
         try:
-            self._stream.write(text.encode())
+            self._stream.write((printable(text, keep="\n") if self._is_seen else text).encode())
             self._stream.flush()
         except BrokenPipeError:
             raise

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import csv
+import os
+import pty
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,14 +28,13 @@ from rich.console import Console
 
 from adloc.answer.results import write
 from adloc.cli.fitting import plain_table, print_fitting
+from adloc.cli.say import hand_out, say, warn
 from adloc.printed import csv_line, escape_latex, printable
 from adloc.report.tables import EMPTY, Table, words
 from adloc.tracking.naming import run_name
 from commandline import adloc
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from chromium import Chromium
 
 SCRIPT = "<img src=x onerror=window.ran=1>"
@@ -192,6 +199,64 @@ def test_runs_in_mlflow_have_names_without_orders(domain: str) -> None:
     shown = run_name("bottle", {}, (), tags, {"domain": domain})
     assert not set(shown) & set(ORDERS)
     assert run_name("bottle", {"k": 0.1}, ("k",), tags, {"domain": "view 2"}) == "0.1 bottle clean domain view 2 knn"
+
+
+def test_what_the_command_line_prints_goes_one_way() -> None:
+    """By `adloc.cli.say`, or as JSON or a table, which write out letters that are orders; no other file prints."""
+    root = Path(__file__).resolve().parent.parent
+    files = [path for room in ("orchestrator", "methods", "datasets") for path in (root / room).rglob("*.py")]
+    assert len(files) > 400
+    elsewhere = []
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"click.echo", "click.secho", "print"}:
+                shown = [ast.unparse(each.func) for each in node.args if isinstance(each, ast.Call)]
+                if path.name != "say.py" and shown not in (["json.dumps"], ["plain_table"]):
+                    elsewhere.append(f"{path}:{node.lineno}")
+    assert elsewhere == []
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\nWARNING: forged", "a\u202eb"])
+def test_lines_of_say_are_lines(name: str) -> None:
+    """One each, whatever a name holds; what a program reads in a pipe is left as it is."""
+
+    @click.command()
+    def verb() -> None:
+        say(name, "", name)
+        warn([name])
+        hand_out(name)
+
+    shown = CliRunner().invoke(verb, color=True)
+    assert shown.stdout == f"{printable(name)}\n\n{printable(name)}\n{name}"
+    assert shown.stderr == f"WARNING: {printable(name)}\n"
+
+
+@pytest.mark.slow
+def test_rows_of_scores_on_a_terminal_are_given_no_orders(told: Told, tmp_path: Path) -> None:
+    """Where `predict` writes its CSV into one; a pipe gets the names as they are."""
+    workspace, model = ("--workspace", told.workspace), tmp_path / "model"
+    adloc("model", "export", "--study", told.file, "--category", CATEGORIES[1], *workspace, "--output", model)
+    image = next((told.file.parent / "images" / CATEGORIES[1] / "test" / "good").iterdir())
+    command = [sys.executable, "-m", "adloc", "predict", str(model), str(image)]
+    piped = subprocess.run(command, capture_output=True, check=True, timeout=300)
+    assert image.name.encode() in piped.stdout
+    seen = on_terminal(command).decode()
+    assert not set(seen) & set(ORDERS) - set("\r\n")
+    assert printable(image.name, keep="\n") in seen.replace("\r\n", "\n")
+
+
+def on_terminal(command: list[str]) -> bytes:
+    """What a command writes to its terminal."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.DEVNULL)
+    os.close(follower)
+    seen = b""
+    with contextlib.suppress(OSError):  # what Linux says when nobody has it open any more
+        while read := os.read(leader, 65536):
+            seen += read
+    os.close(leader)
+    assert process.wait(300) == 0
+    return seen
 
 
 def test_markup_of_rich_is_text(capsys: pytest.CaptureFixture[str]) -> None:
