@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adloc.errors import Complaint, UserError
+from adloc.tracking.database import is_sound
 from adloc.tracking.index import TrackingIndex
 
 if TYPE_CHECKING:
@@ -118,6 +120,7 @@ def _servers(workspace: Workspace, storage: str | None, study: str | None, port:
                 "run a study first, or name its --workspace",
             )
         )
+    _require_sound(workspace)
     lean = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONSAFEPATH": "1"}
     lean |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     taken = {free_port(MLFLOW_PORT, set()) if port is None else _own_port(port)}
@@ -138,6 +141,26 @@ def _servers(workspace: Workspace, storage: str | None, study: str | None, port:
         own = lean | {DASHBOARD_STORAGE: where}
         servers.append(Server(title, port, (sys.executable, "-c", start, *dashboard), own))
     return servers
+
+
+def _require_sound(workspace: Workspace) -> None:
+    """Say of a damaged database how to make it again: MLflow would end at once, and say nothing here.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not is_sound(workspace.tracking_path):
+        files = sorted(workspace.studies_path().glob("*/study.yaml"))
+        track = [
+            f"adloc study track {shlex.quote(str(f))} --workspace {shlex.quote(workspace.location)}" for f in files
+        ]
+        raise UserError(
+            Complaint(
+                f"{workspace.tracking_path}: is damaged",
+                "MLflow's database is an index of the records, from which it is made again",
+                "\n  ".join(["show each study again, which moves the damaged file away:", *track]),
+            )
+        )
 
 
 def _own_port(port: int) -> int:

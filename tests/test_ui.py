@@ -6,10 +6,12 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +36,29 @@ def test_workspace_without_a_database_is_refused(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "no mlflow.db" in result.output
     assert "run a study first" in result.output
+
+
+@pytest.mark.parametrize("damage", ["truncated", "zeroed", "no database"])
+def test_damaged_database_is_told_with_the_commands_that_make_it_again(tmp_path: Path, damage: str) -> None:
+    """One a study; no server is started that would end at once, and nothing is moved."""
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE runs (name TEXT)")
+        database.executemany("INSERT INTO runs VALUES (?)", [("x" * 500,)] * 100)
+        database.commit()
+    content = path.read_bytes()
+    assert len(content) > 20_000
+    shown = {"truncated": content[: len(content) // 2], "zeroed": bytes(len(content)), "no database": b"words" * 900}
+    path.write_bytes(shown[damage])
+    for name in ("one", "other"):
+        (tmp_path / "studies" / name).mkdir(parents=True)
+        (tmp_path / "studies" / name / "study.yaml").touch()
+    result = CliRunner().invoke(cli, ["ui", "--workspace", str(tmp_path)])
+    assert result.exit_code == 2
+    assert f"{path}: is damaged" in result.stderr
+    for name in ("one", "other"):
+        assert f"adloc study track {tmp_path}/studies/{name}/study.yaml --workspace {tmp_path}\n" in result.stderr
+    assert path.read_bytes() == shown[damage]
 
 
 def test_port_in_use_is_passed_over() -> None:

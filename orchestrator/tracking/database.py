@@ -33,7 +33,7 @@ def set_damaged_aside(database: Path) -> Path | None:
 
     Every page is read, a second for some hundred megabytes. What it held is shown again from the records.
     """
-    return None if not database.exists() or _is_sound(database) else set_aside(database)
+    return None if not database.exists() or is_sound(database) else set_aside(database)
 
 
 def set_aside(database: Path) -> Path:
@@ -49,7 +49,8 @@ def set_aside(database: Path) -> Path:
     return aside
 
 
-def _is_sound(database: Path) -> bool:
+def is_sound(database: Path) -> bool:
+    """Whether SQLite can read all pages of a database, and finds them consistent; so is one that somebody writes."""
     try:
         with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=rw", timeout=1, uri=True)) as connection:
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
