@@ -17,7 +17,7 @@ from adloc.methods.errors import MethodError, MissingWeightsError
 from adloc.methods.place import PLACE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 _SUFFIXES = (".pth", ".pt", ".safetensors")
@@ -105,6 +105,19 @@ def find_backbone(name: str) -> Backbone:
         f"it must be one of {', '.join(BACKBONES)}, or package.module:function for a network of your own",
         f"use {near[0] if near else 'resnet50'}",
     )
+
+
+def check_layers(backbone: str, layers: Iterable[str]) -> None:
+    """Check that a named backbone has layers of these names; of another network nothing is known without making it.
+
+    Only for others than "layer1" to "layer4", which all have, torch is imported and the network made without weights.
+
+    Raises:
+        MethodError: it has no such layer.
+    """
+    others = [layer for layer in layers if layer not in _STAGES]
+    if others and backbone in BACKBONES:
+        importlib.import_module("adloc.methods.network").require_layers(BACKBONES[backbone], others)
 
 
 def resolve_weights(backbone: str, weights: str, *, seed: int = 0, download: bool = False) -> WeightsFile:

@@ -22,7 +22,7 @@ from adloc.methods.place import import_place
 from adloc.methods.weights import Pass, hash_state_dict, load_weights, read_state_dict, rename_by_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import Tensor
     from torch.utils.hooks import RemovableHandle
@@ -194,6 +194,18 @@ def load_backbone(
     if weights.path is not None:
         load_weights(network, _read_named(known, network, weights.path), weights.path, extractor.probe)
     return extractor
+
+
+def require_layers(backbone: Backbone, layers: Iterable[str]) -> None:
+    """Check that a network has these layers; it is made on the meta device, where tensors hold nothing.
+
+    Raises:
+        MethodError: it has no such layer.
+    """
+    with torch.device("meta"):
+        network = _build(backbone, seed=0)
+    for layer in layers:
+        _find_layer(network, backbone, layer)
 
 
 def read_weights(backbone: str, weights: WeightsFile, seed: int) -> dict[str, Tensor]:

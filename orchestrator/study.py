@@ -26,7 +26,7 @@ from adloc.planning.part_warnings import part_warnings
 from adloc.planning.plan import Plan, make_plan
 from adloc.planning.stage_maker import StageMaker
 from adloc.planning.targets import load_targets, source_samples, target_datasets
-from adloc.possible import require_possible_runs
+from adloc.possible import require_layers, require_possible_runs
 from adloc.record.reasons import lacking
 from adloc.record.records import Records
 from adloc.study_file.size import require_size
@@ -98,6 +98,7 @@ def prepare(
     file, spec = load_study(path, overrides)
     workspace.pull(spec.study)
     with located(file), rarely_collected():
+        require_layers(file, spec)
         found = _weights(spec, download=download, may_lack=may_lack_weights)
         inventory = _inventory(file, spec, workspace, found.hashes)
         plan = _plan(file, spec, inventory)

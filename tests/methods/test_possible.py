@@ -100,3 +100,41 @@ def test_shapes_are_those_of_the_network(backbone: str, size: int | tuple[int, i
     found = network(torch.zeros(1, 3, *image.input_size))
     shapes = [(each.channels, each.height, each.width) for each in map_shapes(backbone, layers, image)]
     assert shapes == [tuple(each.shape[1:]) for each in found.values()]
+
+
+# A method in a file, and the line that is told, None where it is the file's.
+NO_LAYER = {
+    "params": ("- method: knn\n  params: {backbone: resnet18, weights: WEIGHTS, layers: [layer1, nope]}\n", 6),
+    "grid": (
+        "- method: knn\n  params: {backbone: resnet18, weights: WEIGHTS}\n  grid: {layers: [[layer2], [nope]]}\n",
+        7,
+    ),
+    "tune": (
+        "- method: knn\n  params: {backbone: resnet18, weights: WEIGHTS}\n"
+        "  tune: {space: {layers: {choices: [[layer4], [layer3, nope]]}}}\n",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("weights", ["random", "default"])
+@pytest.mark.parametrize(("methods", "line"), NO_LAYER.values(), ids=NO_LAYER)
+def test_a_layer_that_a_network_lacks_is_told_by_plan_and_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, methods: str, line: int | None, weights: str
+) -> None:
+    """With the layers that there are; also where the weights are not there, which are not fetched for it."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no weights"))
+    path = study(tmp_path, methods.replace("WEIGHTS", weights))
+    for verb in ("plan", "run"):
+        told = adloc("study", verb, path, "--workspace", tmp_path / "w", expect=2).stderr
+        where = f"{path}:{line}" if line else str(path)
+        assert told.startswith(f"{where}: backbone resnet18 has no layer 'nope'\n")
+        assert "layer1, layer2, layer3, layer4" in told
+        assert "no weights" not in told
+    assert not list((tmp_path / "w").glob("store/*/*"))
+
+
+def test_every_module_of_a_network_is_a_layer(tmp_path: Path) -> None:
+    """One inside a stage is planned, without its network's weights."""
+    methods = "- method: knn\n  params: {backbone: resnet18, weights: random, layers: [layer2.0.conv1, layer3]}\n"
+    assert prepare(study(tmp_path, methods), [], Workspace(tmp_path / "w"), download=False).plan.runs
