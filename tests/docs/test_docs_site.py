@@ -38,7 +38,7 @@ def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-c", WITHOUT_NETWORK, str(config), str(site)],
         capture_output=True, text=True, check=False, timeout=300, cwd=config.parent,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONDONTWRITEBYTECODE": ""},  # as for people: "" is unset
     )  # fmt: skip
 
 
@@ -50,6 +50,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = build(ROOT / "mkdocs.yml", found)
     assert done.returncode == 0, done.stderr
     return found
+
+
+def test_no_program_is_on_the_site(site: Path) -> None:
+    """Neither the hooks beside the pages nor what Python makes of them."""
+    assert list((ROOT / "docs").glob("*.py"))
+    assert [path for path in site.rglob("*") if path.suffix in {".py", ".pyc"} or path.name == "__pycache__"] == []
 
 
 def pieces(page: Path, tag: str) -> list[str]:
