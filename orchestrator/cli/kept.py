@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
 
 def find_kept(file: Path, overrides: tuple[str, ...], workspace: str | None) -> KeptStudy | None:
-    """The study of that name as it is recorded; None where a file is meant."""
-    if overrides or file.exists() or file.suffix in (".yaml", ".yml"):
+    """The study of that name as it is recorded, also where a folder is called so; None where a file is meant."""
+    if overrides or file.is_file() or file.suffix in (".yaml", ".yml"):
         return None
     from adloc.kept.study import read_study
 
     return read_study(str(file), find_workspace(workspace))
+
+
+def file_of(file: Path, overrides: tuple[str, ...], workspace: str | None) -> Path:
+    """The study file; of a study that is named, as it was last run."""
+    kept = find_kept(file, overrides, workspace)
+    return file if kept is None else kept.folder / "study.yaml"
 
 
 def prepared_or_kept(file: Path, overrides: tuple[str, ...], workspace: str | None) -> Study | KeptStudy:

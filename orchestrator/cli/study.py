@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from adloc.cli.kept import prepared_or_kept
+from adloc.cli.kept import file_of, prepared_or_kept
 from adloc.cli.options import (
     AS_JSON,
     FAILED,
@@ -289,12 +289,14 @@ def track(
 ) -> None:
     """Bring MLflow up to date from a study's records alone, after a server was away or to show them on another.
 
-    Nothing is computed, neither images nor weights are read. Models are not logged: `adloc study run` does that.
+    Nothing is computed, neither images nor weights are read. Models are not logged: `adloc study run` does that. FILE
+    may be the name of a study.
     """
     from adloc.study_file.validation import load_study
     from adloc.tracking.index import views_at
     from adloc.tracking.track import track_study
 
+    file = file_of(file, overrides, workspace)
     _, spec = load_study(file, overrides)
     place = find_place(workspace, tracking_uri)
     n_shown, views = track_study(spec, place, file), views_at(place, spec.study)

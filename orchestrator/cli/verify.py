@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adloc.cli.kept import file_of
 from adloc.cli.options import AS_JSON, FAILED, FILE, OK, SET, WORKSPACE, fields, find_workspace, user_errors
 from adloc.cli.say import say
 
@@ -43,7 +44,7 @@ def verify(
     """Compute some recorded runs again, in a scratch folder, and compare them bit by bit with what is kept.
 
     Names of each run the first stage that differs or is damaged, inputs before what needs them. Nothing in the
-    workspace is written.
+    workspace is written. FILE may be the name of a study, which is taken as it was last run.
 
     Exit code 0: all that could be compared is the same; 2: the file, its data or its weights are wrong, or no run is
     recorded; 3: something differs or is damaged.
@@ -56,7 +57,9 @@ def verify(
 
     place = find_workspace(workspace)
     with OnDemand(Computing(device=device, jobs=jobs)) as computes, Progress(quiet=as_json) as progress:
-        found = verify_study(file, overrides, place, computes, progress, n_runs=n_runs, seed=seed)
+        found = verify_study(
+            file_of(file, overrides, workspace), overrides, place, computes, progress, n_runs=n_runs, seed=seed
+        )
     if as_json:
         click.echo(json.dumps(_plain(found), indent=1))
     else:

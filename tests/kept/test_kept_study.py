@@ -42,6 +42,21 @@ def finished(mvtec_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return folder / "w", found
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("at", "workspace"), [("", "."), ("studies", ".."), ("studies/kept", "../.."), ("..", "w")])
+def test_a_name_and_a_workspace_are_found_from_any_folder(
+    finished: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, at: str, workspace: str
+) -> None:
+    """Also from where the study's folder has its name; every verb that reads records says what it says elsewhere."""
+    here = ("--workspace", workspace, "--json")
+    there = ("--workspace", finished[0], "--json")
+    verbs = (("results", "kept"), ("status", "kept"), ("compare", "kept", "kept"), ("track", "kept"))
+    expected = [adloc("study", *verb, *there).stdout for verb in verbs]
+    monkeypatch.chdir(finished[0] / at)
+    assert [adloc("study", *verb, *here).stdout for verb in verbs] == expected
+    assert json.loads(adloc("study", "report", "kept", *here).stdout)["page"].endswith("/w/studies/kept/report.html")
+
+
 REPORTED = """\
 study: reported
 dataset: {{kind: mvtec_ad, root: {root}, categories: [gear, strip]}}
