@@ -22,7 +22,7 @@ from adloc.record.heatmaps import png_bytes
 from adloc.record.panels import lay_out
 from adloc.record.records import Records, RunRecord
 from adloc.record.verified import Verified, state_of
-from adloc.report.gallery import Strip
+from adloc.report.strips import Strip, Strips
 from adloc.tracking.index import TrackingIndex
 from adloc.tuning.trial_records import TrialRecord, TrialRecords
 from handmade import finding, images, record, setting
@@ -263,13 +263,16 @@ def test_a_picture_is_held_to_its_checksum_when_it_is_shown(tmp_path: Path) -> N
     path = tmp_path / "00-common-001.png"
     content = png_bytes(lay_out([(name, np.zeros((60, 60, 3), np.uint8)) for name in "abcd"]))
     shown = finding(setting("k"), images([0.1, 0.9], [0, 1]), files={f"heatmaps/{path.name}": crc32_of(content)})
-    strip = Strip(shown, "brick/1.png", path)
+    strip, whole = Strip(shown, "brick/1.png", path), Strips()
     path.write_bytes(content)
-    assert strip.read().picture.height == 60
+    panels = whole.panels(strip)
+    assert panels is not None
+    assert (panels.picture.height, whole.damaged) == (60, ())
     for flipped in [*flips(content)][:: len(content) // 5]:
         path.write_bytes(flipped)
-        with pytest.raises(DamagedError, match="remove it and run the study again"):
-            strip.read()
+        damaged = Strips()
+        assert damaged.panels(strip) is None
+        assert str(path) in damaged.damaged[0]
 
 
 def test_facts_in_the_store_are_held_to(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adloc import Study
+from categories import write_category
 from commandline import adloc
-from conftest import write_category
 
 if TYPE_CHECKING:
     from collections.abc import Callable
