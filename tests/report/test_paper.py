@@ -21,6 +21,7 @@ from adloc.report.sections.boards import leaderboard
 from adloc.report.sections.paper import paper
 from adloc.report.sections.provenance import commands
 from adloc.report.sections.robustness import robustness
+from adloc.report.strips import Strips
 from adloc.study import Study, prepare
 from adloc.workspace import Workspace
 from handmade import gathered, write_records
@@ -295,13 +296,13 @@ def test_limitations_follow_the_set_up(make: Callable[..., Study], material: Mat
 
 def test_plates_show_the_recorded_pictures(material: Material) -> None:
     """Clean above shifted, each panel the colour of its domain; heads name method and regime."""
-    plate = sample_plate(material)
+    plate = sample_plate(material, Strips())
     assert plate is not None
     assert plate.rows == ("gear\nclean", "gear\nshifted", "strip\nclean", "strip\nshifted")
     sheet = plate.draw()
     for row, domain in ((0, "clean"), (1, "shift")):
         assert sheet.getpixel((LABEL + SIDE // 2, HEAD + row * (SIDE + GAP) + SIDE // 2)) == COLOURS[domain]
-    maps = map_plate(material, "gear")
+    maps = map_plate(material, Strips(), "gear")
     assert maps is not None
     assert maps.columns == (
         "image\nclean", "defect\nclean", "patchcore\nclean", "image\nshifted", "defect\nshifted",
