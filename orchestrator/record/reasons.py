@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adloc.planning.stages import EvaluationStage
     from adloc.record.records import RunRecord
 
+MOST_NAMED = 6
 NOT_ASKED = "not among evaluation.metrics"
 NO_VALIDATION = "there is no validation part"
 NO_KINDS = "the dataset states no saturation thresholds"
@@ -108,10 +109,10 @@ def told(incomplete: Mapping[str, Collection[str]]) -> str:
     if not incomplete:
         return ""
     names = {name for found in incomplete.values() for name in found}
-    return (
-        f"{len(incomplete)} records lack {', '.join(n for n in METRICS if n in names)}, which the study reports now: "
-        "adloc study run completes them from what is kept"
-    )
+    first, *others = (name for name in METRICS if name in names)
+    more = f", {', '.join(others)}" if len(others) < MOST_NAMED else f" and {len(others)} other figures"
+    who = "1 record lacks" if len(incomplete) == 1 else f"{len(incomplete)} records lack"
+    return f"{who} {first}{more}, which the study reports now: adloc study run completes them from what is kept"
 
 
 @cache  # of thousands of records

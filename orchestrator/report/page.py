@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from adloc.answer.material import Material
     from adloc.record.records import RunRecord
+    from adloc.report.gallery import Gallery
     from adloc.report.section import Section
     from adloc.study import Study
 
@@ -87,7 +89,19 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     for table in (table for section in sections for table in section.tables):
         _write(folder / "tables" / f"report_{table.name}.csv", table.csv())
         _write(folder / "tables" / f"report_{table.name}.tex", table.latex())
+    html = _render(study, material, gallery, sections, strips.damaged)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    _write(page, html)
+    state = "" if strips.damaged else state  # of what lacks a picture the next report is another
+    write_checked(folder / "report.json", {"state": state, "key_figures": [path.name for path in keys]})
+    (folder / ERROR_NAME).unlink(missing_ok=True)
+    return Report(page, folder / "figures", folder / "tables", tuple(keys), written=True, damaged=strips.damaged)
 
+
+def _render(
+    study: Study, material: Material, gallery: Gallery, sections: Sequence[Section], damaged: Sequence[str]
+) -> str:
+    """The page, all in one file."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -96,18 +110,18 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     source = files("adloc.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((source / "page.html").read_text(encoding="utf-8"))
-    html = template.render(
+    return template.render(
         study=study.spec.study,
         question=study.spec.description,
         n_done=len(material.findings) + len(material.conditioned),
-        n_failed=sum(r.status == "failed" for r in found),
+        n_failed=sum(r.status == "failed" for r in material.records),
         n_runs=len(study.plan.runs),
         running=study.workspace.is_locked(study.spec.study),
         sections=sections,
         gallery=gallery,
         regimes=list(dict.fromkeys(t.regime for c in gallery.cards for t in c.tiles)),
         settings=list(dict.fromkeys(t.setting for c in gallery.cards for t in c.tiles)),
-        damaged=strips.damaged,
+        damaged=damaged,
         random_weights=any(str(s.params.get("weights")) == "random" for s in material.settings),
         commands=commands(study.file),
         study_file=study_file(material),
@@ -117,12 +131,6 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
         body=lambda table: Markup(table.html_body()),  # noqa: S704  escapes its words itself
         svg=lambda drawing: Markup(drawing.svg()),  # noqa: S704  escapes its words itself
     )
-    page.parent.mkdir(parents=True, exist_ok=True)
-    _write(page, html)
-    state = "" if strips.damaged else state  # of what lacks a picture the next report is another
-    write_checked(folder / "report.json", {"state": state, "key_figures": [path.name for path in keys]})
-    (folder / ERROR_NAME).unlink(missing_ok=True)
-    return Report(page, folder / "figures", folder / "tables", tuple(keys), written=True, damaged=strips.damaged)
 
 
 def _state(study: Study, records: Sequence[RunRecord], folder: Path) -> str:

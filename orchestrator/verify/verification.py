@@ -25,6 +25,7 @@ from adloc.planning.bases import deepen
 from adloc.planning.extents import Extents
 from adloc.planning.keeping import SPARE_BYTES, plan_disk
 from adloc.planning.plan import each_stage, sources
+from adloc.record.reasons import NOT_ASKED, lacking
 from adloc.record.recorder import record_run
 from adloc.record.records import Records
 from adloc.study import is_current, located, prepare
@@ -120,7 +121,10 @@ def _is_recorded(study: Study, run: Run) -> bool:
     record = study.records.get(run.run_id)
     if record is None:
         return (study.records.path(run.run_id) / "record.json").exists()
-    return is_current(record, run)
+    if not is_current(record, run):
+        return False
+    # Made under fewer evaluation.metrics it has fewer curves, too; one that is only older is held to what it has.
+    return all(record.reasons.get(name) != NOT_ASKED for name in lacking(record, run.test.metrics))
 
 
 class _Verifier:

@@ -141,7 +141,8 @@ def test_the_pixel_threshold_is_asked_for_with_its_f1() -> None:
 def test_what_is_lacking_is_told_once_whatever_the_number_of_records() -> None:
     """The number of records, and each figure once, in the order of the columns."""
     sentence = told({"a": ("image_f1", "image_auroc"), "b": ("image_f1",)})
-    assert sentence.startswith("2 records lack image_auroc, image_f1, ")
+    assert sentence.startswith("2 records lack image_auroc, image_f1, which ")
+    assert told({"a": tuple(CHOICES)}).startswith(f"1 record lacks image_auroc and {len(CHOICES) - 1} other figures, ")
     assert told({}) == ""
 
 
