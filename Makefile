@@ -14,7 +14,8 @@ demo: env
 	$(BIN)/adloc study run studies/quickstart.yaml
 
 # Two processes of one thread each: files of tests are shared out, so that what a file prepares is prepared once.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# One that dies ends them all: xdist would start another, and wait for the first one's tests for ever.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 # These start clusters and servers of their own, and have the cores to themselves: Ray ends where its start takes long.
 ALONE := tests/executors/test_ray_clusters.py tests/test_deploy.py

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 
 from adloc.interrupts import interrupts_held_back, terminate_as_interrupt
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
+
+@pytest.fixture
+def _ctrl_c() -> Iterator[None]:
+    """SIGINT is an interrupt, whatever the shell that started the tests, or a library since, has made of it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_waits_for_the_end_of_the_block(number: signal.Signals) -> None:
     """The block runs to its end, then the study is interrupted; the handlers are those from before."""
