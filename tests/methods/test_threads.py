@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from adloc.methods import find_method, load_detector
 from adloc.methods.detector import StepContext
 from adloc.methods.patchcore.search import MemoryBank
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
-from checkout import ROOT
 from detectors import CPU, HeldFeatures, take
 
 # Every method of features but UniAD, whose training promises the same bits for the same number of threads alone.
@@ -78,7 +78,7 @@ def digests() -> dict[str, str]:
 def digests_with(n_threads: int) -> dict[str, str]:
     """The same from a process in which every library has so many threads."""
     code = "import json, test_threads; print(json.dumps(test_threads.digests()))"
-    path = os.pathsep.join([str(ROOT / "tests" / "support"), *filter(None, sys.path)])
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     environment = {**os.environ, "OMP_NUM_THREADS": str(n_threads), "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-P", "-c", code], env=environment, capture_output=True, text=True, check=True

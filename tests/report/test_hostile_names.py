@@ -13,7 +13,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -32,9 +31,12 @@ from adloc.cli.say import hand_out, say, warn
 from adloc.printed import csv_line, escape_latex, printable
 from adloc.report.tables import EMPTY, Table, words
 from adloc.tracking.naming import run_name
+from checkout import ROOT
 from commandline import adloc
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chromium import Chromium
 
 SCRIPT = "<img src=x onerror=window.ran=1>"
@@ -203,8 +205,7 @@ def test_runs_in_mlflow_have_names_without_orders(domain: str) -> None:
 
 def test_what_the_command_line_prints_goes_one_way() -> None:
     """By `adloc.cli.say`, or as JSON or a table, which write out letters that are orders; no other file prints."""
-    root = Path(__file__).resolve().parent.parent
-    files = [path for room in ("orchestrator", "methods", "datasets") for path in (root / room).rglob("*.py")]
+    files = [path for room in ("orchestrator", "methods", "datasets") for path in (ROOT / room).rglob("*.py")]
     assert len(files) > 400
     elsewhere = []
     for path in files:
