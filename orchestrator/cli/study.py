@@ -241,7 +241,7 @@ def results(
     elif form == "table":
         print_answer(answer)
         if lack := told(lacking_in(there)):
-            click.echo(lack)
+            say(lack)
     else:
         hand_out(write(rows, form))
 
