@@ -12,7 +12,7 @@ from adloc.answer.gains import masked, searched, tuning_gains
 from adloc.answer.results import MACRO, current, table, varying, write
 from adloc.garbage import rarely_collected
 from adloc.metrics.registry import METRICS
-from adloc.record.beside import read_beside, write_beside
+from adloc.record.beside import read_beside, write_beside, write_whole
 from adloc.study_file.conditions import described
 
 if TYPE_CHECKING:
@@ -121,15 +121,9 @@ def write_answer(answer: Answer, folder: Path) -> None:
     tables.mkdir(exist_ok=True)
     texts = {name: write(rows, "csv") for name, rows in answer.tables().items()}
     for name, text in texts.items():
-        _write_text(tables / f"{name}.csv", text)
-    _write_text(folder / "results.csv", texts.get("results", ""))
+        write_whole(tables / f"{name}.csv", text.encode())
+    write_whole(folder / "results.csv", texts.get("results", "").encode())
     write_beside(folder / "results.json", write(answer.rows, "json"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
 
 
 def _label(row: Row, params: list[str]) -> str:

@@ -232,6 +232,9 @@ class Workbench:
 
     def _compute(self, stage: _Computed) -> Result:
         work = self._work(stage)
+        kept = self.kept(stage)
+        if kept is not None:  # by another process, while this one saw to what the stage needs
+            return kept
         self._listener.stage_started(stage)
         start = time.perf_counter()
         result = work()

@@ -224,7 +224,8 @@ class FeatureExtraction:
             self._store.add(KIND, stage.image_keys[index], result)
 
         done = 0
-        for n_images in self._pass(stage, layers, indices, keep):
+        # Looked for once more before each pass: another process may keep the same images meanwhile.
+        for n_images in self._pass(stage, layers, indices, keep, partial(self.missing, stage, layers)):
             done += n_images
             progress(done, len(indices))
         return done
@@ -239,7 +240,7 @@ class FeatureExtraction:
                 missing.append(index)
             else:
                 found[index] = result
-        deque(self._pass(stage, layers, sorted(missing), found.__setitem__), maxlen=0)
+        deque(self._pass(stage, layers, sorted(missing), found.__setitem__, list), maxlen=0)
         return found
 
     def image_bytes(self, stage: FeatureStage, layers: Sequence[str]) -> int:
@@ -250,9 +251,17 @@ class FeatureExtraction:
         return sum(self._kept(each, stage).nbytes for each in maps.values())
 
     def _pass(
-        self, stage: FeatureStage, layers: Sequence[str], indices: Sequence[int], keep: Callable[[int, Result], None]
+        self,
+        stage: FeatureStage,
+        layers: Sequence[str],
+        indices: Sequence[int],
+        keep: Callable[[int, Result], None],
+        lacking: Callable[[Sequence[int]], list[int]],
     ) -> Iterator[int]:
-        """Pass images through the backbone and `keep` the features of each; yield how many have passed together."""
+        """Pass images through the backbone and `keep` the features of each; yield how many have passed together.
+
+        Of those that pass together the ones that are `lacking` by then.
+        """
         if not indices:
             return
         network = self.network(stage, tuple(sorted(layers)))
@@ -264,6 +273,9 @@ class FeatureExtraction:
         workers = share_out(stage.engine.name, stage.network.backbone, network.device, len(chunks))
 
         def extract(chunk: Sequence[int]) -> int:
+            chunk = lacking(chunk)
+            if not chunk:
+                return 0
             start = time.perf_counter()
             images, simulating = _read(stage, chunk)
             n_passed = n_together if network.device.type == "cpu" else len(chunk)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from adloc.answer.material import REGIME_TITLES
+from adloc.record.beside import write_whole
 from adloc.record.heatmaps import choose_common, png_bytes
 from adloc.report.charts.figure import safe
 from adloc.study_file.regimes import REGIMES
@@ -75,7 +76,7 @@ def write_plates(material: Material, strips: Strips, folder: Path) -> list[Path]
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{plate.name}.png" for plate in plates]
     for plate, path in zip(plates, written, strict=True):
-        path.write_bytes(png_bytes(plate.draw()))
+        write_whole(path, png_bytes(plate.draw()))
     return written[:MOST_KEY_PLATES]
 
 

@@ -38,15 +38,17 @@ def test_layers_of_two_studies_are_all_kept(mvtec_tree: Path, tmp_path: Path, mo
     def run(extraction: FeatureExtraction, *layers: str) -> int:
         return extraction.run(stage, layers, lambda _done, _total: None, IMAGES)
 
-    looked = FeatureExtraction.missing
+    looked, passed = FeatureExtraction.missing, []
 
     def overtaken(*arguments: object) -> object:
         found = looked(ours, *arguments)  # type: ignore[arg-type]
-        assert run(theirs, "layer2", "layer3") == len(IMAGES)
+        if not passed:
+            passed.append(run(theirs, "layer2", "layer3"))
         return found
 
     monkeypatch.setattr(ours, "missing", overtaken)
     assert run(ours, "layer1", "layer2") == len(IMAGES)
+    assert passed == [len(IMAGES)]
     monkeypatch.undo()
     for image in IMAGES:
         kept = store.get("features", stage.image_keys[image])

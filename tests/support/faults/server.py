@@ -1,11 +1,11 @@
 """A process that has imported everything and forks for every command: a study's run costs no import.
 
-Run as a program: a JSON line {"arguments": [...], "workspace": path, "moment": n, "signal": n, "edge": word} asks
-for one command of adloc, whose answer is a JSON line {"code": n, "moments": [...], "output": text}. With a `moment`
-the forked process sends itself `signal` at its n-th moment of writing below the workspace (a file opened for writing,
-renamed or flushed to the disk, a statement of SQL that changes something), before it or, with the edge "after", behind.
-`before` is Python that the process runs first: what is different in it. A command that hangs ends with code 1 and the
-stacks of its threads as output.
+Run as a program: a JSON line [{"arguments": [...], "workspace": path, "moment": n, "signal": n, "edge": word}, ...]
+asks for commands of adloc, all at once, each in a process of its own. The answer, when all have ended, is a JSON line
+[{"code": n, "moments": [...], "output": text}, ...]. With a `moment` the forked process sends itself `signal` at its
+n-th moment of writing below the workspace (a file opened for writing, renamed or flushed to the disk, a statement of
+SQL that changes something), before it or, with the edge "after", behind. `before` is Python that the process runs
+first: what is different in it. A command that hangs ends with code 1 and the stacks of its threads as output.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def command(request: dict[str, Any], out: Path, seen: Path) -> None:
     moments = Moments(
         request["workspace"], request.get("moment"), request.get("signal", 0), request.get("edge", "before")
     )
-    exec(request.get("before", ""))  # noqa: S102  # by the test, of what it wants to be different in this process
+    exec(request.get("before", ""), {})  # noqa: S102  # by the test, of what it wants to be different in this process
     moments.install()
     code = 70
     try:
@@ -125,21 +125,33 @@ def serve() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     folder = Path(tempfile.mkdtemp())
-    out, seen = folder / "out", folder / "seen"
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:
-        seen.unlink(missing_ok=True)
-        child = os.fork()
-        if child == 0:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            command(json.loads(line), out, seen)
-        _, status = os.waitpid(child, 0)
-        answer = {
-            "code": os.waitstatus_to_exitcode(status),
-            "moments": json.loads(seen.read_text()) if seen.exists() else [],
-            "output": out.read_text(errors="replace"),
-        }
-        print(json.dumps(answer), flush=True)  # noqa: T201
+        children = [fork(request, folder / f"{number}") for number, request in enumerate(json.loads(line))]
+        answers = [answer(child, folder / f"{number}") for number, child in enumerate(children)]
+        print(json.dumps(answers), flush=True)  # noqa: T201
+
+
+def fork(request: dict[str, Any], place: Path) -> int:
+    """The id of a process that carries out a command."""
+    out, seen = place.with_suffix(".out"), place.with_suffix(".seen")
+    seen.unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        command(request, out, seen)
+    return child
+
+
+def answer(child: int, place: Path) -> dict[str, Any]:
+    """How the process ended, once it has."""
+    _, status = os.waitpid(child, 0)
+    out, seen = place.with_suffix(".out"), place.with_suffix(".seen")
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "moments": json.loads(seen.read_text()) if seen.exists() else [],
+        "output": out.read_text(errors="replace"),
+    }
 
 
 if __name__ == "__main__":

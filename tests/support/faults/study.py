@@ -11,9 +11,12 @@ import sys
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from categories import write_category
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STUDY = """\
 study: whole
@@ -73,12 +76,20 @@ class Forks:
 
     def run(self, study: Path, workspace: Path, **request: Any) -> Ended:
         """Run the study in the workspace, in a process of its own."""
-        arguments = ["study", "run", str(study), "--workspace", str(workspace)]
-        asked = {"arguments": arguments, "workspace": str(workspace), **request}
+        return self.verb(workspace, "study", "run", study, "--workspace", workspace, **request)
+
+    def verb(self, workspace: Path, *arguments: object, **request: Any) -> Ended:
+        """Carry out a command, in a process of its own whose writing below the workspace is counted."""
+        return self.together(workspace, arguments, **request)[0]
+
+    def together(self, workspace: Path, *commands: Sequence[object], **request: Any) -> list[Ended]:
+        """Carry out several commands, started together, each in a process of its own."""
+        shared = {"workspace": str(workspace), **request}
+        asked = [{"arguments": [str(each) for each in arguments], **shared} for arguments in commands]
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
-        return Ended(**json.loads(self._answer()))
+        return [Ended(**each) for each in json.loads(self._answer())]
 
     def end(self) -> None:
         """No more commands."""
