@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,9 +59,15 @@ class FingerprintCache:
             self._new[source.location] = (stamp, fingerprint)
 
     def save(self) -> None:
-        """Write what is new, aside and then by renaming, so that a reader never sees half a file."""
-        if not self._new:
-            return
+        """Write what is new, aside and then by renaming, so that a reader never sees half a file.
+
+        Where that cannot be written the images are hashed again another time: a workspace may be there to be read only.
+        """
+        if self._new:
+            with suppress(OSError):
+                self._save()
+
+    def _save(self) -> None:
         found = _read(self.path) | self._new
         self._new = {}
         entries = {location: [stamp, *astuple(known)] for location, (stamp, known) in found.items()}

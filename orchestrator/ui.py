@@ -120,6 +120,14 @@ def _servers(workspace: Workspace, storage: str | None, study: str | None, port:
                 "run a study first, or name its --workspace",
             )
         )
+    if not os.access(workspace.root, os.W_OK):
+        raise UserError(
+            Complaint(
+                f"{workspace.root} may only be read",
+                "MLflow and Optuna write to their databases to show them",
+                "serve a copy of it; `adloc study results` and `adloc study report --output` read it where it is",
+            )
+        )
     _require_sound(workspace)
     lean = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONSAFEPATH": "1"}
     lean |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}

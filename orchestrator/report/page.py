@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from adloc.answer.results import current
 from adloc.explain.boundary import explained_keys
 from adloc.garbage import rarely_collected
 from adloc.keys import content_key
+from adloc.record.beside import write_whole
 from adloc.record.records import read_checked, write_checked
 
 if TYPE_CHECKING:
@@ -56,13 +58,16 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
 
     Args:
         study: prepared.
-        output: the page; default: report.html in the study's folder of the workspace, where figures and tables go.
+        output: the page; default: report.html in the study's folder of the workspace, where figures and tables go;
+            where that may only be read they go beside the page, into a folder of its name.
         force: write it although nothing changed.
     """
-    folder = study.workspace.study_path(study.spec.study)
-    page = output or folder / "report.html"
+    kept = study.workspace.study_path(study.spec.study)
+    page = output or kept / "report.html"
+    only_read = output is not None and kept.exists() and not os.access(kept, os.W_OK)
+    folder = page.with_name(f"{page.stem}_files") if only_read else kept
     found = current(study.plan, {r.run_id: r for r in study.records.all()})
-    state = _state(study, found, folder)
+    state = _state(study, found, kept)
     before = _read_state(folder)
     if not force and before is not None and before.get("state") == state and page.exists() and output is None:
         known = tuple(folder / "figures" / name for name in before.get("key_figures", []))
@@ -83,15 +88,15 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     gallery = make_gallery(material, strips)
     answered = find(material)
     write_claims(answered.claims, folder)
-    sections = make_sections(material, answered, gallery, strips, study.searches, folder)
+    sections = make_sections(material, answered, gallery, strips, study.searches, kept)
     keys = _write_figures(sections, folder / "figures")
     keys += write_plates(material, strips, folder / "figures")
     for table in (table for section in sections for table in section.tables):
-        _write(folder / "tables" / f"report_{table.name}.csv", table.csv())
-        _write(folder / "tables" / f"report_{table.name}.tex", table.latex())
+        write_whole(folder / "tables" / f"report_{table.name}.csv", table.csv().encode())
+        write_whole(folder / "tables" / f"report_{table.name}.tex", table.latex().encode())
     html = _render(study, material, gallery, sections, strips.damaged)
     page.parent.mkdir(parents=True, exist_ok=True)
-    _write(page, html)
+    write_whole(page, html.encode())
     state = "" if strips.damaged else state  # of what lacks a picture the next report is another
     write_checked(folder / "report.json", {"state": state, "key_figures": [path.name for path in keys]})
     (folder / ERROR_NAME).unlink(missing_ok=True)
@@ -160,17 +165,11 @@ def _write_figures(sections: Sequence[Section], folder: Path) -> list[Path]:
         content = figure.drawing.svg(standalone=True)
         kept |= {svg.name, png.name}
         if not png.exists() or not svg.exists() or svg.read_text(encoding="utf-8") != content:
-            _write(svg, content)
-            png.write_bytes(figure.drawing.png())
+            write_whole(svg, content.encode())
+            write_whole(png, figure.drawing.png())
         if figure.key:
             keys.append(png)
     for path in folder.iterdir():
         if path.name not in kept and path.suffix in (".svg", ".png"):
-            path.unlink()
+            path.unlink(missing_ok=True)
     return keys
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
