@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SPEC, ARRAYS, SELFTEST, CARD = "model.json", "arrays.safetensors", "selftest.json", "card.md"
 BACKBONE, CONVERTED = "backbone.safetensors", "network.onnx"
+_JUDGED = {"scores": np.float32, "labels": np.bool_, "statistics": np.float64}
 _REFERENCE, _FITTED_ON = "reference-", "fitted_on"
 _AGAIN = "export the model again, or copy the whole folder again"
 
@@ -97,9 +98,11 @@ def read_model(path: Path) -> Model:
             raise _damaged(path / ARRAYS, f"lacks {', '.join(lacking)} of step {step}")
         plain = {name: array for name, array in named.items() if array is not None}
         fit[step] = Result(plain, {k: v for k, v in facts.facts.items() if isinstance(v, str | int | float | bool)})
-    judged = _read_arrays(path / spec.reference.file)
-    fitted_on = frozenset(row.tobytes().hex() for row in arrays.get(_FITTED_ON, ()))
-    return Model(path, spec, fit, Judged(judged["scores"], judged["labels"], judged["statistics"]), fitted_on)
+    hashes = arrays.get(_FITTED_ON, np.zeros((0, 8), np.uint8))
+    if hashes.ndim != 2:  # noqa: PLR2004  # a row an image
+        raise _damaged(path / ARRAYS, f"{_FITTED_ON} is no list of hashes")
+    fitted_on = frozenset(row.tobytes().hex() for row in hashes)
+    return Model(path, spec, fit, _read_judged(path / spec.reference.file), fitted_on)
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -244,10 +247,21 @@ def _speaks_of_another(error: Exception, draft: Path, path: Path) -> bool:
     return name is not None and not {draft, path}.intersection({Path(str(name)), *Path(str(name)).parents})
 
 
+def _read_judged(path: Path) -> Judged:
+    arrays = _read_arrays(path)
+    wrong = [name for name, kind in _JUDGED.items() if name not in arrays or arrays[name].dtype != kind]
+    if wrong:
+        raise _damaged(path, f"lacks {', '.join(wrong)}, or has it in another type")
+    scores, labels, statistics = (arrays[name] for name in _JUDGED)
+    if scores.ndim != 1 or not scores.shape == labels.shape == statistics.shape[:-1]:
+        raise _damaged(path, "does not have a score, a label and its statistics for each image")
+    return Judged(scores, labels, statistics)
+
+
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         found: dict[str, NDArray[Any]] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # two for types numpy lacks
         raise _damaged(path, str(error).splitlines()[0]) from None
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from faults.study import Ended, Forks, write_study
 
 if TYPE_CHECKING:

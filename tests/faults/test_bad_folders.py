@@ -8,11 +8,11 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.category import HEIGHT, WIDTH, both, folder, gone, holds, linked, study_of
-from faults.told import refused
 
 from categories import write_category
 from commandline import call
+from faults.category import HEIGHT, WIDTH, both, folder, gone, holds, linked, study_of
+from faults.told import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

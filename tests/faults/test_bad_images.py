@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+from categories import write_category
+from commandline import call
 from faults.category import (
     HEIGHT,
     MASK,
@@ -29,9 +32,6 @@ from faults.category import (
     study_of,
 )
 from faults.told import complaints, refused
-
-from categories import write_category
-from commandline import call
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,20 +6,24 @@ import os
 import pickle
 import shutil
 import struct
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
-from faults.told import refused
+from safetensors.numpy import load_file, save_file
 
 from adloc.methods.errors import MethodError
 from adloc.methods.weights import Pass, load_weights, read_state_dict
 from commandline import call
-from exported import draw, write_model
+from exported import draw, reseal, write_model
+from faults.told import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 
@@ -47,9 +51,9 @@ def network() -> nn.Module:
 
 def saved(path: Path) -> bytes:
     """The tensors as safetensors."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file as save_tensors
 
-    save_file(tensors(), path)
+    save_tensors(tensors(), path)
     return path.read_bytes()
 
 
@@ -199,6 +203,58 @@ def test_damaged_model_is_told(
         refused(call("predict", copy, photo), words)
         refused(call("model", "check", copy), words)
         caused("weights and models that are wrong")
+
+
+def kept(name: str, **arrays: NDArray[Any] | None) -> Callable[[Path], None]:
+    """A file of arrays has these in the place of its own; None: without it."""
+
+    def spoil(model: Path) -> None:
+        path = next(model.glob(name))
+        found = {**load_file(path), **arrays}
+        save_file({each: array for each, array in found.items() if array is not None}, path)
+
+    return spoil
+
+
+def in_bfloat16(model: Path) -> None:
+    """A type of torch's."""
+    import torch
+    from safetensors.torch import save_file as save_tensors
+
+    save_tensors({"scores": torch.zeros(4, dtype=torch.bfloat16)}, next(model.glob("reference-*")))
+
+
+def infinite(model: Path) -> None:
+    """A number that JSON has no word for."""
+    path = model / "model.json"
+    path.write_text(path.read_text().replace('"smoothing_sigma": 0.0', '"smoothing_sigma": 1e999'))
+
+
+LIES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "reference without an array": (kept("reference-*", statistics=None), "lacks statistics"),
+    "scores of another type": (kept("reference-*", scores=np.zeros(4)), "lacks scores"),
+    "scores of another shape": (kept("reference-*", scores=np.zeros((4, 1), np.float32)), "does not have a score"),
+    "fewer labels than scores": (kept("reference-*", labels=np.zeros(3, np.bool_)), "does not have a score"),
+    "more statistics than scores": (kept("reference-*", statistics=np.zeros((9, 2))), "does not have a score"),
+    "one statistic for all": (kept("reference-*", statistics=np.array(1.0)), "does not have a score"),
+    "scores of a type that numpy lacks": (in_bfloat16, "bfloat16"),
+    "hashes that are no list": (kept("arrays.*", fitted_on=np.zeros(8, np.uint8)), "fitted_on is no list of hashes"),
+    "step without an array": (kept("arrays.*", **{"mean_image/mean": None}), "lacks mean"),
+    "setting that is infinite": (infinite, "a value in it is not the one that was written"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "words"), LIES.values(), ids=LIES)
+def test_model_of_somebody_who_means_harm_is_told(
+    model: Path, photo: Path, tmp_path: Path, caused: Callable[..., None], spoil: Callable[[Path], None], words: str
+) -> None:
+    """Its hashes are right, and what they are of is not."""
+    copy = shutil.copytree(model, tmp_path / "m")
+    spoil(copy)
+    with suppress(ValueError):  # of what has no hash
+        reseal(copy)
+    refused(call("predict", copy, photo), words)
+    caused("weights and models that are wrong")
 
 
 REQUESTS: dict[str, tuple[list[str], str]] = {

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.told import refused
 
 from commandline import call
+from faults.told import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,12 +6,9 @@ $ADLOC_FUZZ multiplies the numbers of inputs, for long runs.
 from __future__ import annotations
 
 import copy
-import io
 import json
 import os
 import shutil
-import time
-from random import Random as Seeded
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +28,7 @@ from adloc.record.records import Records
 from adloc.study_file.validation import load_study
 from adloc.study_file.variants import variants
 from exported import write_model
+from faults.mutations import Seeded, encoded, mutated, seeded, timed
 from handmade import record
 
 if TYPE_CHECKING:
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 TIMES = int(os.environ.get("ADLOC_FUZZ", "1"))
-LONGEST_S = 20.0  # for one input, on a machine that others use too
 
 STUDY: dict[str, Any] = {
     "study": "fuzzed",
@@ -82,11 +79,6 @@ ODD = [
 ]  # fmt: skip
 
 
-def seeded(seed: int) -> Seeded:
-    """The same choices every time."""
-    return Seeded(seed)  # noqa: S311  # nothing is kept secret
-
-
 def places(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """The path of every value inside."""
     inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
@@ -122,47 +114,6 @@ def mutated_study(random: Seeded) -> dict[str, Any]:
     return study
 
 
-def mutated(content: bytes, random: Seeded) -> bytes:
-    """The bytes with a few of them flipped, set, cut off, left out, doubled or put in."""
-    data = bytearray(content)
-    for _ in range(random.choice((1, 1, 2, 8))):
-        at = random.randrange(len(data) + 1)
-        n = random.choice((1, 2, 4, 64, 1024))
-        how = random.randrange(6)
-        if how == 0 and at < len(data):
-            data[at] ^= 1 << random.randrange(8)
-        elif how == 1:
-            data[at : at + n] = random.choice((b"\0", b"\xff", b"[", b"9", b'"')) * len(data[at : at + n])
-        elif how == 2:
-            del data[at:]
-        elif how == 3:
-            del data[at : at + n]
-        elif how == 4:
-            data[at:at] = data[at : at + n]
-        else:
-            data[at:at] = random.randbytes(n)
-    return bytes(data)
-
-
-def timed(use: Callable[[], object], errors: type[Exception] | tuple[type[Exception], ...], what: object) -> bool:
-    """Whether an input was accepted; another exception than these is the test's, with the input.
-
-    Raises:
-        AssertionError: another exception, or it took too long.
-    """
-    began = time.monotonic()
-    try:
-        use()
-    except errors:
-        accepted = False
-    except Exception as error:
-        raise AssertionError(f"{type(error).__name__}: {error}, of {what!r}"[:3000]) from error
-    else:
-        accepted = True
-    assert time.monotonic() - began < LONGEST_S, what
-    return accepted
-
-
 def test_mutated_studies_are_accepted_or_told(tmp_path: Path, caused: Callable[..., None]) -> None:
     """A study that is accepted can also be written down, read again, and multiplied out."""
     path, again = tmp_path / "s.yaml", tmp_path / "again.yaml"
@@ -180,17 +131,6 @@ def test_mutated_studies_are_accepted_or_told(tmp_path: Path, caused: Callable[.
         n_accepted += timed(use, UserError, study)
     assert n / 50 < n_accepted < n  # the mutations are neither all wrong nor all right
     caused("mutated study files", n)
-
-
-def encoded(mode: str, form: str, **how: Any) -> bytes:
-    """An image of noise."""
-    pixels = np.random.default_rng(5).integers(0, 256, (24, 20, 4), np.uint8)
-    image = Image.fromarray(pixels, "RGBA")
-    image = Image.fromarray(pixels[:, :, 0].astype(np.float32)) if mode == "F" else image
-    image = Image.fromarray(pixels[:, :, 0].astype(np.uint16)) if mode == "I;16" else image
-    out = io.BytesIO()
-    (image if mode in ("F", "I;16") else image.convert("RGB").convert(mode)).save(out, form, **how)
-    return out.getvalue()
 
 
 def test_mutated_images_are_read_or_told(tmp_path: Path, caused: Callable[..., None]) -> None:

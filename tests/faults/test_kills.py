@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+
 from faults.study import figures, stages, tracked
 
 if TYPE_CHECKING:

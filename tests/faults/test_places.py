@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from faults.study import figures, tracked
 
 if TYPE_CHECKING:
