@@ -1,4 +1,4 @@
-"""A study from its file to its answer. The main path: prepare (spec, inventory, plan), then run it.
+"""A study from its file to its plan, and which runs are still to be done; `adloc.run.complete` goes on from there.
 
 study.yaml -> StudySpec -> Plan (runs and stages) -> executor -> RunRecord -> MLflow, results table
 """

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
-from adloc.record.beside import read_beside, write_beside
+from adloc.record.beside import forget_beside, read_beside, write_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,11 @@ class Claim:
 def write_claims(claims: tuple[Claim, ...], folder: Path) -> None:
     """Keep the claims in the study's folder, for those who read them without the report."""
     write_beside(folder / "claims.json", json.dumps([asdict(claim) for claim in claims], indent=1))
+
+
+def forget_claims(folder: Path) -> None:
+    """Leave none of an earlier answer, before another is looked for: if that fails, nobody takes them for its own."""
+    forget_beside(folder / "claims.json")
 
 
 def read_claims(folder: Path) -> tuple[Claim, ...]:

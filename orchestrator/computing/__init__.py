@@ -1,1 +1,4 @@
-"""How each stage is computed, and the store that keeps what was computed. The first look at a test image is here."""
+"""How each stage is computed, and the store that keeps the results. Stages first see a test image here.
+
+Its hash was taken before, by `adloc.datasets.fingerprint`.
+"""

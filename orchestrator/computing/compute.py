@@ -1,4 +1,4 @@
-"""How each stage is computed. One function a kind, in the order of `adloc.planning.stages`."""
+"""The workbench, on which each kind of stage is computed from what it needs, or found in the store."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def describe(device: torch.device) -> str:
 
 def _commit() -> str:
     """Commit of the source tree that this package runs from; "" outside one."""
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parent.parent.parent
     if not (folder / ".git").exists():
         return ""
     git = ["git", "-C", str(folder)]

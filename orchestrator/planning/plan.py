@@ -1,4 +1,7 @@
-"""The plan of a study: its runs, and the stages that they share. Pure: no torch, no disk, no clock."""
+"""The plan of a study: its runs, and the stages that they share. No torch, no clock, and of images only masks.
+
+Masks are looked into where `shift.drop_vanished` asks which defects leave the frame.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every part that the runs of a study see, and what a real domain lacks for some of them. Pure."""
+"""Every part that the runs of a study see, and what a real domain lacks for some of them."""
 
 from __future__ import annotations
 

@@ -48,5 +48,11 @@ def read_beside(path: Path) -> bytes:
     return data
 
 
+def forget_beside(path: Path) -> None:
+    """Remove a file, where it is there, then its checksum."""
+    path.unlink(missing_ok=True)
+    _checksum_path(path).unlink(missing_ok=True)
+
+
 def _checksum_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.crc32")

@@ -52,7 +52,7 @@ def needed(run: Run) -> tuple[Stage, ...]:
 
 
 def record_run(run: Run, bench: Workbench, records: Records, started: datetime) -> RunRecord:
-    """Compute what the run still lacks and write its record.
+    """Compute what the run still lacks and fill a draft of its files; `Records.write` then puts it there.
 
     Args:
         run: of the plan.
@@ -107,7 +107,7 @@ def record_run(run: Run, bench: Workbench, records: Records, started: datetime) 
 
 
 def record_failure(run: Run, bench: Workbench, records: Records, started: datetime, error: str) -> RunRecord:
-    """Write that a run failed, and why; the next `run` tries it again."""
+    """The record, not yet written, that a run failed, and why; the next `run` tries it again."""
     records.draft(run.run_id)
     return _record(run, bench, started, status="failed", error=error)
 
@@ -152,7 +152,8 @@ def figures(stage: EvaluationStage, result: Result, threshold: float | None) -> 
     scores = result.arrays["image_scores"]
     labels = np.array([s.label for s in stage.truth.part.samples], dtype=bool)
     at = confusion(scores, labels, threshold) if threshold is not None else None
-    found |= {m.name: _number(getattr(at, str(m.function), None)) for m in OF_IMAGES if m.needs_threshold}
+    for metric in (m for m in OF_IMAGES if m.needs_threshold):
+        found[metric.name] = None if at is None else _number(getattr(at, str(metric.function)))
     return {name: value if name in stage.metrics else None for name, value in found.items()}
 
 

@@ -296,13 +296,8 @@ def sync_files(folder: Path) -> None:
             os.fsync(handle.fileno())
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON aside and rename, so that a reader never sees half of it."""
-    _write(path, json.dumps(value, indent=1))
-
-
 def write_checked(path: Path, value: Mapping[str, object]) -> None:
-    """The same with a checksum; `read_checked` reads it."""
+    """Write JSON with a checksum, aside and then by renaming; `read_checked` reads it."""
     _write(path, to_checked(value, indent=1))
 
 

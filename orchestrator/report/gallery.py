@@ -29,7 +29,6 @@ SIDE = 200  # longest side of a panel, pixels
 STRIP = 820  # width of a strip of an explanation, pixels
 QUALITY = 62
 GAP = 3
-HARDEST = 12
 
 
 @dataclass(frozen=True, slots=True)

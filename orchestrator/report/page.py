@@ -76,7 +76,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     answer = answer_of(study.plan, found, study.records)
     write_answer(answer, folder)
 
-    from adloc.answer.claim import write_claims
+    from adloc.answer.claim import forget_claims, write_claims
     from adloc.answer.found import find
     from adloc.answer.material import gather
     from adloc.report.gallery import make_gallery
@@ -84,11 +84,12 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     from adloc.report.sections import make_sections
     from adloc.report.strips import Strips
 
+    forget_claims(folder)
     material, strips = gather(study.plan, answer, study.records, found), Strips()
     gallery = make_gallery(material, strips)
     answered = find(material)
     write_claims(answered.claims, folder)
-    sections = make_sections(material, answered, gallery, strips, study.searches, kept)
+    sections = make_sections(material, answered, gallery, strips, study.searches, study.workspace)
     keys = _write_figures(sections, folder / "figures")
     keys += write_plates(material, strips, folder / "figures")
     for table in (table for section in sections for table in section.tables):

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from adloc.record.records import Records, RunRecord
 
 _OF_THE_MOMENT = {"started", "seconds", "environment", "files"}
-_TABLES = ("images.csv", "manifest.csv")
 
 
 def compare_record(run_id: str, kept: Records, made: Records) -> list[Compared]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adloc.answer.claim import Claim, write_claims
 from adloc.report import sections
 from commandline import call as adloc
 
@@ -122,3 +123,14 @@ def test_a_reports_own_verb_still_shows_a_bug(
     monkeypatch.setattr(sections, "protocol", failing)
     with pytest.raises(ZeroDivisionError):
         adloc("study", "report", study_file, "--workspace", workspace)
+
+
+def test_claims_of_an_earlier_answer_are_not_taken_for_this_ones(
+    study_file: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report that fails before its claims leaves none; `run` prints those that are there."""
+    write_claims((Claim("use", ("x",), "Use what was best yesterday."),), workspace / "studies" / "broken_page")
+    monkeypatch.setattr("adloc.answer.material.gather", failing)
+    found = adloc("study", "run", study_file, "--workspace", workspace)
+    assert (found.exit_code, "the report could not be written" in found.stderr) == (0, True)
+    assert "yesterday" not in found.stdout

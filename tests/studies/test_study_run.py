@@ -23,6 +23,7 @@ from adloc.record.records import Records
 from adloc.study_file.validation import load_study
 from adloc.tracking.place import Place
 from adloc.workspace import Workspace
+from checkout import ROOT
 from commandline import adloc
 
 if TYPE_CHECKING:
@@ -96,10 +97,14 @@ def test_results_have_the_columns_of_the_contract(study_file: Path, finished: Pa
 
 def test_record_tells_what_it_was_made_with(study_file: Path, finished: Path) -> None:
     """Versions, device, commit and the weights' hash stand in every record."""
+    git = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    head = git.stdout[:12]
     for row in rows_of(study_file, finished)[:4]:
         record = json.loads((finished / "studies" / "tiny" / "records" / row["run_id"] / "record.json").read_text())
         assert {"adloc", "torch", "device", "commit", "weights_sha256"} <= set(record["environment"])
         assert record["environment"]["device"]
+        if (ROOT / ".git").exists():
+            assert record["environment"]["commit"].partition("+")[0] == head
 
 
 def test_macro_is_the_mean_over_categories(study_file: Path, finished: Path) -> None:

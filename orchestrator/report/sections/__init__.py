@@ -21,17 +21,15 @@ from adloc.report.sections.training import training
 from adloc.report.sections.tuning import tuning
 from adloc.report.sections.unified import unified
 from adloc.sealing.ledger import sentences, standing
-from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from adloc.answer.found import Found
     from adloc.answer.material import Material
     from adloc.report.gallery import Gallery
     from adloc.report.section import Section
     from adloc.report.strips import Strips
     from adloc.tuning.state import SearchState
+    from adloc.workspace import Workspace
 
 
 def make_sections(
@@ -40,13 +38,14 @@ def make_sections(
     pictures: Gallery,
     strips: Strips,
     searches: tuple[SearchState, ...],
-    study_path: Path,
+    workspace: Workspace,
 ) -> list[Section]:
     """Every section that has something to show."""
+    study_path = workspace.study_path(material.plan.spec.study)
     explanations = Explanations(study_path)
     made = [
         answer(material, found.claims, found.verdicts),
-        protocol(material, sentences(standing(material.plan, Workspace(study_path.parent.parent)))),
+        protocol(material, sentences(standing(material.plan, workspace))),
         operating(material),
         leaderboard(material),
         compared(material, found.comparisons),
