@@ -12,7 +12,8 @@ from adloc.answer.gains import masked, searched, tuning_gains
 from adloc.answer.results import MACRO, current, table, varying, write
 from adloc.garbage import rarely_collected
 from adloc.metrics.registry import METRICS
-from adloc.record.beside import read_beside, write_beside, write_whole
+from adloc.record.beside import read_beside, write_beside
+from adloc.record.files import write_whole
 from adloc.study_file.conditions import described
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
 """How each stage is computed, and the store that keeps the results. Stages first see a test image here.
 
-Its hash was taken before, by `adloc.datasets.fingerprint`.
+That is in `features.py`, `images.py` and `truth.py`. Its hash was taken before, by `adloc.datasets.fingerprint`.
 """

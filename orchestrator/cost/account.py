@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from adloc.record.records import read_checked, write_checked
+from adloc.record.files import read_checked, write_checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

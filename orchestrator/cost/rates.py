@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from adloc.cost.typical import typical_s
-from adloc.record.records import read_checked, write_checked
+from adloc.record.files import read_checked, write_checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adloc.datasets.checked import DamagedError
 from adloc.keys import content_key
-from adloc.record.records import draft_path, empty_draft, read_checked, sync_files, write_checked
+from adloc.record.files import draft_path, empty_draft, read_checked, sync_files, write_checked
 
 if TYPE_CHECKING:
     from pathlib import Path

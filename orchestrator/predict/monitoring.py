@@ -15,7 +15,7 @@ from adloc.datasets.json_text import parse_json
 from adloc.drift.advice import ENOUGH_IMAGES, Advice, Known, Verdict, advise
 from adloc.drift.monitor import Monitor, Reference
 from adloc.errors import Complaint, UserError
-from adloc.record.records import read_checked, write_checked
+from adloc.record.files import read_checked, write_checked
 from adloc.thresholds import just_above_rank
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ Where a file is ours alone its checksum stands inside; see `adloc.datasets.check
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from adloc.datasets.checked import DamagedError, crc32_of
+from adloc.record.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,16 +19,6 @@ def write_beside(path: Path, text: str) -> None:
     data = text.encode()
     write_whole(path, data)
     write_whole(_checksum_path(path), f"{crc32_of(data)}\n".encode())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file aside and rename it: a reader never sees half of it, whoever else writes it at the same time."""
-    aside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        aside.write_bytes(data)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_beside(path: Path) -> bytes:

@@ -18,7 +18,7 @@ from adloc.planning.inventory import Inventory
 from adloc.planning.parts import leaves_frame, shift_key
 from adloc.planning.plan import each_stage
 from adloc.planning.targets import Target
-from adloc.record.records import read_checked, write_checked
+from adloc.record.files import read_checked, write_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

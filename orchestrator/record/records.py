@@ -12,22 +12,21 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from adloc.datasets.checked import DamagedError, add_checksum, crc32_of, from_checked, to_checked
+from adloc.datasets.checked import DamagedError, add_checksum, crc32_of
 from adloc.record.diagnosed import PlainComparison
+from adloc.record.files import draft_path, empty_draft, read_checked, sync_files
 from adloc.record.verified import Verified, state_of
 from adloc.study_file.regimes import CLEAN, SHIFT, evaluated_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
 HEATMAPS = "heatmaps"  # folder of a record's pictures
 
@@ -276,57 +275,9 @@ def _is_file_of(path: Path, crc32: str) -> bool:
         return False
 
 
-def draft_path(root: Path, name: str) -> Path:
-    """Where a folder of that name is filled before it is renamed to it; a reader of `root` passes it over."""
-    return root / f".{name}.draft"
-
-
-def empty_draft(root: Path, name: str) -> Path:
-    """The draft, empty."""
-    draft = draft_path(root, name)
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    return draft
-
-
-def sync_files(folder: Path) -> None:
-    """Have every file in it on the disk, so that a rename after this never shows half of one."""
-    for file in (p for p in folder.rglob("*") if p.is_file()):
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-
-
-def write_checked(path: Path, value: Mapping[str, object]) -> None:
-    """Write JSON with a checksum, aside and then by renaming; `read_checked` reads it."""
-    _write(path, to_checked(value, indent=1))
-
-
-def read_checked(path: Path) -> bytes:
-    """The JSON of a file that has a checksum; of one from before it had, as it is.
-
-    Raises:
-        DamagedError: it is not what was written.
-        OSError: it cannot be read.
-    """
-    return from_checked(path.read_bytes())
-
-
 def planned_runs(study_path: Path) -> list[str] | None:
     """Ids of the runs that a study last planned; None where there is no plan that can be read."""
     try:
         return [str(run["run_id"]) for run in json.loads(read_checked(study_path / "plan.json"))["runs"]]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # of this call alone: another process may write too
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from adloc.keys import hash_file
-from adloc.record.records import empty_draft, read_checked, sync_files, write_checked
+from adloc.record.files import empty_draft, read_checked, sync_files, write_checked
 from adloc.remote.versions import Versions, number_of
 
 if TYPE_CHECKING:

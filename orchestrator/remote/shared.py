@@ -18,7 +18,8 @@ from uuid import uuid4
 from adloc.datasets.checked import DamagedError, from_checked
 from adloc.datasets.objects import Objects, cache_path
 from adloc.errors import Complaint, UserError
-from adloc.record.records import Records, read_checked, write_checked
+from adloc.record.files import read_checked, write_checked
+from adloc.record.records import Records
 from adloc.remote import keeping
 from adloc.remote.files import Files
 from adloc.remote.lease import Lease

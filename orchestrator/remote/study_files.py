@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from adloc.keys import hash_file
-from adloc.record.records import read_checked, write_checked
+from adloc.record.files import read_checked, write_checked
 from adloc.remote.versions import NONE, Version, Versions
 
 if TYPE_CHECKING:

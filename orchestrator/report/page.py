@@ -14,8 +14,7 @@ from adloc.answer.results import current
 from adloc.explain.boundary import explained_keys
 from adloc.garbage import rarely_collected
 from adloc.keys import content_key
-from adloc.record.beside import write_whole
-from adloc.record.records import read_checked, write_checked
+from adloc.record.files import read_checked, write_checked, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

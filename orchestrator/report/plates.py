@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from adloc.answer.material import REGIME_TITLES
-from adloc.record.beside import write_whole
+from adloc.record.files import write_whole
 from adloc.record.heatmaps import choose_common, png_bytes
 from adloc.report.charts.figure import safe
 from adloc.study_file.regimes import REGIMES

@@ -15,9 +15,9 @@ from adloc.interrupts import terminate_as_interrupt
 from adloc.model.logged import model_keys, try_log_models
 from adloc.planning.keeping import plan_disk, require_room
 from adloc.planning.plan import each_stage
+from adloc.record.files import write_checked
 from adloc.record.kept_inventory import NAME as INVENTORY
 from adloc.record.kept_inventory import write_inventory
-from adloc.record.records import write_checked
 from adloc.report.boundary import try_report
 from adloc.run.begin import ending, forget, open_tracker, ready, write_down
 from adloc.sealing.ledger import open_test

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from adloc.datasets.checked import DamagedError
 from adloc.errors import Complaint, UserError
-from adloc.record.records import read_checked, write_checked
+from adloc.record.files import read_checked, write_checked
 from adloc.study_file.domains import DomainShift
 from adloc.study_file.variants import TUNED
 

@@ -12,7 +12,8 @@ from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
 from adloc.computing.environment import environment
 from adloc.errors import Complaint, UserError
-from adloc.record.records import Records, planned_runs, read_checked
+from adloc.record.files import read_checked
+from adloc.record.records import Records, planned_runs
 from adloc.study_file.conditions import AXES
 from adloc.study_file.variants import SETTING, TUNED, variants
 from adloc.tracking.index import TrackingIndex, macro_key, record_key, trial_key

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from adloc.metrics.registry import METRICS
-from adloc.record.records import read_checked, write_checked
+from adloc.record.files import read_checked, write_checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from adloc.datasets.checked import DamagedError
-from adloc.record.records import read_checked, write_checked
+from adloc.record.files import read_checked, write_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -15,8 +15,7 @@ from adloc.computing.store import Store
 from adloc.planning.extents import Extents
 from adloc.planning.plan import walk
 from adloc.planning.stages import FeatureStage
-from adloc.record.beside import write_whole
-from adloc.record.records import read_checked, write_checked
+from adloc.record.files import read_checked, write_checked, write_whole
 from adloc.study import prepare
 from adloc.workspace import Workspace
 

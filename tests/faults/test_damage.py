@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adloc.record.records import read_checked
+from adloc.record.files import read_checked
 from adloc.tracking.index import TrackingIndex, trial_key
 from adloc.tuning.trial_records import TrialRecord
 from faults.study import copy_of, figures, tracked

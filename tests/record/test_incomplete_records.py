@@ -17,8 +17,9 @@ from adloc.answer.material import REGIME_TITLES
 from adloc.datasets.checked import add_checksum
 from adloc.metrics.registry import CHOICES, METRICS
 from adloc.record.beside import read_beside, write_beside
+from adloc.record.files import read_checked
 from adloc.record.reasons import NOT_ASKED, lacking, told
-from adloc.record.records import Records, RunRecord, read_checked
+from adloc.record.records import Records, RunRecord
 from adloc.study_file.regimes import REGIMES
 from adloc.study_file.validation import load_study
 from adloc.tracking.experiment import _named

@@ -13,9 +13,9 @@ from PIL import Image
 
 from adloc.cli import cli
 from adloc.datasets.checked import crc32_of
+from adloc.record.files import write_checked
 from adloc.record.heatmaps import Caption, ColourScale, png_bytes, read_panels, render
 from adloc.record.located import Contour, find_contour, tone, verdict_words
-from adloc.record.records import write_checked
 
 if TYPE_CHECKING:
     from pathlib import Path

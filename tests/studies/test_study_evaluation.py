@@ -15,7 +15,8 @@ from adloc.computing.truth import truth_of
 from adloc.methods import load_detector
 from adloc.metrics.pimo import aupimo
 from adloc.metrics.regions import pixel_metrics
-from adloc.record.records import RunRecord, read_checked
+from adloc.record.files import read_checked
+from adloc.record.records import RunRecord
 from adloc.study import prepare
 from adloc.workspace import Workspace
 

@@ -20,7 +20,7 @@ from adloc.methods.detector import Result
 from adloc.planning.plan import each_stage
 from adloc.planning.sources import FeatureStage
 from adloc.planning.stages import StepStage, ThresholdStage
-from adloc.record.records import write_checked
+from adloc.record.files import write_checked
 from adloc.study import prepare
 from adloc.verify.bits import Difference, difference
 from adloc.verify.recorded import compare_record

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from adloc.answer.gains import sought_there
 from adloc.answer.results import MACRO
 from adloc.metrics.registry import METRICS
-from adloc.record.records import read_checked
+from adloc.record.files import read_checked
 from adloc.report.charts.figure import Figure
 from adloc.report.charts.grids import bar_chart
 from adloc.report.charts.lines import Axis, Series, line_chart
