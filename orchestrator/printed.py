@@ -6,7 +6,7 @@ import csv
 import re
 import unicodedata
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,14 +68,23 @@ def csv_line(values: Iterable[object]) -> str:
     >>> csv_line(["a,b", "=cmd()", 0.5, None])
     '"a,b",=cmd(),0.5,\n'
     """
-    values, line = list(values), ""
-    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
-        text = StringIO()
-        csv.writer(text, lineterminator="\n", quoting=quoting).writerow(values)
-        line = text.getvalue()
-        if "\r" not in line:  # a lone one ends a row for readers, but not for the writer, which leaves it unquoted
-            break
-    return line
+    values = list(values)
+    line = _csv([values], csv.QUOTE_MINIMAL)
+    # a lone carriage return ends a row for readers, but not for the writer, which leaves it unquoted
+    return line if "\r" not in line else _csv([values], csv.QUOTE_ALL)
+
+
+def csv_lines(rows: Iterable[Iterable[object]]) -> str:
+    """The `csv_line` of each row, one after the other; a fifth of the time where there are many."""
+    rows = list(map(tuple, rows))
+    text = _csv(rows, csv.QUOTE_MINIMAL)
+    return text if "\r" not in text else "".join(map(csv_line, rows))
+
+
+def _csv(rows: Iterable[Iterable[object]], quoting: Literal[0, 1]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n", quoting=quoting).writerows(rows)
+    return text.getvalue()
 
 
 def _is_order(letter: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 from adloc.answer.operating import error_rates
 from adloc.record.epochs import read_epochs
 from adloc.uncertainty.image_bootstrap import image_replicates
+from adloc.uncertainty.jackknife import without_each
 from adloc.uncertainty.pixel_bootstrap import PixelCounts, pixel_replicates
 from adloc.uncertainty.resampling import N_RESAMPLES, Interval, draw_weights, percentile_interval, seed_of
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from adloc.record.epochs import Epochs
     from adloc.record.records import RunRecord
+    from adloc.uncertainty.resampling import Weights
 
 ERROR_RATES = ("image_fpr", "image_fnr")
 
@@ -114,25 +117,56 @@ class Finding:
         """By part: how scores changed while the model was trained; empty where the method does not say."""
         return read_epochs(self.path / "epochs.json")
 
-    @cached_property
+    @property
     def replicates(self) -> dict[str, NDArray[np.float32]]:
         """Each metric of the test part in every resample; pixel metrics are moved to centre on the exact figure."""
-        test = self.test
-        weights = self._weights(N_RESAMPLES)
-        found = image_replicates(test.scores, test.labels, self.record.threshold, weights)
-        try:
-            with np.load(self.path / "pixels.npz", allow_pickle=False) as arrays:
-                counts = PixelCounts.of({name: arrays[name] for name in arrays.files})
-        except (FileNotFoundError, ValueError):
-            counts = None  # recorded by an earlier version, or not defined
-        if counts is not None and len(counts.regions) == len(test.scores):
+        return self._under_weights[0]
+
+    def left_out(self, metric: str) -> NDArray[np.float32] | None:
+        """The metric without each test image, and of all in the last place => (N + 1,); None where not defined."""
+        found = self._under_weights[1].get(metric)
+        return None if found is None or np.isnan(found[-1]) else found
+
+    def signature(self, metric: str) -> str:
+        """Equal for runs whose figures of this metric are the same by construction: of one model on one test part."""
+        if metric not in self._signatures:
+            found = self.left_out(metric)
+            figures = b"" if found is None else found.tobytes()
+            names = "\n".join(self.test.names).encode()
+            self._signatures[metric] = hashlib.sha256(self.test.scores.tobytes() + figures + names).hexdigest()
+        return self._signatures[metric]
+
+    @cached_property
+    def _signatures(self) -> dict[str, str]:
+        return {}
+
+    @cached_property
+    def _under_weights(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+        """`replicates`, and what `left_out` is of: both at once, so that the counts of pixels are read once."""
+        test, threshold, counts = self.test, self.record.threshold, self._pixel_counts()
+
+        def measure(weights: Weights) -> dict[str, NDArray[np.float32]]:
+            of_images = image_replicates(test.scores, test.labels, threshold, weights)
+            return of_images if counts is None else of_images | pixel_replicates(counts, weights)
+
+        found = image_replicates(test.scores, test.labels, threshold, self._weights(N_RESAMPLES))
+        if counts is not None:
             drawn = pixel_replicates(counts, self._weights(self.n_resamples))
             whole = pixel_replicates(counts, np.ones((1, len(test.scores)), np.float32))
             for name, values in drawn.items():
                 exact = self.record.metrics.get(name)
                 if exact is not None:
                     found[name] = np.minimum(values + np.float32(exact - whole[name][0]), 1)
-        return found
+        return found, without_each(test.labels, measure)
+
+    def _pixel_counts(self) -> PixelCounts | None:
+        """None where they were recorded by an earlier version, are not defined, or are of other images."""
+        try:
+            with np.load(self.path / "pixels.npz", allow_pickle=False) as arrays:
+                counts = PixelCounts.of({name: arrays[name] for name in arrays.files})
+        except (FileNotFoundError, ValueError):
+            return None
+        return counts if counts is not None and len(counts.regions) == len(self.test.scores) else None
 
     @property
     def n_images(self) -> int:
@@ -167,12 +201,13 @@ def read_images(path: Path) -> dict[str, Images]:
         next(reader)  # part, category, name, label, defect, score, anomalous
         for row in reader:
             rows.setdefault(row[0], []).append(row)
-    return {
-        part: Images(
-            tuple(f"{row[1]}/{row[2]}" for row in found),
-            tuple(row[4] for row in found),
-            np.array([row[3] == "1" for row in found]),
-            np.array([float(row[5]) for row in found]),
+    found = {}
+    for part, of_part in rows.items():
+        _, categories, names, labels, defects, scores, *_ = zip(*of_part, strict=True)
+        found[part] = Images(
+            tuple(map("/".join, zip(categories, names, strict=True))),
+            defects,
+            np.array([label == "1" for label in labels]),
+            np.array(list(map(float, scores))),
         )
-        for part, found in rows.items()
-    }
+    return found

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adloc.answer.answer import Answer
-    from adloc.answer.results import Row
+    from adloc.answer.results import Cell, Row
     from adloc.planning.plan import Plan
     from adloc.record.records import Records, RunRecord
     from adloc.study_file.regimes import Regime
@@ -341,17 +341,21 @@ def _labels(rows: Sequence[Row]) -> dict[str, str]:
         return {}
     skipped = ("category", "method", "regime", "repeat", MODEL, *AXES)
     names = [n for n in varying(rows) if n not in skipped]
-    values: dict[tuple[object, object], dict[str, set[str]]] = {}  # of each column, by method and model
+    alike: dict[tuple[tuple[Cell, Cell], tuple[str, ...]], list[Row]] = {}  # by method and model, and their columns
     for row in rows:
-        of_model = values.setdefault((row["method"], row.get(MODEL)), {n: set() for n in names})
-        for name in names:
-            of_model[name].add(str(row.get(name)))
+        of = (row["method"], row.get(MODEL)), tuple(str(row.get(name)) for name in names)
+        alike.setdefault(of, []).append(row)
+    values: dict[tuple[Cell, Cell], list[set[str]]] = {}  # of each column, by method and model
+    for model, told in alike:
+        for distinct, value in zip(values.setdefault(model, [set() for _ in names]), told, strict=True):
+            distinct.add(value)
     found: dict[str, str] = {}
-    for row in rows:
-        model = (row["method"], row.get(MODEL))
-        apart = [_told(row, name, differs=len(values[model][name]) > 1) for name in names]
+    for (model, _), same in alike.items():
+        columns = zip(names, values[model], strict=True)
+        apart = [_told(same[0], name, differs=len(distinct) > 1) for name, distinct in columns]
         head = " ".join(str(each) for each in model if each is not None)
-        found[str(row["run_id"])] = ", ".join([head, *(each for each in apart if each is not None)])
+        label = ", ".join([head, *(each for each in apart if each is not None)])
+        found |= {str(row["run_id"]): label for row in same}
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.metrics.registry import METRICS
-from adloc.printed import csv_line, escape_latex
+from adloc.printed import csv_lines, escape_latex
 from adloc.record.diagnosed import marks
 from adloc.study_file.conditions import AXES
 from adloc.study_file.regimes import CLEAN
@@ -28,6 +28,7 @@ SIZES = ("n_train", "n_val", "n_test")
 MACRO = "macro"
 MODEL = "params.model"  # of a method that stands for many models: which one
 WARNINGS = "warnings"  # a column of studies that have any
+_ENCODER = json.JSONEncoder(separators=(",\n  ", ": "))
 WHOLE = ("model_mb", "fit_s")  # of which a macro row has that of all categories together
 
 
@@ -161,8 +162,7 @@ def write(rows: Sequence[Row], form: str) -> str:
     Numbers are written in full in csv and json, so that they read back the same.
     """
     if form == "csv":
-        table = [rows[0], *([row[name] for name in rows[0]] for row in rows)] if rows else []
-        return "".join(map(csv_line, table))
+        return csv_lines([rows[0], *([row[name] for name in rows[0]] for row in rows)]) if rows else ""
     if form == "json":
         lines = ",\n ".join(map(_json, rows))
         return f"[\n {lines}\n]" if rows else "[]"
@@ -214,10 +214,7 @@ def _varies(rows: Sequence[Row], name: str) -> bool:
         return len({row[name] for row in rows} - {CLEAN}) > 1
     if not name.startswith("params."):
         return len({row[name] for row in rows}) > 1
-    by_method: dict[Cell, set[Cell]] = {}
-    for row in rows:
-        by_method.setdefault(row["method"], set()).add(row[name])
-    return any(len(values) > 1 for values in by_method.values())
+    return len({(row["method"], row[name]) for row in rows}) > len({row["method"] for row in rows})
 
 
 def cell(name: str, value: Cell) -> str:
@@ -237,7 +234,7 @@ def cell(name: str, value: Cell) -> str:
 
 def _json(row: Row) -> str:
     """As `json.dumps` with an indent of one gives it within a list; that takes ten times as long."""
-    inside = json.dumps(row, separators=(",\n  ", ": "))[1:-1]
+    inside = _ENCODER.encode(row)[1:-1]
     return f"{{\n  {inside}\n }}"
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adloc.answer.influence import LeftOut
 from adloc.answer.results import MACRO
 from adloc.uncertainty.jackknife import influences
 
@@ -29,12 +28,10 @@ class Side:
     Attributes:
         findings: of each category.
         metric: result column.
-        left_out: of the whole study.
     """
 
     findings: tuple[Finding, ...]
     metric: str
-    left_out: LeftOut
 
     @property
     def names(self) -> list[tuple[str, ...]]:
@@ -55,7 +52,7 @@ class Side:
     @cached_property
     def signature(self) -> str:
         """Equal for figures that are the same by construction."""
-        return "".join(self.left_out.signature(f, self.metric) for f in self.findings)
+        return "".join(f.signature(self.metric) for f in self.findings)
 
     @cached_property
     def drawn(self) -> NDArray[np.float64] | None:
@@ -71,7 +68,7 @@ class Side:
         """How much each test image moves its category's figure; None where a category has no such figures."""
         found: list[NDArray[np.float64]] = []
         for finding, labels in zip(self.findings, self.labels, strict=True):
-            figures = self.left_out.replicates(finding, self.metric)
+            figures = finding.left_out(self.metric)
             if figures is None:
                 return None
             found.append(influences(figures, labels))
@@ -94,7 +91,6 @@ class Sides:
     def __init__(self, material: Material) -> None:
         """Nothing is worked out before it is asked for."""
         self._material = material
-        self._left_out = LeftOut()
         self._made: dict[tuple[str, str, str, str, int], Side | None] = {}
 
     def get(self, setting: Setting, regime: str, category: str, metric: str, repeat: int) -> Side | None:
@@ -104,5 +100,5 @@ class Sides:
             categories = self._material.plan.parts if category == MACRO else (category,)
             found = [self._material.get(setting, regime, each, repeat) for each in categories]
             there = tuple(f for f in found if f is not None and f.record.metrics.get(metric) is not None)
-            self._made[of] = Side(there, metric, self._left_out) if len(there) == len(found) else None
+            self._made[of] = Side(there, metric) if len(there) == len(found) else None
         return self._made[of]

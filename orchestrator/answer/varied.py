@@ -46,7 +46,7 @@ def varied(material: Material, method: str) -> list[Varied]:
     for name in params[0] if params else ():
         if not all(name in p for p in params):
             continue
-        distinct = {json.dumps(p[name]): p[name] for p in params}
+        distinct = {_told_apart(p[name]): p[name] for p in params}
         if len(distinct) > 1:
             values = list(distinct.values())
             known = [n for v in values if (n := number(v)) is not None]
@@ -54,6 +54,11 @@ def varied(material: Material, method: str) -> list[Varied]:
                 values.sort(key=lambda v: number(v) or 0.0)
             found.append(Varied(name, tuple(values)))
     return found
+
+
+def _told_apart(value: object) -> object:
+    """Equal for values that are written the same; 1, 1.0 and True are not, nor are lists hashable."""
+    return (type(value), value) if isinstance(value, str | int | float) else json.dumps(value)
 
 
 def setting_with(material: Material, lead: Setting, changed: dict[str, object]) -> Setting | None:

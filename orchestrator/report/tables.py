@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
-from adloc.printed import DASH, MINUS, csv_line, escape_latex, printable
+from adloc.printed import DASH, MINUS, csv_lines, escape_latex, printable
 
 if TYPE_CHECKING:
     from adloc.uncertainty.resampling import Interval
@@ -82,7 +82,7 @@ class Table:
                 shown = "" if cell.text == EMPTY else cell.text if cell.value is None else repr(cell.value)
                 cells += [shown, cell.low, cell.high] if wide else [shown]
             lines.append(cells)
-        return "".join(map(csv_line, lines))
+        return csv_lines(lines)
 
     def html_body(self) -> str:
         """The rows of the page's table: written here, for a template takes four times as long over 30,000 cells."""
