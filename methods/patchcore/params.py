@@ -108,7 +108,7 @@ class MemoryBankParams(BackboneParams):
         default=FLAT,
         description="How the bank is searched: exactly (flat), or by an index that finds most neighbours sooner.",
         json_schema_extra={
-            "rule": "it must be {index: flat}, or {index: ivf, ivfpq or hnsw, recall: from 0.5 to 0.999}",
+            "rule": "it must be {index: flat}, or {index: ivf, ivfpq or hnsw, recall: from 0.5 to 0.999, or 1 of ivf}",
             "remedy": "use {index: flat}, or {index: ivf, recall: 0.99} for a bank of 100,000 patches or more",
         },
     )

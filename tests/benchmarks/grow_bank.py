@@ -39,9 +39,10 @@ class Points:
         return noise
 
 
-def main(kind: str, n_entries: int, dtype: str) -> None:
+def main(kind: str, n_entries: int, dtype: str, recall: str = "") -> None:
     """Index, choose an effort, search for one image."""
     points = Points()
+    search = SearchConfig.model_validate({"index": kind} | ({"recall": float(recall)} if recall else {}))
     with TemporaryDirectory() as folder:
         file = Path(folder) / "bank.npy"
         written = np.lib.format.open_memmap(file, "w+", dtype, (n_entries, DIMENSION))
@@ -54,7 +55,7 @@ def main(kind: str, n_entries: int, dtype: str) -> None:
         forget_peak()
         before, clock = memory_mb("VmRSS"), time.process_time()
         row: dict[str, Any] = {
-            "index": kind,
+            "index": str(search),
             "n_entries": n_entries,
             "dtype": dtype,
             "bank_mb": round(bank.nbytes / 1e6),
@@ -63,11 +64,11 @@ def main(kind: str, n_entries: int, dtype: str) -> None:
         if kind == "flat":
             found = search_exactly(bank, "euclidean", CPU)
         else:
-            arrays = build_index(kind, bank, 0)  # type: ignore[arg-type]
+            arrays = build_index(kind, bank, 0, bounded=search.bounded)  # type: ignore[arg-type]
             row |= {"build_processor_s": round(time.process_time() - clock, 1)}
             row |= {"build_beyond_mb": round(memory_mb("VmHWM") - before)}
             index = Index(kind, arrays, bank)  # type: ignore[arg-type]
-            chosen = choose_effort(index, bank, sample, NEIGHBOURS, SearchConfig(index=kind), "euclidean", CPU)  # type: ignore[arg-type]
+            chosen = choose_effort(index, bank, sample, NEIGHBOURS, search, "euclidean", CPU)
             row |= {
                 "looked": chosen.effort.looked,
                 "spare": chosen.effort.spare,
@@ -85,4 +86,4 @@ def main(kind: str, n_entries: int, dtype: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

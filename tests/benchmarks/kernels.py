@@ -210,8 +210,9 @@ def large_maps(*, quick: bool) -> dict[str, Any]:
 def large_banks(*, quick: bool) -> dict[str, Any]:
     """Item l: A memory bank of 1536 values an entry behind each index, each in a process of its own."""
     n_entries = 5_000 if quick else 270_000
-    searches = [("flat", "float32"), ("flat", "float16"), ("ivf", "float32"), ("ivfpq", "float32"), ("hnsw", "float32")]
-    return {"rows": [_apart("grow_bank.py", index, n_entries, dtype) for index, dtype in searches]}
+    searches = ["flat float32", "flat float16", "ivf float32", "ivf float32 1", "ivfpq float32", "hnsw float32"]
+    given = [(index, n_entries, *rest) for index, *rest in map(str.split, searches)]
+    return {"rows": [_apart("grow_bank.py", *each) for each in given]}
 
 
 def _apart(script: str, *given: object) -> dict[str, Any]:

@@ -26,11 +26,12 @@ from detectors import CPU, HeldFeatures
 from plans import plan_of_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     Points = NDArray[np.float32]
+    Make = Callable[[int, int], Points]
 
 Kind = Literal["ivf", "ivfpq", "hnsw"]
 KINDS: tuple[Kind, ...] = ("ivf", "ivfpq", "hnsw")
@@ -99,6 +100,61 @@ def test_every_cell_looked_into_finds_all() -> None:
     np.testing.assert_array_equal(found.indices, brute_force(QUERIES, BANK, 5)[1])
 
 
+def clustered(n: int, seed: int) -> Points:
+    """Points of 16 values in 20 clusters that lie far apart."""
+    centres = 10 * np.random.default_rng(0).standard_normal((20, 16))
+    rng = np.random.default_rng(seed)
+    return (centres[rng.integers(20, size=n)] + rng.standard_normal((n, 16))).astype(np.float32)
+
+
+def all_found(bank: NDArray[np.floating]) -> Index:
+    """The inverted file of recall 1."""
+    return Index("ivf", build_index("ivf", bank, seed=3, bounded=True), bank)
+
+
+def twins(n: int, seed: int) -> Points:
+    """Every point twice, some of them at 0: distances that are equal, and cells of no extent."""
+    half = draw((n + 1) // 2, seed)
+    half[: n // 20] = 0
+    return np.repeat(half, 2, axis=0)[:n]
+
+
+@pytest.mark.parametrize("make", [draw, clustered, twins])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("shift", [0.0, 300.0])
+def test_recall_1_leaves_out_no_neighbour(make: Make, dtype: type[np.floating], shift: float) -> None:
+    """Against brute force in float64, far from the origin too, where float32 rounds most; distances to its rounding."""
+    bank, queries = (make(2000, 1) + np.float32(shift)).astype(dtype), make(200, 2) + np.float32(shift)
+    for k in (1, 9):
+        squared, places = brute_force(queries, bank, k)
+        found = IndexedBank(bank, "euclidean", all_found(bank), Effort(1, 2)).find(queries[None], k)
+        np.testing.assert_allclose(found.squared, squared, rtol=1e-5, atol=1e-6)
+        if make is not twins:
+            np.testing.assert_array_equal(found.indices, places)
+
+
+def test_recall_1_looks_into_few_cells_of_clusters_and_many_of_a_cloud() -> None:
+    """What the triangle inequality rules out: most of what lies in clusters, little of what does not."""
+    shares = {}
+    for make in (clustered, draw):
+        index = all_found(make(3000, 1))
+        shares[make] = index.n_cells_within(make(400, 2), 9) / index.most
+        chosen = choose_effort(
+            index, make(3000, 1), make(400, 2), 5, SearchConfig(index="ivf", recall=1), "euclidean", CPU
+        )
+        assert (chosen.recall.first, chosen.recall.every) == (1, 1)
+        assert chosen.effort.looked == index.n_cells_within(make(400, 2), 10)
+    assert shares[clustered] < 0.2 < shares[draw] <= 1
+
+
+def test_recall_1_has_the_same_bits_for_an_image_alone() -> None:
+    """What others look for rules out no cell of this one's."""
+    bank = IndexedBank(BANK, "euclidean", all_found(BANK), Effort(1, 2))
+    found, alone = bank.find(QUERIES.reshape(4, 100, 32), 5), bank.find(QUERIES.reshape(4, 100, 32)[2:3], 5)
+    assert alone.squared.tobytes() == found.squared[200:300].tobytes()
+    assert alone.indices.tobytes() == found.indices[200:300].tobytes()
+
+
 def test_an_image_has_the_same_bits_alone_and_with_any_number_of_threads(index: Index) -> None:
     """Among others or not, with one, two or five threads asked of torch."""
     bank, images = IndexedBank(BANK, "euclidean", index, Effort(8, 2)), QUERIES.reshape(4, 100, 32)
@@ -129,8 +185,9 @@ def test_an_index_is_made_again_to_the_same_bytes(kind: Kind) -> None:
 
 def test_fewer_entries_than_neighbours_are_all_found() -> None:
     """A bank of six entries, asked for nine."""
-    for kind in KINDS:
-        few = Index(kind, build_index(kind, BANK[:6], seed=0), BANK[:6])
+    built = [(kind, build_index(kind, BANK[:6], seed=0)) for kind in KINDS]
+    for kind, arrays in [*built, ("ivf", build_index("ivf", BANK[:6], seed=0, bounded=True))]:
+        few = Index(kind, arrays, BANK[:6])
         found = IndexedBank(BANK[:6], "euclidean", few, Effort(1, 2)).find(QUERIES[None, :5], 9)
         np.testing.assert_array_equal(found.indices, brute_force(QUERIES[:5], BANK[:6], 9)[1])
 
@@ -296,7 +353,10 @@ def test_a_part_that_no_step_may_see_is_refused() -> None:
     "search",
     [
         {"index": "lsh"},
-        {"index": "ivf", "recall": 1.0},
+        {"index": "hnsw", "recall": 1.0},
+        {"index": "ivfpq", "recall": 1},
+        {"index": "ivf", "recall": 0.9995},
+        {"index": "ivf", "recall": 1.5},
         {"index": "ivf", "recall": 0.2},
         {"index": "flat", "recall": 0.9},
         "ivf",

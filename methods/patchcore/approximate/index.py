@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import faiss
 import numpy as np
 
+from adloc.methods.patchcore.approximate.bounded import BoundedFile, reach_of
 from adloc.methods.patchcore.approximate.cells import InvertedFile
 from adloc.methods.patchcore.search import settle
 
@@ -38,7 +39,8 @@ class Index:
 
     Attributes:
         kind: which.
-        arrays: of ivf `centroids` float32 (C, D) and `cells` int32 (M,), the cell of each entry; of ivfpq the cells and
+        arrays: of ivf `centroids` float32 (C, D) and `cells` int32 (M,), the cell of each entry, and of one that finds
+            all `reach` float32 (C,), how far a cell's entries are from its centroid at most; of ivfpq the cells and
             `structure` uint8, in FAISS's own format, with the codes; of hnsw the structure, without the entries.
         most: the largest effort.
     """
@@ -60,7 +62,12 @@ class Index:
             self.most = len(centroids)
             self._quantizer: Any = _FAISS.IndexFlatL2(bank.shape[1])
             self._quantizer.add(centroids)
-            self._file = InvertedFile(bank, np.asarray(arrays["cells"]), self.most)
+            cells = np.asarray(arrays["cells"])
+            self._file = (
+                BoundedFile(bank, cells, centroids, np.array(arrays["reach"]))
+                if "reach" in arrays
+                else InvertedFile(bank, cells, self.most)
+            )
             return
         self._index: Any = _FAISS.deserialize_index(np.array(arrays["structure"]))
         if kind == "ivfpq":
@@ -83,10 +90,13 @@ class Index:
         Args:
             queries: float32 (P, D).
             k: K.
-            effort: cells that are looked into, of C; of hnsw, the entries that are kept in view.
+            effort: cells that are looked into, of C; of hnsw, the entries that are kept in view. Of no account where
+                all are found.
         """
         settle()
         queries = np.ascontiguousarray(queries, np.float32)
+        if self.kind == "ivf" and isinstance(self._file, BoundedFile):
+            return self._file.nearest(queries, k)[0]
         if self.kind == "ivf":
             return self._file.candidates(queries, self._quantizer.search(queries, effort)[1], k)
         if self.kind == "hnsw":
@@ -94,6 +104,12 @@ class Index:
         else:
             chosen = _FAISS.SearchParametersIVF(nprobe=effort)
         return np.asarray(self._index.search(queries, k, params=chosen)[1])
+
+    def n_cells_within(self, queries: NDArray[np.float32], k: int) -> int:
+        """Into how many cells a query looks on average to find its k nearest of all, rounded up."""
+        if self.kind != "ivf" or not isinstance(self._file, BoundedFile):
+            raise ValueError("only an index that finds all looks into as many cells as it must")
+        return math.ceil(self._file.nearest(queries, k)[1])
 
     def cell_ranks(self, queries: NDArray[np.float32], places: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many cells are nearer to a query than that of each of these entries; of ivf and ivfpq.
@@ -109,7 +125,7 @@ class Index:
         )
 
 
-def build_index(kind: Made, bank: NDArray[np.floating], seed: int) -> dict[str, NDArray[Any]]:
+def build_index(kind: Made, bank: NDArray[np.floating], seed: int, *, bounded: bool = False) -> dict[str, NDArray[Any]]:
     """The arrays of an index.
 
     Costs, besides reading the bank: ivf and ivfpq 20 M' C D operations for k-means (M' = 64 C, C = 2 sqrt(M)) and
@@ -119,6 +135,7 @@ def build_index(kind: Made, bank: NDArray[np.floating], seed: int) -> dict[str, 
         kind: which.
         bank: float32 or float16 (M, D).
         seed: of k-means.
+        bounded: whether an ivf is to find every neighbour.
     """
     settle()
     n_entries, dimension = bank.shape
@@ -138,7 +155,9 @@ def build_index(kind: Made, bank: NDArray[np.floating], seed: int) -> dict[str, 
     cells = np.concatenate([quantizer.search(entries, 1)[1][:, 0] for entries in _pieces(bank)])
     made = {"cells": cells.astype(np.int32)}
     if kind == "ivf":
-        return made | {"centroids": faiss.vector_to_array(clustering.centroids).reshape(n_cells, dimension)}
+        centroids = faiss.vector_to_array(clustering.centroids).reshape(n_cells, dimension)
+        reach = {"reach": reach_of(bank, made["cells"], centroids)} if bounded else {}
+        return made | {"centroids": centroids} | reach
     n_codes = next(n for n in range(max(1, dimension // _PQ_VALUES), 0, -1) if dimension % n == 0)
     bits = min(_PQ_BITS, max(1, int(math.log2(max(2, n_entries // _FULLEST)))))
     index: Any = faiss.IndexIVFPQ(quantizer, dimension, n_cells, n_codes, bits)

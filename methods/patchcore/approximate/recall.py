@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 N_SAMPLED = 1024  # patches; the standard error of a recall of .99 is .003
 _SPARES = {"ivf": (1,), "ivfpq": (4, 16, 64)}  # candidates a neighbour, tried from the fewest
 _LEAST_IN_VIEW = 16
+_BOUNDED_SPARE = 2  # so that what is within float32's rounding of the last neighbour is compared exactly too
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def choose_effort(
         found = IndexedBank(bank, metric, index, effort).find(sample[None], true.shape[1])
         seconds = time.perf_counter() - start
         recall = compare(found.squared, true)
-        if recall.least >= search.recall:
+        if recall.least >= search.recall or search.bounded:
             return Chosen(effort, recall, 1e6 * seconds / len(sample), 1e6 * exact_s / len(outside))
         best = max(best, recall.least)
     raise MethodError(
@@ -143,6 +144,9 @@ def _efforts(
     How many cells must be looked into to have the asked share of the true neighbours among the candidates follows from
     where these are. Of ivfpq half of the misses that are allowed are for the cells, the others for the codes.
     """
+    if search.bounded:
+        yield Effort(index.n_cells_within(sample, _BOUNDED_SPARE * true.shape[1]), _BOUNDED_SPARE)
+        return
     if search.index == "hnsw":
         looked = _LEAST_IN_VIEW
         while looked < index.most:

@@ -41,7 +41,7 @@ def make_index(
     if params.search.index == "flat":
         raise ValueError("a flat search has no index")
     bank, start = bank_of(context.results, params), time.perf_counter()
-    arrays = build_index(params.search.index, bank, context.seed)
+    arrays = build_index(params.search.index, bank, context.seed, bounded=params.search.bounded)
     build_s = time.perf_counter() - start
     index, sample = Index(params.search.index, arrays, bank), sample_patches(context, params)
     chosen = choose_effort(index, bank, sample, params.neighbours, params.search, params.metric, context.device)
