@@ -9,7 +9,7 @@ from adloc.cost.laws import READS
 from adloc.cost.phases import RECORDS, TRACKING, TRIALS, phases, trials
 from adloc.cost.rates import WORST, Cost, Rates
 from adloc.cost.searches import n_left, tried
-from adloc.cost.start import Start
+from adloc.cost.start import START, USED, Start, worker_bytes
 from adloc.cost.work import Work, passed_by, work_of
 from adloc.planning.keeping import is_kept, passing
 from adloc.planning.sources import FeatureStage
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from adloc.tuning.state import SearchState
     from adloc.workspace import Workspace
 
-PROCESS_BYTES = 1.2e9  # of a process that has imported torch and MLflow and loaded a network, measured
-
 
 @dataclass(slots=True)
 class Line:
@@ -38,8 +36,8 @@ class Line:
         n_todo: stages, for features images, for trials those; a phase is one.
         n_there: of them in the store already, where runs that are still to do need them.
         seconds: of all together, as if one after the other; None where a part of them is unknown.
-        disk_bytes: that they leave in the store; what is not known is not counted.
-        memory_bytes: of the process that computes the largest of them; None where nothing is known.
+        disk_bytes: that they leave in the workspace; what is not known is not counted.
+        memory_bytes: of the process that does the largest of them; None where nothing is known.
         basis: of the least known of them; see `adloc.cost.rates.Cost`.
     """
 
@@ -51,14 +49,13 @@ class Line:
     memory_bytes: float | None = None
     basis: Basis = "measured"
 
-    def add(self, cost: Cost, work: Work, n: int, times: int = 1) -> None:
-        """Count in what is to be done: `n` stages or images in all, by the same work so many times."""
+    def add(self, cost: Cost, n: int, times: int = 1) -> None:
+        """Count in what is to be done: `n` stages or images in all, at the same cost so many times."""
         self.n_todo += n
         known = self.seconds is not None and cost.seconds is not None
         self.seconds = (self.seconds or 0.0) + times * (cost.seconds or 0.0) if known else None
         self.disk_bytes += times * (cost.kept_bytes or 0.0)
-        held = cost.peak_bytes or (None if work.held_bytes is None else PROCESS_BYTES + work.held_bytes)
-        self.memory_bytes = max(filter(None, (self.memory_bytes, held)), default=None)
+        self.memory_bytes = max(filter(None, (self.memory_bytes, cost.peak_bytes)), default=None)
         self.basis = max(self.basis, cost.basis, key=WORST.index)
 
 
@@ -95,7 +92,7 @@ class Estimate:
 
     @property
     def disk_bytes(self) -> float:
-        """That the store grows by, as far as it is known."""
+        """That the workspace grows by, as far as it is known."""
         return sum(line.disk_bytes for line in self.lines)
 
     @property
@@ -133,34 +130,63 @@ def estimate(
         begin: the start, of a study that has begun; None where it would begin now.
     """
     rates = rates or Rates.read(workspace)
-    stock = _Stock(workspace.store(), plan)
+    begin = begin or Start.now(workspace, hardware.executor)
+    stock, prices = _Stock(workspace.store(), plan), _Prices(plan, todo, hardware, rates, begin)
     lines: dict[str, Line] = {kind: Line(kind) for kind in plan.count()} if todo else {}
     by_stage: dict[str, float] = {}
     alike: dict[tuple[Work, FeatureStage | None], list[Stage]] = {}  # by all that the cost of a stage depends on
     for stage, is_there in stock.wanted(todo).items():
         line = lines.setdefault(stage.kind, Line(stage.kind))
         if isinstance(stage, FeatureStage):
-            by_stage |= _add_features(line, stage, stock, plan, hardware, rates)
+            by_stage |= _add_features(line, stage, stock, plan, prices)
         elif is_there:
             line.n_there += 1
         else:
             alike.setdefault((work_of(stage, plan), passed_by(stage, plan)), []).append(stage)
     for (work, passed), stages in alike.items():
-        cost = _cost(work, passed, plan, hardware, rates)
-        lines[work.kind].add(cost, work, len(stages), len(stages))
+        cost = prices.of(work, passed)
+        lines[work.kind].add(cost, len(stages), len(stages))
         by_stage |= dict.fromkeys((stage.key for stage in stages), cost.seconds or 0.0)
     if n_trials := sum(map(n_left, searches)):
         lines[TRIALS], work = Line(TRIALS), trials(plan.spec.study, n_trials)
-        lines[TRIALS].add(_trials_cost(work, searches, plan, hardware, rates, stock, by_stage), work, n_trials)
-    begin = begin or Start.now(workspace, hardware.executor)
-    driver = tuple(_line_of(work, rates.expect(work, hardware)) for work in phases(plan, todo, begin))
+        lines[TRIALS].add(_trials_cost(work, searches, plan, prices, stock, by_stage), n_trials)
+    driver = tuple(prices.line_of(work) for work in phases(plan, todo, begin))
     shown = tuple(line for line in lines.values() if line.n_todo or line.n_there)
     return Estimate(hardware, shown, driver, by_stage)
 
 
-def _add_features(
-    line: Line, stage: FeatureStage, stock: _Stock, plan: Plan, hardware: Hardware, rates: Rates
-) -> dict[str, float]:
+class _Prices:
+    """What work of a plan is expected to cost."""
+
+    def __init__(self, plan: Plan, todo: Iterable[Run], hardware: Hardware, rates: Rates, begin: Start) -> None:
+        """By rates of this hardware, beside what a process holds since its start.
+
+        That is what was measured of one here, else what its libraries typically hold. Who computes for a cluster
+        holds less than who drives it, of whom alone the start is measured.
+        """
+        methods = {run.variant.method.name: run.variant.method for run in todo}.values()
+        start = begin.work(methods)
+        held = rates.expect(start, hardware).peak_bytes or start.held_bytes or 0.0
+        self._plan, self._hardware, self._rates = plan, hardware, rates
+        self._driver_bytes = held + USED
+        self._bytes = self._driver_bytes if hardware.executor == "local" else worker_bytes(methods) + USED
+
+    def of(self, work: Work, passed: FeatureStage | None = None) -> Cost:
+        """Of a stage, with the features that pass the backbone whenever it reads them."""
+        cost = self._rates.expect(work, self._hardware).beside(self._bytes, work.held_bytes)
+        if passed is None or cost.basis == "measured":
+            return cost
+        passing = self._rates.expect(work_of(passed, self._plan), self._hardware)
+        return cost.after(passing, READS.get(work.kind, 1))
+
+    def line_of(self, work: Work) -> Line:
+        """The line of a phase of the driver."""
+        line, base = Line(work.kind), 0.0 if work.kind == START else self._driver_bytes
+        line.add(self._rates.expect(work, self._hardware).beside(base, work.held_bytes), 1)
+        return line
+
+
+def _add_features(line: Line, stage: FeatureStage, stock: _Stock, plan: Plan, prices: _Prices) -> dict[str, float]:
     """Add the images of a part that have no features yet; seconds by the stage's key, where some have none.
 
     The time of features that are not kept is that of the steps that read them.
@@ -171,33 +197,16 @@ def _add_features(
     line.n_there += images.n_there
     if not images.n_missing:
         return {}
-    work = work_of(stage, plan).share(images.n_missing / len(stage.part))
-    cost = rates.expect(work, hardware)
-    line.add(cost, work, images.n_missing)
+    cost = prices.of(work_of(stage, plan).share(images.n_missing / len(stage.part)))
+    line.add(cost, images.n_missing)
     return {stage.key: cost.seconds or 0.0}
-
-
-def _line_of(work: Work, cost: Cost) -> Line:
-    """The line of what is done once."""
-    line = Line(work.kind)
-    line.add(cost, work, 1)
-    return line
-
-
-def _cost(work: Work, passed: FeatureStage | None, plan: Plan, hardware: Hardware, rates: Rates) -> Cost:
-    """What a stage is expected to cost, with the features that pass the backbone whenever it reads them."""
-    cost = rates.expect(work, hardware)
-    if passed is None or cost.basis == "measured":
-        return cost
-    return cost.after(rates.expect(work_of(passed, plan), hardware), READS.get(work.kind, 1))
 
 
 def _trials_cost(
     work: Work,
     searches: Sequence[SearchState],
     plan: Plan,
-    hardware: Hardware,
-    rates: Rates,
+    prices: _Prices,
     stock: _Stock,
     planned: Collection[str],
 ) -> Cost:
@@ -206,11 +215,11 @@ def _trials_cost(
     Where none was made yet that is a row in MLflow for each, and the stages of the middle of every space, so often as
     the space asks for them.
     """
-    known = rates.expect(work, hardware)
+    known = prices.of(work)
     if known.basis != "unknown":
         return known
     n_trials = sum(map(n_left, searches))
-    found, seen = rates.expect(Work(TRACKING, "trials", n_trials), hardware), set(planned)
+    found, seen = prices.of(Work(TRACKING, "trials", n_trials)), set(planned)
     for state in searches:
         stages = tried(state, n_left(state))
         unkept = passing(stages, plan.spec.features.keep)
@@ -219,7 +228,7 @@ def _trials_cost(
                 continue
             is_known = stage.key in seen or stock.has(stage)
             seen.add(stage.key)
-            cost = _cost(work_of(stage, plan), passed_by(stage, plan), plan, hardware, rates)
+            cost = prices.of(work_of(stage, plan), passed_by(stage, plan))
             found = found.plus(cost, times - 1 if is_known else times)
     return found
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from adloc.computing.environment import peak_bytes
 from adloc.computing.store import Store
 from adloc.cost.account import Account
 from adloc.cost.estimate import estimate
 from adloc.cost.outlook import Outlook
-from adloc.cost.phases import FIRST, RECORDS, TRACKING, WAITING, phases, trials
+from adloc.cost.phases import FIRST, RECORDS, TRACKING, TRIALS, WAITING, phases, trials
 from adloc.cost.rates import Rates
 from adloc.cost.start import START, Start
 from adloc.cost.work import work_of
+from adloc.cost.written import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from adloc.computing.compute import Helper
+    from adloc.cost.estimate import Estimate
     from adloc.cost.phases import Phase
     from adloc.cost.work import Work
     from adloc.executors.on_demand import OnDemand
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from adloc.record.records import RunRecord
     from adloc.run.reporter import Reporter
     from adloc.tuning.search import Search
+    from adloc.tuning.state import SearchState
     from adloc.tuning.trial_records import TrialRecord
     from adloc.workspace import Workspace
 
@@ -54,17 +60,20 @@ class Meter:
         self._store = Store(workspace.store_path)
         self._rates = Rates.read(workspace)
         self._plan: Plan | None = None
+        self._searching: Callable[[], Estimate] | None = None
+        self._expected: Estimate | None = None
         self._n_todo = 0
         self._outlook: Outlook | None = None
         self._works: dict[str, Work] = {}
         self._taken: dict[str, float] = defaultdict(float)
         self._peaks: dict[str, float] = {}
-        self._kept_bytes = 0.0
-        self._peak_bytes = 0
+        self._kept_bytes = self._kept_by_trials = 0.0
+        self._seen = {"here": 0, "helper": 0}  # the largest memory so far
         self._phase: Phase | None = None
         self._begun: set[Phase] = set()  # that the driver has turned to before
         self._start: Start | None = None
         self._began = self._since = time.perf_counter()
+        self._began_at = time.time()
         self._in_stages = 0.0
         self._sink: Sink | None = None
         self._n_published, self._published = 0, 0.0
@@ -90,8 +99,8 @@ class Meter:
 
     def phase_started(self, phase: Phase) -> None:
         """The driver turns to this; what it did before is over."""
-        if phase == START:
-            self._began = self._since = time.perf_counter()
+        if phase == START and self._start is None:
+            self._began, self._began_at = time.perf_counter(), time.time()
             self._start = Start.now(self._workspace, self._computes.name)
         self._turn_to(phase)
         self._shown.phase_started(phase)
@@ -99,15 +108,24 @@ class Meter:
             self._published = 0.0
             self._tell()
 
+    def expect_trials(self, plan: Plan, todo: Sequence[Run], searches: Sequence[SearchState]) -> None:
+        """The study begins with searches: what is expected of it is told once the first of them starts."""
+        self._searching = partial(self._estimate, plan, todo, searches)
+
+    def _estimate(self, plan: Plan, todo: Sequence[Run], searches: Sequence[SearchState] = ()) -> Estimate:
+        hardware = self._computes.executor.hardware
+        return estimate(plan, todo, self._workspace, hardware, self._rates, searches, self._start)
+
     def study_started(self, plan: Plan, todo: Sequence[Run]) -> None:
         """Say what is to be expected, if anything is to be done."""
         self._turn_to(None)
         self._shown.study_started(plan, todo)
         if not todo:
             return
-        self._plan, self._n_todo, hardware = plan, len(todo), self._computes.executor.hardware
-        begun = self._start or Start.now(self._workspace, hardware.executor)
-        expected = estimate(plan, todo, self._workspace, hardware, self._rates, begin=begun)
+        self._plan, self._n_todo = plan, len(todo)
+        begun = self._start or Start.now(self._workspace, self._computes.name)
+        expected = self._estimate(plan, todo)
+        self._expected = self._expected or expected
         self._works = {work.kind: work for work in phases(plan, todo, begun)}
         self._outlook = Outlook(expected)
         self._outlook.phase_done(START, 1.0, self._taken[START])
@@ -118,12 +136,17 @@ class Meter:
         self._shown.expect(outlook)
 
     def search_started(self, search: Search, records: Sequence[TrialRecord]) -> None:
-        """Hand it on."""
+        """Its trials are under way, with the stages that they compute."""
+        self._turn_to(TRIALS)
+        if self._expected is None and self._searching is not None:
+            self._expected = self._searching()
         self._shown.search_started(search, records)
 
     def trial_done(self, search: Search, record: TrialRecord, best: Sequence[TrialRecord]) -> None:
         """Measure it."""
-        self._rates.learn(trials(search.study, 1), self._computes.executor.hardware, record.seconds)
+        kept, self._kept_by_trials = self._kept_by_trials, 0.0
+        work, executor = trials(search.study, 1), self._computes.executor
+        self._rates.learn(work, executor.hardware, record.seconds, kept, self._new_peak(executor.helper))
         self._shown.trial_done(search, record, best)
 
     def run_started(self, run: Run) -> None:
@@ -158,7 +181,11 @@ class Meter:
 
     def stage_done(self, stage: Stage, seconds: float, n_images: int) -> None:
         """Measure it: its time, its result in the store, and the process's memory where that has grown."""
-        self._in_stages += seconds
+        if self._phase == TRIALS:
+            self._kept_by_trials += (kept := self._kept(stage, n_images))
+            self._kept_bytes += kept
+        else:
+            self._in_stages += seconds
         self._figures["stages_done"] += 1
         if n_images and seconds:
             before = self._figures["images_per_s"]
@@ -180,16 +207,17 @@ class Meter:
     def finish(self) -> None:
         """Keep what was learned, with what was expected and what it took if the study came to its end."""
         self._turn_to(None)
-        if self._outlook is None or self._plan is None:
+        if self._expected is None or self._plan is None:
             return
-        expected = self._outlook.estimate
         if all(phase in self._taken for phase in self._works):
+            seconds, study = time.perf_counter() - self._began, self._plan.spec.study
+            left = written(self._workspace, study, self._began_at)
             for phase, work in self._works.items():
-                self._rates.learn(work, expected.hardware, self._taken[phase], peak_bytes=self._peaks.get(phase, 0.0))
-            self.account = Account.of(
-                expected, dict(self._taken), time.perf_counter() - self._began, self._kept_bytes, self._memory()
-            )
-            self.account.write(self._workspace.study_path(self._plan.spec.study))
+                kept, peak = left.get(phase, 0.0), self._peaks.get(phase, 0.0)
+                self._rates.learn(work, self._expected.hardware, self._taken[phase], kept, peak)
+            disk, memory = self._kept_bytes + sum(left.values()), max(peak_bytes(), self._seen["helper"])
+            self.account = Account.of(self._expected, dict(self._taken), seconds, disk, memory)
+            self.account.write(self._workspace.study_path(study))
         self._rates.save(self._workspace)
 
     def _turn_to(self, phase: Phase | None) -> None:
@@ -197,7 +225,7 @@ class Meter:
         if self._phase is not None:
             seconds = max(0.0, now - self._since - self._in_stages)
             self._taken[self._phase] += seconds
-            if peak := self._new_peak():
+            if self._phase != TRIALS and (peak := self._new_peak(None)):
                 self._peaks[self._phase] = peak
             if self._outlook is not None and self._phase in self._works:
                 self._outlook.phase_done(self._phase, self._share(self._phase), seconds)
@@ -218,7 +246,8 @@ class Meter:
         work = work.share(_share(stage, n_images))
         kept = self._kept(stage, n_images)
         self._kept_bytes += kept
-        self._rates.learn(work, self._computes.executor.hardware, seconds, kept, self._new_peak())
+        executor = self._computes.executor
+        self._rates.learn(work, executor.hardware, seconds, kept, self._new_peak(executor.helper))
 
     def _kept(self, stage: Stage, n_images: int) -> float:
         """Bytes that the store took for a stage that was computed now; of features for those images."""
@@ -228,19 +257,11 @@ class Meter:
         paths = (self._store.path(stage.kind, key) for key in stage.result_keys)
         return sum(path.stat().st_size for path in paths if path.exists()) * _share(stage, n_images)
 
-    def _new_peak(self) -> float:
-        """The memory of the largest process, if that has grown since it was asked for last; 0 if not."""
-        before, self._peak_bytes = self._peak_bytes, self._memory()
-        return float(self._peak_bytes) if self._peak_bytes > before else 0.0
-
-    def _memory(self) -> int:
-        """The largest memory so far of this process, or of one that computed for it."""
-        helper = self._computes.executor.helper
-        if helper is not None:
-            return helper.peak_bytes
-        from adloc.computing.environment import peak_bytes
-
-        return peak_bytes()
+    def _new_peak(self, helper: Helper | None) -> float:
+        """The memory of this process, or of the largest that computed for it, if that has grown since; 0 if not."""
+        of, peak = ("here", peak_bytes()) if helper is None else ("helper", helper.peak_bytes)
+        before, self._seen[of] = self._seen[of], peak
+        return float(peak) if peak > before else 0.0
 
     def _tell(self) -> None:
         """Publish how far it is, unless that was done just now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from adloc.cost.models import models_of
 from adloc.cost.work import Work
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from adloc.cost.start import Start
     from adloc.planning.plan import Plan, Run
 
-Phase = Literal["start", "record", "tracking", "waiting", "tables", "explain", "report", "models"]
+Phase = Literal["start", "trials", "record", "tracking", "waiting", "tables", "explain", "report", "models"]
 TRIALS: Final = "trials"
 RECORDS: Final = "record"  # figures, heatmaps and curves of a run
 TRACKING: Final = "tracking"  # a run's row in MLflow
@@ -22,8 +23,14 @@ EXPLAIN: Final = "explain"
 REPORT: Final = "report"
 MODELS: Final = "models"
 
-# What a phase takes before its first one, libraries first of all, as so many heatmaps, runs or models.
-FIRST = {RECORDS: 20.0, REPORT: 30.0, MODELS: 2.0}
+# What a phase takes before its first one, libraries first of all, as so many heatmaps or runs.
+FIRST = {RECORDS: 2.0, REPORT: 4.0}
+
+# Bytes, on the textures at 224 px: of a picture (panels have one size, whatever the image's), of a run's figures, of
+# what the report shows of a category, and of what it is without any.
+_PICTURE, _FIGURES, _REPORTED, _PAGE = 0.28e6, 0.1e6, 3.5e6, 1e6
+_COMPARED = 2  # heatmaps of a run that MLflow keeps twice, to show them side by side
+_COPIES = 2  # of a model's arrays while it is exported: those of the store, and those that it is checked with
 
 
 def trials(study: str, n: int) -> Work:
@@ -35,18 +42,20 @@ def phases(plan: Plan, todo: Sequence[Run], begin: Start) -> list[Work]:
     """The driver's work for a study of which these runs are still to do, with its start; none where none is."""
     if not todo:
         return []
-    n_todo = len(todo)
-    spec, n_runs, n_methods = plan.spec, len(plan.runs), len({run.variant.method.name for run in plan.runs})
-    n_models = n_methods * len(plan.parts) if spec.models == "best" else n_runs
-    n_trained = n_methods * sum(len(parts.train) for parts in plan.parts.values())
-    heatmaps = f"{spec.heatmaps} heatmaps"
+    n_todo, spec, n_runs, leads = len(todo), plan.spec, len(plan.runs), models_of(plan, "best")
+    models = leads if spec.models == "best" else models_of(plan, spec.models)
+    heatmaps, n_heatmaps = f"{spec.heatmaps} heatmaps", sum(run.heatmaps for run in todo)
+    recorded = n_heatmaps * _PICTURE + n_todo * _FIGURES
+    compared = sum(min(_COMPARED, run.heatmaps) for run in todo) * _PICTURE
+    explained = (spec.explain.suspicious_images + spec.explain.missed_defects) * _PICTURE
+    page = _PAGE + len(plan.parts) * _REPORTED
     found = [
         begin.work({run.variant.method.name: run.variant.method for run in todo}.values()),
-        Work(RECORDS, heatmaps, FIRST[RECORDS] + n_todo * (1.0 + spec.heatmaps)),
-        Work(TRACKING, heatmaps, n_todo),
-        Work(TABLES, spec.study, n_runs),
-        Work(EXPLAIN, spec.study, 0.0 if spec.explain.is_off else n_trained),
-        Work(REPORT, spec.study, FIRST[REPORT] + n_runs),
-        Work(MODELS, spec.study, 0.0 if spec.models == "none" else FIRST[MODELS] + n_models),
+        Work(RECORDS, heatmaps, FIRST[RECORDS] + n_todo + n_heatmaps, recorded),
+        Work(TRACKING, heatmaps, n_todo, recorded + compared + page),
+        Work(TABLES, spec.study, n_runs, 0.0),
+        Work(EXPLAIN, spec.study, 0.0 if spec.explain.is_off else leads.n_trained, leads.n * explained, leads.largest),
+        Work(REPORT, spec.study, FIRST[REPORT] + n_runs, page),
+        Work(MODELS, spec.study, models.n, models.n_bytes, _COPIES * models.largest),
     ]
     return [work for work in found if work.amount]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from adloc.workspace import Workspace
 
 NAME = "rates.json"
-FORMAT = 2  # 1: a start was one, now it is seconds of libraries to load
+FORMAT = 3  # 1: a start was one, now it is seconds of libraries to load; 2: the disk of the driver's phases was 0
+_BEFORE, _WRITING = 2, ("record", "tracking", "explain", "report", "models")  # whose rates are learned anew
 _FADING = 0.5  # what was measured before counts for half of what is measured now
 Basis = Literal["measured", "alike", "typical", "unknown"]
 WORST: tuple[Basis, ...] = ("measured", "alike", "typical", "unknown")
@@ -33,19 +34,28 @@ class Rate:
         seconds: that it took.
         kept_bytes: of the results in the store.
         peak_bytes: the largest memory of the process while it went on, where that was a new peak; 0 where not.
+        held_bytes: of it what was expected of the work's own arrays; None where that was not known.
     """
 
     amount: float = 0.0
     seconds: float = 0.0
     kept_bytes: float = 0.0
     peak_bytes: float = 0.0
+    held_bytes: float | None = None
 
     def add(self, other: Rate, weight: float = 1.0) -> None:
         """Take in what else was measured; what is here counts by `weight`."""
         self.amount = self.amount * weight + other.amount
         self.seconds = self.seconds * weight + other.seconds
         self.kept_bytes = self.kept_bytes * weight + other.kept_bytes
-        self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
+        if other.peak_bytes > self.peak_bytes:
+            self.peak_bytes, self.held_bytes = other.peak_bytes, other.held_bytes
+
+    def peak_with(self, held_bytes: float | None) -> float | None:
+        """The process's memory when the work's own arrays are so large; None where it was not measured."""
+        if not self.peak_bytes or held_bytes is None or self.held_bytes is None:
+            return self.peak_bytes or None
+        return max(0.0, self.peak_bytes - self.held_bytes) + held_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +66,20 @@ class Cost:
         seconds: None where nothing is known of its kind.
         basis: "measured": the same settings on this machine; "alike": the same kind with other settings; "typical":
             figures of another machine, scaled by the speed of this one; "unknown".
-        kept_bytes: of the result in the store; None where nothing is known.
-        peak_bytes: of the process; None where it was not measured.
+        kept_bytes: that it leaves on the disk; None where nothing is known.
+        peak_bytes: of the process; None where it is not known.
     """
 
     seconds: float | None
     basis: Basis
     kept_bytes: float | None = None
     peak_bytes: float | None = None
+
+    def beside(self, process_bytes: float, held_bytes: float | None) -> Cost:
+        """The same with the memory that the process and the work's own arrays take, where none was measured."""
+        if self.peak_bytes or held_bytes is None:
+            return self
+        return replace(self, peak_bytes=process_bytes + held_bytes)
 
     def after(self, other: Cost, times: int) -> Cost:
         """The same, when other work is done so many times for it."""
@@ -101,7 +117,7 @@ class Rates:
         rate = rates.get(work.label)
         if rate is not None and rate.amount:
             share = work.amount / rate.amount
-            return Cost(share * rate.seconds, "measured", share * rate.kept_bytes, rate.peak_bytes or None)
+            return Cost(share * rate.seconds, "measured", share * rate.kept_bytes, rate.peak_with(work.held_bytes))
         alike = Rate()
         for each in rates.values():
             alike.add(each)
@@ -117,7 +133,7 @@ class Rates:
         """Take in what work has cost."""
         if work.amount > 0:
             rate = self._new[hardware.name][work.kind].setdefault(work.label, Rate())
-            rate.add(Rate(work.amount, seconds, kept_bytes, peak_bytes))
+            rate.add(Rate(work.amount, seconds, kept_bytes, peak_bytes, work.held_bytes))
 
     def save(self, workspace: Workspace) -> None:
         """Write what was learned beside what the file holds by now; older figures of the same count for half."""
@@ -140,10 +156,15 @@ class Rates:
 def _read(workspace: Workspace) -> dict[str, dict[str, dict[str, Rate]]]:
     try:
         found = json.loads(read_checked(workspace.root / NAME))
-        if found["format"] != FORMAT:
+        if found["format"] not in (FORMAT, _BEFORE):
             return {}
+        gone = _WRITING if found["format"] == _BEFORE else ()
         return {
-            name: {kind: {label: Rate(**rate) for label, rate in labels.items()} for kind, labels in kinds.items()}
+            name: {
+                kind: {label: Rate(**rate) for label, rate in labels.items()}
+                for kind, labels in kinds.items()
+                if kind not in gone
+            }
             for name, kinds in found["rates"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -1,4 +1,7 @@
-"""What it takes until the first stage is computed: libraries, networks, MLflow's database, the processes of Ray."""
+"""What it takes until the first stage is computed: libraries, networks, MLflow's database, the processes of Ray.
+
+In seconds, and in the memory that a process then holds for as long as it lives.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +28,30 @@ class Library:
         name: of the library.
         compiled: seconds where Python has compiled it once before.
         first: seconds where it never has, or may not keep what it compiles.
+        n_bytes: that it then holds, resident.
     """
 
     name: str
     compiled: float
     first: float
+    n_bytes: float
 
 
 START: Final = "start"  # the phase: libraries, networks, tracking
 
 # Processor seconds on the machine of `adloc.cost.typical`, whose rates turn them into those of this one.
-COMPUTING = (Library("torch", 3.0, 9.0), Library("torchvision", 2.5, 8.0), Library("timm", 0.5, 2.5))
-TRACKED = Library("mlflow", 2.5, 6.0)
-OF_METHODS = (Library("anomalib", 4.5, 11.5),)  # after those above
+# Of memory two thirds are torch with its CUDA; what a study measures of its own start takes the place of these.
+COMPUTING = (
+    Library("torch", 3.0, 9.0, 838e6),
+    Library("torchvision", 2.5, 8.0, 180e6),
+    Library("timm", 0.5, 2.5, 31e6),
+)
+TRACKED = Library("mlflow", 2.5, 6.0, 137e6)
+OF_METHODS = (Library("anomalib", 4.5, 11.5, 200e6),)  # after those above
+INTERPRETER = 90e6  # bytes of a process that has planned a study, without any of them
+NETWORKS = 90e6  # of loading one or two, and MLflow's database
+USED = 230e6  # of what a process has used: a first pass, and arrays that are gone and that its allocator keeps
+RAY = 40e6  # of a process that is of a cluster
 DATABASE = 3.4  # of making MLflow's
 LOADING = 0.8  # of loading one or two
 CLUSTER = 5.0  # of starting Ray's own processes
@@ -50,10 +64,14 @@ class Start:
     Attributes:
         common_s: what every study takes, in seconds on the machine above.
         of_methods_s: what importing a method's library takes, by its name.
+        of_methods: bytes that it then holds, by the same name.
+        n_bytes: that every study's process holds before its first stage, without those.
     """
 
     common_s: float
     of_methods_s: Mapping[str, float]
+    of_methods: Mapping[str, float]
+    n_bytes: float
 
     @classmethod
     def now(cls, workspace: Workspace, executor: Literal["local", "ray"]) -> Start:
@@ -65,12 +83,32 @@ class Start:
             seconds += CLUSTER + 2 * sum(_there(library) for library in COMPUTING)
         # Ray's workers import a method's library when they first compute a step of it.
         local = OF_METHODS if executor == "local" else ()
-        return cls(seconds, {library.name: _here(library) for library in local})
+        held = INTERPRETER + NETWORKS + sum(library.n_bytes for library in (*COMPUTING, TRACKED))
+        return cls(
+            seconds,
+            {library.name: _here(library) for library in local},
+            {library.name: library.n_bytes for library in local},
+            held + RAY * (executor == "ray"),
+        )
 
     def work(self, methods: Iterable[Method]) -> Work:
         """Of a study that computes with these methods: in seconds, so that what one took tells of another."""
-        named = {method.library.partition(".")[0] for method in methods}
-        return Work(START, "", self.common_s + sum(self.of_methods_s.get(name, 0.0) for name in named))
+        named = _named(methods)
+        seconds = self.common_s + sum(self.of_methods_s.get(name, 0.0) for name in named)
+        held = self.n_bytes + sum(self.of_methods.get(name, 0.0) for name in named)
+        return Work(START, "", seconds, held_bytes=held)
+
+
+def worker_bytes(methods: Iterable[Method]) -> float:
+    """What a process of a cluster holds before its first stage: nothing of it tracks."""
+    named = _named(methods)
+    libraries = (*COMPUTING, *(library for library in OF_METHODS if library.name in named))
+    return INTERPRETER + NETWORKS + RAY + sum(library.n_bytes for library in libraries)
+
+
+def _named(methods: Iterable[Method]) -> set[str]:
+    """Names of the libraries that these methods import."""
+    return {method.library.partition(".")[0] for method in methods}
 
 
 def _here(library: Library) -> float:

@@ -52,12 +52,12 @@ TYPICAL: dict[str, Typical] = {
     "saturation": Typical(rounds=2.2e-5),
     "diagnosis": Typical(rounds=4.4e-5),
     START: Typical(rounds=300.0),
-    RECORDS: Typical(rounds=29.0),
+    RECORDS: Typical(rounds=26.0),
     TRACKING: Typical(rounds=31.0),
     TABLES: Typical(rounds=4.0),
     EXPLAIN: Typical(gmacs=1.7),
-    REPORT: Typical(rounds=46.0),
-    MODELS: Typical(gmacs=28.0, rounds=300.0),
+    REPORT: Typical(rounds=72.0),
+    MODELS: Typical(gmacs=35.0, rounds=650.0),
 }
 
 

@@ -34,7 +34,8 @@ _FLOAT = 4  # bytes
 _READING = 1.0  # 1e9 operations that decoding and resizing a million pixels takes, in terms of a network's
 _SHIFTING = 3.8  # the same of simulating a shift on them
 _SAMPLED = 16  # images whose sizes stand for their part's
-_EVALUATED = 40  # bytes a pixel that sorting scores with their labels holds
+_AT_A_TIME = {"exact": 64e6, "streaming": 4e6}  # bytes of maps that are made together, and held twice
+_DEFECTS = 4.0  # bytes a pixel that exact figures hold of defects: some 90 each, of a twentieth of the pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,10 @@ def work_of(stage: Stage, plan: Plan) -> Work:  # noqa: PLR0911  one a kind
             return Work(stage.kind, stage.config.objective, n, 0.0, 0.0)
         case TruthStage():
             n, pixels = len(stage.part), pixels_of(stage)
-            return Work(stage.kind, _simulated(stage.part), n * (pixels + _read_pixels(stage.part)), n * pixels, None)
+            amount = n * (pixels + _read_pixels(stage.part))
+            return Work(stage.kind, _simulated(stage.part), amount, n * pixels, n * pixels)
         case EvaluationStage():
-            return _measuring(stage.kind, _asked(stage.mode, stage.metrics), stage.truth)
+            return _measuring(stage.kind, _asked(stage.mode, stage.metrics), stage.truth, stage.mode)
         case SegmentationStage() | SaturationStage():
             return _measuring(stage.kind, "", stage.truth)
         case DiagnosisStage():
@@ -98,9 +100,12 @@ def pixels_of(truth: TruthStage) -> float:
     return _read_pixels(truth.part) if truth.size == "native" else float(truth.size[0] * truth.size[1])
 
 
-def _measuring(kind: str, label: str, truth: TruthStage) -> Work:
-    amount = len(truth.part) * pixels_of(truth)
-    return Work(kind, label, amount, 0.0, _EVALUATED * amount)
+def _measuring(kind: str, label: str, truth: TruthStage, mode: str = "exact") -> Work:
+    """Of maps that are made some at a time, but at least one, beside the masks of all."""
+    pixels = pixels_of(truth)
+    amount = len(truth.part) * pixels
+    together = min(amount * _FLOAT, max(_AT_A_TIME[mode], pixels * _FLOAT))
+    return Work(kind, label, amount, 0.0, 2 * together + amount * (1.0 + _DEFECTS * (mode == "exact")))
 
 
 @cache

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from adloc.planning.plan import Run
     from adloc.study_file.explaining import ExplainConfig
 
+FOLDER = "explained"  # of a study
 VERSION = 1  # raised when an explanation looks different for the same run: it is made anew
 
 
@@ -192,7 +193,7 @@ class Explanations:
 
     def __init__(self, study_path: Path) -> None:
         """Keep them under the study's folder of the workspace."""
-        self._root = study_path / "explained"
+        self._root = study_path / FOLDER
 
     def path(self, run_id: str) -> Path:
         """Folder of a run's explanation."""

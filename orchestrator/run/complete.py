@@ -9,6 +9,7 @@ from adloc.cost.meter import Meter
 from adloc.executors.on_demand import OnDemand
 from adloc.run.runs import run_study
 from adloc.run.searches import tune_study
+from adloc.study import pending
 
 if TYPE_CHECKING:
     from adloc.answer.answer import Answer
@@ -64,6 +65,7 @@ def complete_study(
     """
     with OnDemand(computing) as computes, Meter(reporter, study.workspace, computes) as meter:
         if study.searches:
+            meter.expect_trials(study.plan, study.plan.runs if fresh else pending(study), study.searches)
             study = tune_study(
                 study, computes, meter, fresh=fresh, new_revision=new_revision, storage=storage, place=place
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from adloc.cost.start import START
 from adloc.errors import UserError
 from adloc.interrupts import terminate_as_interrupt
 from adloc.planning.plan import walk
@@ -79,6 +80,7 @@ def _is_shown(study: Study, state: SearchState, place: Place) -> bool:
 def _tune(
     study: Study, on_demand: OnDemand, reporter: Reporter, place: Place, *, fresh: bool, storage: str | None
 ) -> Study:
+    reporter.phase_started(START)
     from adloc.planning.extents import Extents
     from adloc.tuning.plots import draw_search
     from adloc.tuning.storage import open_storage

@@ -461,7 +461,9 @@ def test_rates_that_cannot_be_kept_end_no_study(tmp_path: Path, monkeypatch: pyt
 def test_progress_is_published_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty stages of 3 s give a figure every 10 s and more, numbered from 1; a new phase gives one at once."""
     clock, published = [1000.0], []
-    monkeypatch.setattr("adloc.cost.meter.time", SimpleNamespace(monotonic=lambda: clock[0], perf_counter=lambda: 0.0))
+    monkeypatch.setattr(
+        "adloc.cost.meter.time", SimpleNamespace(monotonic=lambda: clock[0], perf_counter=lambda: 0.0, time=lambda: 0.0)
+    )
     meter = Meter(cast("Any", Deaf()), Workspace(tmp_path), cast("Any", None))
     meter.publish(lambda step, figures: published.append((clock[0], step, dict(figures))))
     for _ in range(20):
