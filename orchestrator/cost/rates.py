@@ -55,7 +55,7 @@ class Rate:
         """The process's memory when the work's own arrays are so large; None where it was not measured."""
         if not self.peak_bytes or held_bytes is None or self.held_bytes is None:
             return self.peak_bytes or None
-        return max(0.0, self.peak_bytes - self.held_bytes) + held_bytes
+        return max(0.0, self.peak_bytes - self.held_bytes + held_bytes)
 
 
 @dataclass(frozen=True, slots=True)
