@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from adloc.cost.estimate import estimate
 from adloc.cost.hardware import local_hardware
+from adloc.cost.searches import likely
 from adloc.cost.words import estimate_json
+from adloc.planning.plan import make_plan
 from adloc.study import pending, plan_json, run_rows, search_json
 from adloc.study_file.variants import network_of
 
@@ -67,6 +69,15 @@ class Expected:
 
 def expect(study: Study, computing: Computing) -> Expected:
     """Say what is to be done and its cost; compute nothing."""
-    todo = pending(study)
-    cost = estimate(study.plan, todo, study.workspace, local_hardware(computing), searches=study.searches)
-    return Expected(study, tuple(run.run_id for run in todo), cost)
+    found = with_likely_winners(study)
+    hardware = local_hardware(computing)
+    cost = estimate(found.plan, pending(found), study.workspace, hardware, searches=study.searches)
+    return Expected(study, tuple(run.run_id for run in pending(study)), cost)
+
+
+def with_likely_winners(study: Study) -> Study:
+    """The study with runs of what its searches may find, where they are not done: for its price alone."""
+    if all(state.is_done for state in study.searches):
+        return study
+    winners = [each for state in study.searches for each in (state.winners if state.is_done else likely(state))]
+    return replace(study, plan=make_plan(study.spec, study.inventory, winners))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from adloc.cost.meter import Meter
 from adloc.executors.on_demand import OnDemand
+from adloc.expected import with_likely_winners
 from adloc.run.runs import run_study
 from adloc.run.searches import tune_study
 from adloc.study import pending
@@ -65,7 +66,8 @@ def complete_study(
     """
     with OnDemand(computing) as computes, Meter(reporter, study.workspace, computes) as meter:
         if study.searches:
-            meter.expect_trials(study.plan, study.plan.runs if fresh else pending(study), study.searches)
+            found = with_likely_winners(study)
+            meter.expect_trials(found.plan, found.plan.runs if fresh else pending(found), study.searches)
             study = tune_study(
                 study, computes, meter, fresh=fresh, new_revision=new_revision, storage=storage, place=place
             )

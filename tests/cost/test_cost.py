@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, permutations, product
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +19,7 @@ from adloc.cost.networks import NETWORKS, SIDE, shape_of
 from adloc.cost.outlook import Outlook
 from adloc.cost.phases import trials
 from adloc.cost.rates import Rates
-from adloc.cost.searches import tried
+from adloc.cost.searches import likely, n_best, tried
 from adloc.cost.start import COMPUTING, DATABASE, LOADING, OF_METHODS, START, TRACKED, Start
 from adloc.cost.typical import TYPICAL, typical_s
 from adloc.cost.words import accounted
@@ -235,9 +235,8 @@ def test_features_that_are_not_kept_pass_for_every_step(tmp_path: Path) -> None:
         assert more == pytest.approx(n_passes * image_s), kind
 
 
-@pytest.fixture
-def search(tmp_path: Path) -> SearchState:
-    """Three trials of a ratio from 1 to 4 %, 3 to 9 neighbours and two neighbourhoods of a patch; none was made."""
+def search_study() -> StudySpec:
+    """Three trials of a ratio from 1 to 4 %, 3 to 9 neighbours and two neighbourhoods of a patch."""
     space = {
         "coreset_ratio": {"low": 0.01, "high": 0.04, "log": True},
         "neighbours": {"low": 3, "high": 9, "type": "int"},
@@ -245,7 +244,13 @@ def search(tmp_path: Path) -> SearchState:
     }
     entry = {"method": "patchcore", "params": {"backbone": "resnet18", "reweight": "none"}, "tune": {"space": space}}
     study = {"study": "s", "dataset": {"kind": "textures"}, "methods": [entry], "tuning": {"trials": 3}}
-    spec, known = StudySpec.model_validate(study), inventory()
+    return StudySpec.model_validate(study)
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> SearchState:
+    """The search of that study, of which no trial was made."""
+    spec, known = search_study(), inventory()
     maker = StageMaker(spec, known.weights)
     (state,) = search_states(spec, ["a"], partial(calibrations, spec, known), maker, tmp_path)
     return state
@@ -260,6 +265,28 @@ def test_trials_compute_the_middle_of_their_space_as_often_as_it_varies(search: 
     assert (n_searches, nearest.extent) == (3.0, 9.0)
     assert getattr(nearest.params, "coreset_ratio", None) == pytest.approx(0.02)  # the root of .01 times .04
     assert {times for stage, times in tried(search, 3).items() if isinstance(stage, FeatureStage)} == {1.0}
+
+
+@pytest.mark.parametrize(("n_trials", "n_objectives"), [(4, 2), (3, 3), (5, 1)])
+def test_as_many_settings_are_likely_to_be_best_as_in_all_orders(n_trials: int, n_objectives: int) -> None:
+    """The mean over every order of the trials in every objective, counted one by one."""
+    orders = list(permutations(range(n_trials)))
+    counts = []
+    for others in product(orders, repeat=n_objectives - 1):
+        trials_ = list(zip(range(n_trials), *others, strict=True))
+        beaten = [any(a != b and all(x > y for x, y in zip(b, a, strict=True)) for b in trials_) for a in trials_]
+        counts.append(n_trials - sum(beaten))
+    assert n_best(n_trials, n_objectives) == pytest.approx(sum(counts) / len(counts))
+
+
+def test_a_search_is_planned_with_what_it_may_find(search: SearchState) -> None:
+    """One objective: one setting beside the default, in the middle of the space."""
+    (winner,) = likely(search)
+    assert winner.values == {"coreset_ratio": pytest.approx(0.02), "neighbours": 6, "patch_size": 3}
+    assert [run.variant.setting for run in make_plan(search_study(), inventory(), [winner]).runs] == [
+        "default",
+        "likely_0",
+    ]
 
 
 def test_trials_cost_what_those_before_them_did(tmp_path: Path, search: SearchState) -> None:
