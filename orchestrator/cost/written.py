@@ -9,8 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from adloc.cost.phases import EXPLAIN, MODELS, RECORDS, REPORT, TRACKING
-from adloc.explain.explanation import FOLDER as EXPLAINED
-from adloc.record.records import FOLDER as RECORDED
+from adloc.record.records import EXPLAINED, RECORDED
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from adloc.datasets.checked import DamagedError
 from adloc.keys import content_key
 from adloc.record.files import draft_path, empty_draft, read_checked, sync_files, write_checked
+from adloc.record.records import EXPLAINED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from adloc.planning.plan import Run
     from adloc.study_file.explaining import ExplainConfig
 
-FOLDER = "explained"  # of a study
 VERSION = 1  # raised when an explanation looks different for the same run: it is made anew
 
 
@@ -193,7 +193,7 @@ class Explanations:
 
     def __init__(self, study_path: Path) -> None:
         """Keep them under the study's folder of the workspace."""
-        self._root = study_path / FOLDER
+        self._root = study_path / EXPLAINED
 
     def path(self, run_id: str) -> Path:
         """Folder of a run's explanation."""

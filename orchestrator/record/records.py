@@ -28,7 +28,7 @@ from adloc.study_file.regimes import CLEAN, SHIFT, evaluated_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-FOLDER = "records"  # of a study
+RECORDED, EXPLAINED = "records", "explained"  # folders of a study's: a record each run, an explanation each lead
 HEATMAPS = "heatmaps"  # folder of a record's pictures
 
 
@@ -151,7 +151,7 @@ class Records:
     def __init__(self, study_path: Path, changed: Callable[[str], None] = lambda _: None) -> None:
         """Keep them under the study's folder of the workspace; `changed` hears of each run whose record is another."""
         self._changed = changed
-        self._root = study_path / FOLDER
+        self._root = study_path / RECORDED
         self._superseded = study_path / "superseded"
         self._verified = Verified(study_path / ".verified")
         self._read: dict[str, tuple[tuple[int, int], RunRecord]] = {}  # with the file's time and inode
