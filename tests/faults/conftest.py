@@ -9,7 +9,7 @@ import pytest
 from faults.study import Ended, Forks, write_study
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -24,11 +24,9 @@ def caused(record_property: Callable[[str, object], None]) -> Callable[..., None
 
 
 @pytest.fixture(scope="session")
-def forks() -> Iterator[Forks]:
-    """A process that runs commands in forks of itself."""
-    server = Forks()
-    yield server
-    server.end()
+def forks() -> Forks:
+    """Commands in processes of their own."""
+    return Forks()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from forked import Forked
 from packages import MEDIAN, PLATES, PLUGIN
 from pages import page
 
@@ -46,21 +47,15 @@ class Bench:
         subprocess.run([sys.executable, "-P", "-m", *install, self.site, source], check=True, cwd=folder, timeout=300)
         self.study.write_text(STUDY, encoding="utf-8")
 
-    @property
-    def _running(self) -> dict[str, Any]:
-        path = os.pathsep.join([str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])])
-        return {"cwd": self.folder, "env": os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}, "text": True}
-
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+    def start(self, *arguments: str | Path) -> Forked:
         """Run `adloc` in a process of its own."""
-        command = [sys.executable, "-m", "adloc", *map(str, arguments)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **self._running)
+        return Forked(*arguments, cwd=self.folder, environment=os.environ | {"PYTHONPATH": str(self.site)})
 
     def adloc(self, *arguments: str | Path, expect: int = 0) -> str:
         """The same to its end; what it printed."""
         process = self.start(*arguments)
-        printed, said = process.communicate(timeout=600)
-        assert process.returncode == expect, said
+        printed, said = process.end(600)
+        assert process.code == expect, said
         return printed if expect == 0 else said
 
     def run(self, workspace: str, *options: str) -> dict[str, Any]:
@@ -113,11 +108,11 @@ def test_killed_in_its_search_it_goes_on(bench: Bench) -> None:
     process = bench.start("study", "run", bench.study, "--workspace", "killed")
     trials = bench.folder / "killed/studies/plugged/trials"
     deadline = time.monotonic() + 300
-    while not list(trials.rglob("[0-9]*.json")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(trials.rglob("[0-9]*.json")) and process.code is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.kill()
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    process.signal(signal.SIGKILL)
+    process.end(60)
+    assert process.code == -signal.SIGKILL
     assert 1 <= len(list(trials.rglob("[0-9]*.json"))) < 4
     assert bench.run("killed")["n_failed"] == 0
     assert bench.figures("killed") == bench.figures("whole")

@@ -27,7 +27,7 @@ from commandline import adloc
 from handmade import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 STUDY = """\
 study: aged
@@ -60,8 +60,13 @@ metrics.OF_IMAGES += (new,)
 regimes.Regime = Literal["clean", "no_adaptation", "threshold_only", "full_adaptation", "source_threshold"]
 regimes.REGIMES["source_threshold"] = regimes.Domains("shift", "clean", "shift")
 
-from adloc.__main__ import main
-main()
+import json
+from click.testing import CliRunner
+from adloc.cli import cli
+
+for line in sys.stdin:
+    done = CliRunner().invoke(cli, json.loads(line))
+    print(json.dumps([done.exit_code, done.stdout, done.stderr]), flush=True)
 """
 
 
@@ -212,16 +217,30 @@ def test_a_study_that_asks_for_more_metrics_completes_its_records(
     assert figures(tmp_path) == figures(finished)
 
 
+@pytest.fixture
+def later(workspace: Path) -> Iterator[Callable[..., str]]:
+    """What a command of `adloc study` prints in a process that knows the metric and the regime."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-P", "-c", LATER], stdin=pipe, stdout=pipe, text=True) as process:
+        asked, answers = process.stdin, process.stdout
+        assert asked is not None
+        assert answers is not None
+
+        def call(*arguments: str | Path) -> str:
+            command = ["study", *map(str, arguments), "--workspace", str(workspace)]
+            print(json.dumps(command), file=asked, flush=True)
+            code, printed, errors = json.loads(answers.readline())
+            assert code == 0, errors
+            return str(printed)
+
+        yield call
+
+
 @pytest.mark.slow
-def test_a_metric_and_a_regime_that_are_registered_later_are_computed(study_file: Path, workspace: Path) -> None:
+def test_a_metric_and_a_regime_that_are_registered_later_are_computed(
+    study_file: Path, workspace: Path, later: Callable[..., str]
+) -> None:
     """Records from before get the metric from kept scores; the regime gets its runs, its results and its report."""
-
-    def later(*arguments: str | Path) -> str:
-        command = [sys.executable, "-c", LATER, "study", *map(str, arguments), "--workspace", str(workspace)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
     for verb in ("status", "results", "report"):
         later(verb, "aged")
     before = figures(workspace)

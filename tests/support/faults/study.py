@@ -6,14 +6,15 @@ import csv
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from categories import write_category
+from faults.moments import HANGS_S
+from forked import Forked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,52 +55,38 @@ class Ended:
     output: str
 
 
-@dataclass(slots=True)
 class Forks:
-    """A server of commands; see `faults.server`.
-
-    Attributes:
-        process: of the server.
-    """
-
-    process: subprocess.Popen[str] = field(
-        default_factory=lambda: subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("server.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    )
-
-    def __post_init__(self) -> None:
-        assert self._answer() == "ready\n"
+    """Commands of `adloc`, each in a process of its own whose moments of writing are counted; see `faults.moments`."""
 
     def run(self, study: Path, workspace: Path, **request: Any) -> Ended:
-        """Run the study in the workspace, in a process of its own."""
+        """Run the study in the workspace."""
         return self.verb(workspace, "study", "run", study, "--workspace", workspace, **request)
 
     def verb(self, workspace: Path, *arguments: object, **request: Any) -> Ended:
-        """Carry out a command, in a process of its own whose writing below the workspace is counted."""
+        """Carry out a command; what it writes below the workspace counts."""
         return self.together(workspace, arguments, **request)[0]
 
-    def together(self, workspace: Path, *commands: Sequence[object], **request: Any) -> list[Ended]:
-        """Carry out several commands, started together, each in a process of its own."""
-        shared = {"workspace": str(workspace), **request}
-        asked = [{"arguments": [str(each) for each in arguments], **shared} for arguments in commands]
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(asked) + "\n")
-        self.process.stdin.flush()
-        return [Ended(**each) for each in json.loads(self._answer())]
+    def together(self, workspace: Path, *commands: Sequence[object], before: str = "", **request: Any) -> list[Ended]:
+        """Carry out several commands, started together.
 
-    def end(self) -> None:
-        """No more commands."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(60)
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
+        Args:
+            workspace: where writing counts.
+            commands: their arguments.
+            before: Python that each process runs first: what is different in it.
+            request: see `count_moments`.
+        """
+        with TemporaryDirectory() as folder:
+            started = []
+            for place, arguments in enumerate(commands):
+                told = {"workspace": str(workspace), "seen": f"{folder}/{place}", **request}
+                counting = f"{before}\nfrom faults.moments import count_moments\ncount_moments(**{told!r})"
+                started.append(Forked(*map(str, arguments), cwd=Path.cwd(), before=counting))
+            ended = [(command, command.end(HANGS_S + 60)) for command in started]
+            seen = [Path(folder, str(place)) for place in range(len(commands))]
+            return [
+                Ended(command.code or 0, json.loads(path.read_text()) if path.exists() else [], "".join(said))
+                for (command, said), path in zip(ended, seen, strict=True)
+            ]
 
 
 def figures(workspace: Path) -> dict[str, Any]:
