@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from categories import write_category
 from checkout import ROOT, SHARED
+from migrated import migrate_once
 from spread import STUDY, TUNED, ran_here
 
 if TYPE_CHECKING:
@@ -35,6 +36,18 @@ for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
 # No timed tests: a machine that is busy with something else proves nothing wrong.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker is left with a long one when the others have ended."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before the fixtures of a test."""
+    migrate_once()
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
@@ -112,6 +125,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     chromium = Chromium(program, tmp_path_factory.mktemp("profile"))
     yield chromium
     chromium.close()
+
+
+@pytest.fixture(scope="module")
+def no_report() -> Iterator[None]:
+    """Studies end without their report, a third of a small one's time: for files that do not look at it."""
+    from adloc.run import runs
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "try_report", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from adloc.planning.sources import FeatureStage
     from adloc.study import Study
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 CPU = torch.device("cpu")
 CONVERTED = ["onnx", "openvino"]
 LAYERS = ("first", "second")

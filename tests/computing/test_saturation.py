@@ -29,6 +29,8 @@ from adloc.study import prepare
 from adloc.workspace import Workspace
 from layouts import LOCO_KINDS, mvtec_loco
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 STUDY = """\
 study: saturated
 dataset: {{kind: mvtec_loco, root: {root}, categories: [gear]}}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> list[OneProcess]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 class ThreeMachines(OneProcess):
     """Stands in for a cluster of machines that share no disk: each order is carried out before another cache.

@@ -33,6 +33,8 @@ from packages import MEDIAN
 if TYPE_CHECKING:
     from packages import Packages
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 STUDY = """\
 study: leaving
 dataset: {{kind: mvtec_ad, root: {root}, categories: [gear]}}

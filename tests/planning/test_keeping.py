@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from adloc.study import Study
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 STUDY = """\
 study: keeping
 dataset: {{kind: mvtec_ad, root: {root}, categories: [gear]}}

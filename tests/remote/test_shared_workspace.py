@@ -27,6 +27,8 @@ from spread import N_RUNS, STUDY, recorded
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 RECORD = RunRecord(
     study="spread", run_id="gear-knn-1", key="k", group="g", category="gear", method="knn", regime="clean",
     scope="category", threshold_scope="category", repeat=0, status="done", params={}, n_train=1, n_val=1, n_test=1,

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]
 
 QUICKSTART = ROOT / "studies" / "quickstart.yaml"
-SET = ("--set", "dataset.categories=[brick]", "--set", "regimes=[clean]", "--set", "models=none")
+BRICKS = {"categories": ("brick",), "n_train": 24, "n_test_good": 8, "n_per_defect": 4}
+SETTINGS = ("dataset.categories=[brick]", "dataset.n_train=24", "dataset.n_test_good=8", "dataset.n_per_defect=4",
+            "image.size=96", "regimes=[clean]", "models=none")  # fmt: skip
+SET = tuple(word for setting in SETTINGS for word in ("--set", setting))
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quick start on bricks, without the shift."""
+    """The quick start on a few small bricks, without the shift."""
     found = tmp_path_factory.mktemp("line") / "workspace"
     adloc("study", "run", QUICKSTART, *SET, "--workspace", found)
     return found
@@ -56,7 +59,7 @@ def recorded(workspace: Path, model: Path) -> dict[str, float]:
 def photos(workspace: Path, recorded: dict[str, float]) -> dict[str, Path]:
     """The test images as files, whose pixels are those of the study."""
     found = {}
-    for sample in load_samples(TexturesConfig(categories=["brick"])):
+    for sample in load_samples(TexturesConfig.model_validate(BRICKS)):
         if sample.identity in recorded:
             path = workspace.parent / "photos" / f"{sample.name.replace('/', '-')}.png"
             path.parent.mkdir(exist_ok=True)

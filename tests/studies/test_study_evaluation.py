@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from adloc.planning.plan import Run
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 STUDY = """\
 study: measured
 dataset: {{kind: mvtec_ad, root: {root}, categories: [gear]}}

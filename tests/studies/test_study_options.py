@@ -13,7 +13,7 @@ from adloc.cli import cli
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow  # whole studies
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]  # whole studies
 
 STUDY = """\
 study: options

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +22,12 @@ from adloc.tracking.place import Place
 from adloc.workspace import Workspace
 from checkout import ROOT
 from commandline import adloc
+from forked import Forked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+pytestmark = pytest.mark.usefixtures("no_report")
 
 STUDY = """\
 study: tiny
@@ -369,24 +369,14 @@ def test_standard_split_leaves_thresholded_metrics_empty(study_file: Path, tmp_p
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
 def test_stopped_study_goes_on_where_it_was(study_file: Path, finished: Path, tmp_path: Path, name: str) -> None:
     """Killed after its first record and run again: nothing lost, nothing twice, the same figures."""
-    command = [sys.executable, "-m", "adloc", "study", "run", str(study_file), "--workspace", str(tmp_path)]
-    environment = os.environ | {"PYTHONSAFEPATH": "1"}
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        # a test run started in the background has SIGINT ignored, and children inherit that
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # one thread
-    )
+    process = Forked("study", "run", study_file, "--workspace", tmp_path, cwd=tmp_path)
     records = tmp_path / "studies" / "tiny" / "records"
     deadline = time.monotonic() + 120
-    while not list(records.glob("[!.]*/record.json")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(records.glob("[!.]*/record.json")) and process.code is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.send_signal(getattr(signal, name))
-    process.communicate(timeout=60)
-    assert process.returncode == (-signal.SIGKILL if name == "SIGKILL" else 130)
+    process.signal(getattr(signal, name))
+    process.end(60)
+    assert process.code == (-signal.SIGKILL if name == "SIGKILL" else 130)
     n_recorded = len(list(records.glob("[!.]*/record.json")))
     assert 1 <= n_recorded < 4
     outcome = json.loads(adloc("study", "run", study_file, "--workspace", tmp_path, "--json").stdout)["outcome"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from adloc.planning.stages import Stage
 
-pytestmark = pytest.mark.slow  # whole studies
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]  # whole studies
 
 STUDY = """\
 study: tiny_shift

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -43,10 +45,13 @@ N_IMAGES = 2 * (10 + 6 + 10 + 6 + 10)  # train, validation, test, and the latter
 
 
 def ran_here(study_file: Path, workspace: Path) -> Path:
-    """The workspace, with the study run in this process."""
+    """The workspace, with the study run in this process; nobody looks at its report."""
+    from adloc.run import runs
     from commandline import adloc
 
-    adloc("study", "run", study_file, "--workspace", workspace)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "try_report", lambda _: None)
+        adloc("study", "run", study_file, "--workspace", workspace)
     return workspace
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from mlflow.entities import LoggedModel
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 STUDY = """\
 study: kept
 dataset: {{kind: mvtec_ad, root: {root}, categories: [gear, strip]}}

@@ -15,7 +15,6 @@ from adloc.errors import UserError
 from adloc.metrics.registry import METRICS
 from adloc.progress.study import Progress
 from adloc.record.records import Records
-from adloc.run import runs
 from adloc.tracking.place import Place
 from adloc.workspace import Workspace
 from commandline import adloc
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from servers import MLflow, PostgreSQL
+
+pytestmark = pytest.mark.usefixtures("no_report")
 
 STUDY = """\
 study: {name}
@@ -45,12 +46,6 @@ def own_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting is left behind for other tests."""
     for name in ("MAX_RETRIES", "BACKOFF_FACTOR", "TIMEOUT"):
         monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", {"TIMEOUT": "10"}.get(name, "1"))
-
-
-@pytest.fixture
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report of thirty settings takes longer than all else here."""
-    monkeypatch.setattr(runs, "try_report", lambda _: None)
 
 
 def study_of(folder: Path, root: Path, name: str, scores: str) -> Path:
@@ -103,7 +98,6 @@ def server(database: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_report")
 def test_server_killed_in_the_middle_shows_every_run_once(
     server: MLflow, database: PostgreSQL, mvtec_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +163,6 @@ def test_server_killed_in_the_middle_shows_every_run_once(
     assert len({run.info.run_id for run in again} & before) == len(before) - 1
 
 
-@pytest.mark.usefixtures("no_report")
 def test_server_that_is_away_costs_a_study_nothing(mvtec_tree: Path, tmp_path: Path) -> None:
     """Exit code 0, one line that says how to catch up; `track` says the same as an error, and a moment is waited."""
     file, address = study_of(tmp_path, mvtec_tree, "alone", "[max]"), f"http://ann:secret@127.0.0.1:{free_port()}"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -27,12 +25,13 @@ from adloc.tracking.place import Place
 from adloc.tuning.trial_records import TrialRecord
 from adloc.workspace import Workspace
 from checkout import ROOT
+from forked import Forked
 
 if TYPE_CHECKING:
     from adloc.planning.stages import Stage
     from adloc.study import Study
 
-pytestmark = pytest.mark.slow  # whole studies
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_report")]  # whole studies
 
 STUDY = """\
 study: tuned
@@ -503,16 +502,13 @@ def test_repeats_are_tuned_on_their_own_parts(study_file: Path, workspace: Path)
 
 def test_killed_search_goes_on_with_the_same_suggestions(study_file: Path, finished: Path, tmp_path: Path) -> None:
     """Kill -9 in the middle of the trials; run again, the sequence and the figures are those of one go."""
-    command = [sys.executable, "-m", "adloc", "study", "run", str(study_file), "--workspace", str(tmp_path)]
-    process = subprocess.Popen(
-        command, env=os.environ | {"PYTHONSAFEPATH": "1"}, stderr=subprocess.DEVNULL, cwd=tmp_path
-    )
+    process = Forked("study", "run", study_file, "--workspace", tmp_path, cwd=tmp_path)
     deadline = time.monotonic() + 120
-    while len(trials(tmp_path)) < 3 and process.poll() is None and time.monotonic() < deadline:
+    while len(trials(tmp_path)) < 3 and process.code is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process.signal(signal.SIGKILL)
+    process.end(60)
+    assert process.code == -signal.SIGKILL
     assert 3 <= len(trials(tmp_path)) < 8
     adloc("study", "run", study_file, "--workspace", tmp_path)
     whole, again = trials(finished), trials(tmp_path)
