@@ -13,9 +13,13 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: env
 	$(BIN)/adloc study run studies/quickstart.yaml
 
+# Studies flush each file that they write: with the folders of tests in memory, where there is room, tests wait for no disk.
+ROOM := $(shell df --output=avail -BG /dev/shm 2>/dev/null | tail -1 | tr -d ' G')
+export PYTEST_DEBUG_TEMPROOT := $(shell [ "0$(ROOM)" -ge 8 ] && echo /dev/shm)
+
 # Two processes of one thread each: files of tests are shared out, so that what a file prepares is prepared once.
 # One that dies ends them all: xdist would start another, and wait for the first one's tests for ever.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 # These start clusters and servers of their own, and have the cores to themselves: Ray ends where its start takes long.
 ALONE := tests/executors/test_ray_clusters.py tests/test_deploy.py

@@ -77,7 +77,12 @@ stop() {
 
 case ${1:-} in
   up)
-    for name in "${services[@]}"; do start "$name"; await "$name"; [ "$name" != "$last_store" ] || make_bucket; done
+    for name in "${services[@]}"; do
+      start "$name"
+      [ "$name" = mlflow ] || await "$name" # MLflow imports for half a minute of a core, while Ray starts on another
+      [ "$name" != "$last_store" ] || make_bucket
+    done
+    await mlflow
     ;;
   down) for ((i = ${#services[@]} - 1; i >= 0; i--)); do stop "${services[i]}"; done ;;
   status) for name in "${services[@]}"; do runs "$name" && answers "$name" && echo "$name runs" || echo "$name does not run"; done ;;
