@@ -18,18 +18,22 @@ Maps = NDArray[np.float32]
 Masks = NDArray[np.bool_]
 
 
+def shares(scores: Maps, thresholds: list[float]) -> list[float]:
+    """Of the scores, those at or above each threshold."""
+    found: list[float] = (1 - np.searchsorted(np.sort(scores), thresholds) / scores.size).tolist()
+    return found
+
+
 def by_definition(maps: Maps, masks: Masks, anomalous: Masks, void: Masks) -> float:
     """Every score a threshold: the recall over the mean rate of the normal images, between the two rates."""
     thresholds = [math.inf, *np.unique(maps)[::-1].tolist()]
-    rates = [
-        float(np.mean([(m >= t)[~v].mean() for m, v in zip(maps[~anomalous], void[~anomalous], strict=True)]))
-        for t in thresholds
-    ]
+    normal = [shares(m[~v], thresholds) for m, v in zip(maps[~anomalous], void[~anomalous], strict=True)]
+    rates = np.mean(normal, axis=0).tolist()
     areas = []
     for scores, mask, out in zip(maps[anomalous], masks[anomalous], void[anomalous], strict=True):
         if not (mask & ~out).any():
             continue
-        recalls = [float((scores >= t)[mask & ~out].mean()) for t in thresholds]
+        recalls = shares(scores[mask & ~out], thresholds)
         area = 0.0
         for (x0, y0), (x1, y1) in pairwise(zip(rates, recalls, strict=True)):
             low, high = max(x0, LOWEST_RATE), min(x1, HIGHEST_RATE)
