@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEPLOY = ROOT / "deploy"
 HOST = "127.0.0.2"  # loopback, and not the name that Ray takes for another address of this machine
-N_WORKERS = 3
+N_WORKERS = 4
 STUDY = """\
 study: spread
 description: Is a study on every service the same as in one process?
@@ -136,7 +136,7 @@ def tracked(environment: dict[str, str]) -> list[tuple[str, str]]:
 def test_a_study_on_all_services_is_that_of_one_process(
     services: dict[str, str], mvtec_tree: Path, tmp_path: Path
 ) -> None:
-    """Objects, PostgreSQL, MLflow and three Ray nodes, of which one dies: each run once, with the same figures."""
+    """Objects, PostgreSQL, MLflow and four Ray nodes, of which one dies: each run once, with the same figures."""
     study = tmp_path / "spread.yaml"
     study.write_text(STUDY.format(root=mvtec_tree))
     adloc("study", "run", study, "--workspace", tmp_path / "local")
