@@ -162,4 +162,4 @@ def spread_local(spread_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="session")
 def spread_tuned_local(spread_tuned_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of the one that tunes."""
-    return ran_here(spread_tuned_file, tmp_path_factory.mktemp("spread_tuned_local"))
+    return ran_here(spread_tuned_file, tmp_path_factory.mktemp("spread_tuned_local"), report=True)

@@ -44,13 +44,14 @@ N_RUNS = 8
 N_IMAGES = 2 * (10 + 6 + 10 + 6 + 10)  # train, validation, test, and the latter two shifted
 
 
-def ran_here(study_file: Path, workspace: Path) -> Path:
-    """The workspace, with the study run in this process; nobody looks at its report."""
+def ran_here(study_file: Path, workspace: Path, *, report: bool = False) -> Path:
+    """The workspace, with the study run in this process; without its report where nobody looks at that."""
     from adloc.run import runs
     from commandline import adloc
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(runs, "try_report", lambda _: None)
+        if not report:
+            patched.setattr(runs, "try_report", lambda _: None)
         adloc("study", "run", study_file, "--workspace", workspace)
     return workspace
 
