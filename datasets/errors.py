@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adloc.datasets.copies import by_url
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """One thing that is wrong; of a file behind a URL its URL is told, for nobody mends a copy.
 
     Attributes:
         found: what was found and where, beginning with the path: "bottle/test/crack/003.png: does not decode
@@ -21,6 +23,11 @@ class Problem:
     rule: str
     remedy: str
     key: tuple[str | int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Name files as a person does."""
+        for name in ("found", "rule", "remedy"):
+            object.__setattr__(self, name, by_url(getattr(self, name)))
 
 
 class DatasetError(Exception):

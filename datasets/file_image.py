@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from adloc.datasets.copies import by_url
 from adloc.datasets.decoding import (
     UPRIGHT,
     decode,
@@ -71,8 +72,8 @@ class FileImage:
 
     @property
     def location(self) -> str:
-        """The image's path."""
-        return str(self.image_path)
+        """The image's path, or its URL."""
+        return by_url(str(self.image_path))
 
     @property
     def mask_paths(self) -> tuple[Path, ...]:

@@ -6,13 +6,14 @@ connection, a server's 500) is tried again, ever later, for some twelve seconds;
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from adloc.datasets.errors import DatasetError, Problem
@@ -25,6 +26,12 @@ Found = TypeVar("Found")
 ATTEMPTS, FIRST_PAUSE_S = 7, 0.2  # each pause is twice the one before
 TIMEOUTS = {"connect_timeout": 10, "read_timeout": 30}  # seconds; fsspec's own configuration goes before
 _PARTIAL = ".partial"
+_OF_A_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+)  # this machine's: no server is asked again
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "CredentialRetrievalError")
 _DRIVERS = ("aiohttp", "aiobotocore", "botocore", "fsspec", "s3fs")
 _EXTRA = {"s3": "pip install 'adloc[team]'", "s3a": "pip install 'adloc[team]'"}
@@ -41,7 +48,7 @@ class Stat:
     Attributes:
         n_bytes: its size.
         changed_s: when it was written, seconds since 1970 by the clock of whoever keeps it.
-        tag: its ETag; "" where there is none.
+        tag: another one for another content: its ETag, else the time with all of its digits.
     """
 
     n_bytes: int
@@ -52,16 +59,6 @@ class Stat:
 def is_url(text: str | Path) -> bool:
     """Whether this names a place by URL: "s3://bucket/prefix" and not "/data"."""
     return "://" in str(text)
-
-
-def cache_path() -> Path:
-    """Where this machine keeps what it has read of URLs: $ADLOC_CACHE, else ~/.cache/adloc."""
-    return Path(os.environ.get("ADLOC_CACHE") or "~/.cache/adloc").expanduser().absolute()
-
-
-def as_name(url: str) -> str:
-    """A URL as the name of one folder; `urllib.parse.unquote` gives it back."""
-    return quote(url, safe="")
 
 
 class Objects:
@@ -202,6 +199,7 @@ class Objects:
         Raises:
             FileNotFoundError: there is no such object.
             FileExistsError: there is one.
+            OSError: a disk of this machine is full or may not be written to.
             UnreachableError: for other reasons than a moment's.
         """
         for attempt in range(ATTEMPTS):
@@ -217,6 +215,8 @@ class Objects:
                 if type(error).__name__ in _NO_CREDENTIALS:
                     raise self._refused(error) from None
                 if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _DRIVERS:
+                    raise
+                if isinstance(error, OSError) and error.errno in _OF_A_DISK:
                     raise
                 if attempt + 1 == ATTEMPTS:
                     raise self._unanswered(error) from None
@@ -284,7 +284,7 @@ def _open(url: str) -> tuple[Any, str]:
 def _stat(info: dict[str, Any]) -> Stat:
     changed = info.get("LastModified", info.get("mtime", info.get("created", 0.0)))
     seconds = changed.timestamp() if hasattr(changed, "timestamp") else float(changed)
-    return Stat(int(info["size"] or 0), seconds, str(info.get("ETag", "")).strip('"'))
+    return Stat(int(info["size"] or 0), seconds, str(info.get("ETag", changed)).strip('"'))
 
 
 def _code(error: BaseException) -> str:

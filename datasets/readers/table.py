@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from adloc.datasets.config import KindConfig
+from adloc.datasets.decoding import read_bytes
+from adloc.datasets.fetched import as_url, local_root
 from adloc.datasets.file_image import FileImage
 from adloc.datasets.natural_order import natural_key
 from adloc.datasets.readers.listing import Listing
@@ -31,16 +34,20 @@ class TableConfig(KindConfig):
 
     kind: Literal["table"] = "table"
     file: Path = Field(
-        description="CSV or Parquet; its paths are relative to the folder that holds it; ~ is expanded",
+        description="CSV or Parquet, or its URL; its paths are relative to the folder that holds it; ~ is expanded",
         json_schema_extra={
             "rule": "it must be a CSV or Parquet file",
             "remedy": "write its path: file: /data/images.csv",
         },
     )
 
+    @field_serializer("file")
+    def _as_it_was_written(self, file: Path) -> str:
+        return as_url(file) or str(file)
+
     def listing(self) -> Listing:
         """List the rows as samples, category by category; every mistake with its row."""
-        path, listing = self.file.expanduser(), Listing()
+        path, listing = local_root(self.file.parent) / self.file.name, Listing()
         rows = _rows(path, listing)
         seen: dict[tuple[str, str], str] = {}
         for number, row in rows:
@@ -66,10 +73,10 @@ def _rows(path: Path, listing: Listing) -> Sequence[tuple[str, Mapping[str, str]
         return []
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
-            frame = pd.read_parquet(path)
+            frame = pd.read_parquet(BytesIO(read_bytes(path)))
             frame = frame.astype(object).where(frame.notna(), "").astype(str)
         else:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+            frame = pd.read_csv(BytesIO(read_bytes(path)), dtype=str, keep_default_na=False, skipinitialspace=True)
     except (OSError, ValueError, UnicodeDecodeError) as error:
         listing.error(f"{path}: cannot be read ({error})", "a table is CSV or Parquet", "export it again", ("file",))
         return []

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from adloc.datasets.checked import DamagedError, from_checked
-from adloc.datasets.objects import Objects, cache_path
+from adloc.datasets.copies import cache_path
+from adloc.datasets.objects import Objects
 from adloc.errors import Complaint, UserError
 from adloc.record.files import read_checked, write_checked
 from adloc.record.records import Records
