@@ -1,7 +1,7 @@
 """Objects behind a URL, as fsspec opens it: s3://bucket/prefix, file:///folder. The one importer of fsspec.
 
 An object is written whole or not at all and never renamed. Whatever a network does for a moment (a timeout, a dropped
-connection, a server's 500) is tried again, ever later, for some twelve seconds; what a user has to mend is said.
+connection, a server's 500) is tried again, ever later; what a user has to mend is said.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-ATTEMPTS, FIRST_PAUSE_S = 7, 0.2  # each pause is twice the one before
+# Each pause is twice the one before: some 12 s in all, and some 100 s of a server that has answered before.
+ATTEMPTS, PATIENT_ATTEMPTS, FIRST_PAUSE_S = 7, 10, 0.2
 TIMEOUTS = {"connect_timeout": 10, "read_timeout": 30}  # seconds; fsspec's own configuration goes before
 _PARTIAL = ".partial"
 _OF_A_DISK = (
@@ -32,7 +33,9 @@ _OF_A_DISK = (
     errno.EFBIG,
     errno.EROFS,
 )  # this machine's: no server is asked again
+_OF_A_PROCESS = ("memory",)  # whose objects end with it
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "CredentialRetrievalError")
+_NO_ENDPOINT = "Invalid endpoint"  # what botocore says of an AWS_ENDPOINT_URL that is no URL
 _DRIVERS = ("aiohttp", "aiobotocore", "botocore", "fsspec", "s3fs")
 _EXTRA = {"s3": "pip install 'adloc[team]'", "s3a": "pip install 'adloc[team]'"}
 
@@ -72,7 +75,9 @@ class Objects:
         """
         self.url = url.rstrip("/")
         self._fs, self._root = _open(self.url)
-        self._is_disk = urlsplit(self.url).scheme == "file"
+        self._protocol = urlsplit(self.url).scheme
+        self._is_disk = self._protocol == "file"
+        self._answered = False
 
     def read(self, name: str) -> bytes | None:
         """The bytes of an object; None where there is none."""
@@ -202,33 +207,49 @@ class Objects:
             OSError: a disk of this machine is full or may not be written to.
             UnreachableError: for other reasons than a moment's.
         """
-        for attempt in range(ATTEMPTS):
+        n_attempts = PATIENT_ATTEMPTS if self._answered else ATTEMPTS
+        for attempt in range(n_attempts):
             try:
-                return action()
-            except (FileNotFoundError, FileExistsError) as error:
-                if _code(error) == "NoSuchBucket":
-                    raise self._gone() from None
-                raise
-            except PermissionError as error:
-                raise self._refused(error) from None
-            except Exception as error:
-                if type(error).__name__ in _NO_CREDENTIALS:
-                    raise self._refused(error) from None
-                if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _DRIVERS:
-                    raise
-                if isinstance(error, OSError) and error.errno in _OF_A_DISK:
-                    raise
-                if attempt + 1 == ATTEMPTS:
-                    raise self._unanswered(error) from None
+                found = action()
+            except Exception as error:  # noqa: BLE001  # a bug is raised again
+                self._raise_if_lasting(error)
+                if attempt + 1 == n_attempts:
+                    self._answered = False  # whatever is tried after that to end well is not waited for as long
+                    raise self._unanswered(error, n_attempts) from None
+            else:
+                self._answered = True
+                return found
             time.sleep(FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1))  # noqa: S311  # no secret
         raise AssertionError  # the last attempt has returned or raised
+
+    def _raise_if_lasting(self, error: Exception) -> None:
+        """Raise what another attempt would not change, in a user's words where it is a user's to mend."""
+        if isinstance(error, FileNotFoundError | FileExistsError):
+            self._answered = True
+            if _code(error) == "NoSuchBucket":
+                raise self._gone() from None
+            raise error
+        if isinstance(error, PermissionError) or type(error).__name__ in _NO_CREDENTIALS:
+            raise self._refused(error) from None
+        if isinstance(error, ValueError) and str(error).startswith(_NO_ENDPOINT):
+            problem = Problem(
+                f"{self.url}: {error}",
+                "AWS_ENDPOINT_URL is the URL of the server",
+                "write http://HOST:PORT, or unset it for Amazon's",
+            )
+            raise UnreachableError(problem) from None
+        if isinstance(error, OSError):
+            if error.errno in _OF_A_DISK:
+                raise error
+        elif type(error).__module__.partition(".")[0] not in _DRIVERS:
+            raise error
 
     def _gone(self) -> UnreachableError:
         what = "folder" if self._is_disk else "bucket"
         problem = Problem(
             f"{self.url}: no such {what}",
             f"the {what} must be there; what is below it is made as it is needed",
-            f"make it, or correct the URL{_endpoint()}",
+            f"make it, or correct the URL{self._endpoint()}",
         )
         return UnreachableError(problem)
 
@@ -248,14 +269,18 @@ class Objects:
             Problem(f"{self.url}: {_said(error)}", "it must be open to the credentials of this process", remedy)
         )
 
-    def _unanswered(self, error: Exception) -> UnreachableError:
+    def _unanswered(self, error: Exception, n_attempts: int) -> UnreachableError:
         return UnreachableError(
             Problem(
-                f"{self.url}: no answer after {ATTEMPTS} attempts: {_said(error)}",
+                f"{self.url}: no answer after {n_attempts} attempts: {_said(error)}",
                 "its server must be reachable from this machine",
-                f"see that it runs{_endpoint()}; what is done so far is safe: run again to go on",
+                f"see that it runs{self._endpoint()}; what is done so far is safe: run again to go on",
             )
         )
+
+    def _endpoint(self) -> str:
+        where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return f" (AWS_ENDPOINT_URL is {where})" if where and self._protocol in _EXTRA else ""
 
 
 def _open(url: str) -> tuple[Any, str]:
@@ -264,6 +289,13 @@ def _open(url: str) -> tuple[Any, str]:
     from fsspec.config import conf
 
     protocol = urlsplit(url).scheme
+    if protocol in _OF_A_PROCESS:
+        problem = Problem(
+            f"{url}: it would end with this process",
+            "what is behind a URL outlives whoever writes it",
+            "use s3://bucket/prefix or file:///folder",
+        )
+        raise UnreachableError(problem)
     try:
         options: dict[str, Any] = {}
         if protocol in ("s3", "s3a"):
@@ -296,8 +328,3 @@ def _code(error: BaseException) -> str:
 def _said(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return f"{_code(error) or type(error).__name__}{f': {text[0]}' if text else ''}"
-
-
-def _endpoint() -> str:
-    where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return f" (AWS_ENDPOINT_URL is {where})" if where else ""

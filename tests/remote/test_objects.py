@@ -138,6 +138,46 @@ def test_server_that_is_away_is_said(server: ObjectServer, monkeypatch: pytest.M
         Objects(f"s3://{BUCKET}/x").read("a")
 
 
+@pytest.mark.parametrize("n_away", [module.PATIENT_ATTEMPTS - 1, 3 * module.PATIENT_ATTEMPTS])
+def test_server_that_has_answered_is_waited_for(n_away: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart ends no study; of one that is away for good the first wait is the long one, those that follow short."""
+    objects, attempts = Objects(f"file://{tmp_path}/bucket"), [0]
+    objects.write("a", b"1")
+    cat_file = objects._fs.cat_file
+
+    def away(path: str) -> bytes:
+        attempts[0] += 1
+        if attempts[0] <= n_away:
+            raise TimeoutError
+        found: bytes = cat_file(path)
+        return found
+
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.0001)
+    monkeypatch.setattr(objects._fs, "cat_file", away)
+    if n_away < module.PATIENT_ATTEMPTS:
+        assert objects.read("a") == b"1"
+        return
+    for n_attempts in (module.PATIENT_ATTEMPTS, module.ATTEMPTS):
+        attempts[0] = 0
+        with pytest.raises(UnreachableError, match=f"no answer after {n_attempts} attempts"):
+            objects.read("a")
+        assert attempts == [n_attempts]
+
+
+def test_endpoint_that_is_no_url_is_said_at_once(server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it must look like."""
+    del server
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "objects.example")
+    with pytest.raises(UnreachableError, match=r"Invalid endpoint: objects.example\n.*\n.*http://HOST:PORT"):
+        Objects(f"s3://{BUCKET}/x").read("a")
+
+
+def test_objects_of_a_process_are_refused() -> None:
+    """A workspace in memory would be gone, and the study reported as done."""
+    with pytest.raises(UnreachableError, match="end with this process"):
+        Objects("memory://workspace")
+
+
 def test_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the extra that brings it."""
     import fsspec.core
