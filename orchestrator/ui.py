@@ -75,8 +75,8 @@ def serve(
                 say(f"{server.title:<28}{server.address}")
             for title, link in tables(workspace, study):
                 say(f"{title:<28}{servers[0].address}{link}")
-            if len(servers) == 1:
-                say("no study of this workspace was tuned: there is no Optuna dashboard to open")
+            for line in _without_dashboard(workspace, study) if storage is None else []:
+                say(line)
             say("Ctrl-C ends them")
             while not stop.wait(0.5):
                 for server, process in zip(servers, processes, strict=True):
@@ -113,12 +113,12 @@ def free_port(wanted: int, taken: set[int]) -> int:
 
 def _servers(workspace: Workspace, storage: str | None, study: str | None, port: int | None) -> list[Server]:
     if not workspace.tracking_path.exists():
+        track = _how_to_track(workspace)
+        remedy = (
+            "\n  ".join(["show each study here:", *track]) if track else "run a study first, or name its --workspace"
+        )
         raise UserError(
-            Complaint(
-                f"{workspace.root}: no mlflow.db",
-                "the UI shows a workspace in which a study has run",
-                "run a study first, or name its --workspace",
-            )
+            Complaint(f"{workspace.root}: no mlflow.db", "the UI shows what was tracked on this machine", remedy)
         )
     if not os.access(workspace.root, os.W_OK):
         raise UserError(
@@ -158,17 +158,29 @@ def _require_sound(workspace: Workspace) -> None:
         UserError: it is damaged.
     """
     if not is_sound(workspace.tracking_path):
-        files = sorted(workspace.studies_path().glob("*/study.yaml"))
-        track = [
-            f"adloc study track {shlex.quote(str(f))} --workspace {shlex.quote(workspace.location)}" for f in files
-        ]
+        again = ["show each study again, which moves the damaged file away:", *_how_to_track(workspace)]
         raise UserError(
             Complaint(
                 f"{workspace.tracking_path}: is damaged",
                 "MLflow's database is an index of the records, from which it is made again",
-                "\n  ".join(["show each study again, which moves the damaged file away:", *track]),
+                "\n  ".join(again),
             )
         )
+
+
+def _how_to_track(workspace: Workspace) -> list[str]:
+    """A command for each study that was run in the workspace, on whatever machine."""
+    files = sorted(workspace.studies_path().glob("*/study.yaml"))
+    return [f"adloc study track {shlex.quote(str(f))} --workspace {shlex.quote(workspace.location)}" for f in files]
+
+
+def _without_dashboard(workspace: Workspace, study: str | None) -> list[str]:
+    """A line for each study, or for the one, whose trials no journal here holds; a line where none was tuned."""
+    tuned = sorted(path.parent.name for path in workspace.root.glob(f"studies/{study or '*'}/trials"))
+    if not tuned and not any(workspace.root.glob("optuna/*.journal")):
+        return ["no study of this workspace was tuned: there is no Optuna dashboard to open"]
+    lacking = [name for name in tuned if not workspace.journal_path(name).exists()]
+    return [f"{name}: no Optuna dashboard, for its trials have no journal here: study run makes it" for name in lacking]
 
 
 def _own_port(port: int) -> int:

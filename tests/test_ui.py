@@ -18,7 +18,8 @@ import pytest
 from click.testing import CliRunner
 
 from adloc.cli import cli
-from adloc.ui import free_port
+from adloc.ui import _without_dashboard, free_port
+from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,38 @@ def test_workspace_without_a_database_is_refused(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "no mlflow.db" in result.output
     assert "run a study first" in result.output
+
+
+def test_workspace_of_other_machines_is_told_how_it_is_shown_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study was run, elsewhere: each machine has an MLflow database of its own."""
+    url = f"file://{tmp_path}/bucket"
+    monkeypatch.setenv("ADLOC_CACHE", str(tmp_path / "one"))
+    workspace = Workspace.find(url)
+    workspace.study_path("gear").mkdir(parents=True)
+    (workspace.study_path("gear") / "study.yaml").touch()
+    workspace.push("gear")
+    monkeypatch.setenv("ADLOC_CACHE", str(tmp_path / "other"))
+    result = CliRunner().invoke(cli, ["ui", "--workspace", url])
+    assert result.exit_code == 2
+    assert re.search(rf"adloc study track {tmp_path}/other/\S+/gear/study.yaml --workspace {url}\n", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("trials", "journal", "said"),
+    [("", "", "no study of this workspace"), ("gear", "", "gear: no"), ("gear", "gear", "")],
+)
+def test_studies_without_a_dashboard_are_named(tmp_path: Path, trials: str, journal: str, said: str) -> None:
+    """Their trials came from another machine; where none was tuned that is said."""
+    workspace = Workspace(tmp_path)
+    if trials:
+        (workspace.study_path(trials) / "trials").mkdir(parents=True)
+    if journal:
+        workspace.journal_path(journal).parent.mkdir()
+        workspace.journal_path(journal).touch()
+    lines = _without_dashboard(workspace, None)
+    assert [line.startswith(said) for line in lines] == ([True] if said else [])
 
 
 @pytest.mark.parametrize("damage", ["truncated", "zeroed", "no database"])

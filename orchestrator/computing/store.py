@@ -219,6 +219,11 @@ class Store:
         self._verified.discard(path)
         self.clear_scratch(kind, key)
 
+    def forget(self, results: Collection[tuple[str, str]]) -> None:
+        """Forget results by kind and key: no machine computes from them any more."""
+        for kind, key in results:
+            self.remove(kind, key)
+
     def keys(self, kind: str) -> set[str]:
         """Keys of all results of a kind, by their names alone: nothing is opened."""
         return {path.stem for path in self.root.glob(f"{kind}/*/[!.]*{SUFFIX}")}

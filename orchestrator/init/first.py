@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adloc.datasets.fetched import as_url
 from adloc.datasets.file_image import FileImage
 from adloc.datasets.split import SplitConfig
 from adloc.errors import Complaint, UserError
@@ -62,9 +63,12 @@ def first_study(path: Path) -> FirstStudy:
     Names are listed, and the heads of at most 200 images read: seconds for 100,000 images.
 
     Raises:
-        UserError: no such folder, no images, none that can be taken as good, or too few.
+        UserError: no such folder, a URL, no images, none that can be taken as good, or too few.
     """
     if not path.is_dir():
+        if url := as_url(path):
+            remedy = f"copy some of its images to a folder, and write root: {url} into the file that they give"
+            raise UserError(Complaint(f"{url}: a URL", "what lies where is guessed from files on a disk", remedy))
         what = "not a folder" if path.exists() else "no such folder"
         raise UserError(Complaint(f"{path}: {what}", "it must be a folder of images", "check the path"))
     folder = look(path.resolve())

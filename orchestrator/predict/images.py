@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from adloc.datasets.decoding import FORMATS_IN_WORDS, IMAGE_SUFFIXES
 from adloc.datasets.natural_order import natural_key
+from adloc.datasets.objects import is_url
 from adloc.errors import Complaint, UserError
 from adloc.predict.places import is_folder, is_there
 
@@ -74,12 +75,17 @@ def find_images(arguments: Sequence[str], stdin: BinaryIO) -> Asking:
         stdin: read as the images are.
 
     Raises:
-        UserError: nothing is named, "-" stands twice, or folders and patterns hold no image at all.
+        UserError: nothing is named, "-" stands twice, a URL is named, or folders and patterns hold no image at all.
     """
     if not arguments or arguments.count(STDIN) > 1:
         found = "no image is named" if not arguments else "- stands twice"
         rule = "images are files, folders, quoted patterns, or one - for a list on standard input"
         raise UserError(Complaint(found, rule, 'adloc predict MODEL photos/, or adloc predict MODEL "photos/*.png"'))
+    for url in filter(is_url, arguments):
+        if not is_there(Path(url)):
+            raise UserError(
+                Complaint(f"{url}: a URL", "images are read from this machine's disks", "copy them to a folder first")
+            )
     roots = [_root(argument) for argument in arguments]
     common = _common(roots)
     searched = tuple(Path(each) for each in arguments if is_folder(Path(each)))

@@ -21,6 +21,7 @@ from adloc.computing.store import SUFFIX, DamagedError, Probe, Store, cap_bytes,
 from adloc.keys import hash_file
 from adloc.methods.backbone import WeightsFile
 from adloc.methods.errors import MethodError
+from adloc.remote.forgotten import Forgotten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from adloc.planning.sources import Network
 
 FOLDER, WEIGHTS, PROBES = "store", "weights", "probes"
+MEMORY = "memory"  # beside store/ and studies/ on this machine: what both sides had when they were last the same
 WHOLE = "whole"
 FRESH_S = 1.0  # a listing that is older is made anew before a result is taken to be absent
 TIDY_S, IN_USE_S = 600, 3600  # of this machine's copies, how often they are held to their cap; those used lately stay
@@ -56,6 +58,7 @@ class SharedStore(Store):
         self._listings: dict[str, _Listing] = {}
         self._joined: dict[tuple[str, str], set[str]] = {}  # objects that the copy of a key holds all of
         self._tidied_s = time.monotonic()
+        self._forgotten = Forgotten(objects, root.parent / MEMORY / "forgotten.json")
 
     @property
     def address(self) -> str:
@@ -105,6 +108,17 @@ class SharedStore(Store):
             self._objects.remove(f"{_folder(kind, key)}/{name}")
         self._listings.pop(_shard(kind, key), None)
         self._joined.pop((kind, key), None)
+
+    def forget(self, results: Collection[tuple[str, str]]) -> None:
+        """See `Store.forget`; other machines let go of their copies when they open the store."""
+        while not self._forgotten.tell(results):
+            self.let_go()
+        super().forget(results)
+
+    def let_go(self) -> None:
+        """Remove the copies here of what other machines have forgotten since; see `Store.forget`."""
+        for kind, key in self._forgotten.news():
+            super().remove(kind, key)
 
     def recall(self, kind: str, keys: Collection[str]) -> None:
         """See `Store.recall`: results that were collected behind the URL, or are to be computed afresh."""

@@ -5,6 +5,7 @@
 <url>/studies/<study>/        records/<run_id>/, state/, lease/: numbered lists of files, and claims
 <url>/files/                  what those lists name, by content
 <url>/sealed/                 the ledger, a numbered object a line
+<url>/forgotten/              which results `--fresh` has forgotten, a numbered object each time
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from adloc.record.records import Records
 from adloc.remote import keeping
 from adloc.remote.files import Files
 from adloc.remote.lease import Lease
-from adloc.remote.results import SharedStore
+from adloc.remote.results import MEMORY, SharedStore
 from adloc.remote.run_records import RunRecords
 from adloc.remote.study_files import StudyFiles
 from adloc.remote.versions import Versions
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 _IDENTITY = "workspace.json"
 _FORMAT = 1
-_MEMORY = "memory"  # beside studies/ on this machine: what both sides had when they were last the same
 
 
 class Shared:
@@ -73,7 +73,9 @@ class Shared:
 
     def store(self) -> SharedStore:
         """The store of this machine before that of the workspace."""
-        return SharedStore(self.root / "store", self._objects)
+        store = SharedStore(self.root / "store", self._objects)
+        store.let_go()
+        return store
 
     def studies(self) -> list[str]:
         """The names of all studies."""
@@ -176,12 +178,12 @@ class Shared:
 
     def _state(self, study: str) -> StudyFiles:
         if study not in self._states:
-            memory = self.root / _MEMORY / f"{study}.files.json"
+            memory = self.root / MEMORY / f"{study}.files.json"
             self._states[study] = StudyFiles(self._objects, self._files, study, self.root / "studies" / study, memory)
         return self._states[study]
 
     def _records(self, study: str) -> RunRecords:
-        memory = self.root / _MEMORY / f"{study}.records.json"
+        memory = self.root / MEMORY / f"{study}.records.json"
         records = Records(self.root / "studies" / study)
         return RunRecords(self._objects, self._files, study, records, memory)
 

@@ -72,13 +72,12 @@ def forget(study: Study, store: Store) -> None:
     from adloc.explain.suspicious import leave_one_out_stage
 
     tried = (stage for state in study.searches for stage in state.tried_stages())
-    for stage in (*study.plan.stages.values(), *tried):
-        for key in stage.result_keys:
-            store.remove(stage.kind, key)
-        store.remove(PASSED, stage.key)
+    stages = [*study.plan.stages.values(), *tried]
+    results = {(stage.kind, key) for stage in stages for key in stage.result_keys}
+    results |= {(PASSED, stage.key) for stage in stages}
+    explaining = filter(None, map(leave_one_out_stage, study.plan.runs))
+    results |= {(stage.kind, stage.key) for stage in explaining}
+    store.forget(sorted(results))
     for run in study.plan.runs:
         study.records.supersede(run.run_id)
-        explaining = leave_one_out_stage(run)
-        if explaining is not None:
-            store.remove(explaining.kind, explaining.key)
     explanations_of(study).clear()

@@ -225,7 +225,8 @@ def test_a_folder_without_a_study_in_it_is_answered(tmp_path: Path, files: tuple
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """Not there, or a file."""
+    """Not there, a file, or a URL."""
+    assert "s3://bucket/parts: a URL" in adloc("init", "s3://bucket/parts").stderr
     assert "no such folder" in adloc("init", tmp_path / "nothing").stderr
     (tmp_path / "file").write_text("")
     assert "not a folder" in adloc("init", tmp_path / "file").stderr

@@ -76,10 +76,10 @@ def test_a_name_that_no_file_can_have_is_a_row(name: str) -> None:
     assert [each for each in paths(ask("a/10.png", name)) if each != name] == ["a/10.png"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["empty.png"], ["none*.png"], ["-", "-"]])
+@pytest.mark.parametrize("arguments", [[], ["empty.png"], ["none*.png"], ["-", "-"], ["a/10.png", "s3://b/x.png"]])
 @pytest.mark.usefixtures("photos")
 def test_nothing_to_score_is_a_mistake(arguments: list[str]) -> None:
-    """Without any image there is nothing to do."""
+    """Without any image there is nothing to do, and what is behind a URL is not read."""
     with pytest.raises(UserError):
         ask(*arguments)
 

@@ -15,7 +15,7 @@ from adloc.remote.results import SharedStore
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = "ab" * 32
+KEY, OTHER = "ab" * 32, "cd" * 32
 
 
 class Machines:
@@ -110,6 +110,37 @@ def test_forgotten_result_is_not_taken_from_an_old_copy(machines: Machines) -> N
     assert machines["c"].get("kind", KEY) is None
     worker.recall("kind", [KEY])
     assert worker.get("kind", KEY) is None
+
+
+def test_copies_of_what_is_computed_afresh_are_let_go_of(machines: Machines) -> None:
+    """Also of what was computed again already; the machine that did keeps what is new, and so does who was there."""
+    for name in "ab":
+        for key in (KEY, OTHER):
+            machines[name].put("kind", key, Result({"x": layer(1)}))
+    machines["a"].forget([("kind", KEY), ("kind", OTHER)])
+    machines["a"].put("kind", KEY, Result({"x": layer(2)}))
+    for name in "abc":
+        store = machines[name]
+        for _ in range(2):
+            store.let_go()
+            found = store.get("kind", KEY)
+            assert found is not None
+            assert (name, float(found.arrays["x"][0, 0])) == (name, 2)
+            assert store.get("kind", OTHER) is None
+
+
+def test_two_machines_forget_at_a_time(machines: Machines) -> None:
+    """Neither misses what the other has forgotten."""
+    one, other = machines["a"], machines["b"]
+    for key in (KEY, OTHER):
+        one.put("kind", key, Result({"x": layer(1)}))
+        assert other.get("kind", key) is not None
+    one.forget([("kind", KEY)])
+    other.forget([("kind", OTHER)])
+    for name in "ab":
+        machines[name].let_go()
+        assert not machines[name].path("kind", KEY).exists()
+        assert not machines[name].path("kind", OTHER).exists()
 
 
 def test_mark_is_seen_by_those_who_see_the_store(machines: Machines, tmp_path: Path) -> None:
