@@ -135,6 +135,7 @@ class _Verifier:
     ) -> None:
         executor, stages = on_demand.executor, tuple(each_stage(sample))
         self._study, self._reporter = study, reporter
+        _bring(study, stages)
         self._kept, self._made = Store(study.workspace.store_path), Store(scratch / "store")
         self._records = Records(scratch / "study")
         reach = _reach(study, stages, self._kept)
@@ -178,6 +179,14 @@ def _scores(run_id: str, kept: Records, made: Records) -> tuple[float, float]:
         for records in (kept, made)
     )
     return float(np.abs(one - other).max()), tolerance_of(one)
+
+
+def _bring(study: Study, stages: Sequence[Stage]) -> None:
+    """Fetch what is kept of these stages behind a URL and not on this machine; what is here is left as it is."""
+    store = study.workspace.store()
+    for stage in (*stages, *Extents.of(study.plan).bases.values()):
+        lacking = [key for key in stage.result_keys if not store.path(stage.kind, key).exists()]
+        store.fetch(stage.kind, lacking, lambda _: True)
 
 
 def _reach(study: Study, stages: Sequence[Stage], kept: Store) -> Extents:
