@@ -75,6 +75,22 @@ def contents(samples: Iterable[Sample]) -> dict[str, tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_layout_behind_a_url_is_that_of_a_folder(
+    kind: str, relaid: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same samples in the same order, the same bytes; what is written down of it is the URL."""
+    monkeypatch.setenv("ADLOC_CACHE", str(tmp_path / "cache"))
+    url = f"file://{relaid[kind]}"
+    here, there = configure(kind, relaid[kind]), configure(kind, Path(url))
+    assert url in str(there.model_dump(mode="json"))
+    for one, other in zip(load_samples(here), load_samples(there), strict=True):
+        assert (one.identity, one.label, one.defect, one.domain) == (
+            other.identity, other.label, other.defect, other.domain,
+        )  # fmt: skip
+        assert one.source.fingerprint() == other.source.fingerprint()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_layout_gives_the_images_labels_and_masks_of_mvtec_ad(
     kind: str, relaid: dict[str, Path], mvtec_tree: Path
 ) -> None:
