@@ -97,8 +97,7 @@ class Suggestions:
             records: of the trials so far.
             track: shows a record in MLflow and returns the run's id.
         """
-        told = self._study.get_trials(deepcopy=False, states=[s for s in TrialState if s.is_finished()])
-        ended = {(t.user_attrs.get(NUMBER), t.state) for t in told if MLFLOW_RUN in t.user_attrs}
+        ended = {(t.user_attrs.get(NUMBER), t.state) for t in self._ended() if MLFLOW_RUN in t.user_attrs}
         for record in records:
             run_id = track(record)
             if (record.number, STATES[record.state]) not in ended:
@@ -126,10 +125,14 @@ class Suggestions:
     def tell(self, record: TrialRecord, mlflow_run_id: str) -> None:
         """What a trial found, with the constraints' distances and the MLflow run that shows it.
 
-        One that Optuna has not heard of is added: it is tried again after a failure, or the journal was lost.
+        One that Optuna has not heard of is added: it is tried again after a failure, or the journal was lost. What it
+        knows of this MLflow run already is not told again: the database took it, and its answer was lost.
         """
         left = [t for t in self._running() if t.user_attrs.get(NUMBER) == record.number]
         if not left:
+            known = [t.state for t in self._ended() if t.user_attrs.get(MLFLOW_RUN) == mlflow_run_id]
+            if STATES[record.state] in known:
+                return
             told = self._frozen(record)
             told.set_user_attr(NUMBER, record.number)
             told.set_user_attr(MLFLOW_RUN, mlflow_run_id)
@@ -220,6 +223,10 @@ class Suggestions:
             return {step: mean for step, (_, mean) in enumerate(_running_means(self._search, record))}
         seen = record.figures.get(self._search.config.objectives[0])
         return {len(record.categories) - 1: seen} if record.state == "pruned" and seen is not None else {}
+
+    def _ended(self) -> list[FrozenTrial]:
+        """Trials that were told."""
+        return self._study.get_trials(deepcopy=False, states=[s for s in TrialState if s.is_finished()])
 
     def _running(self) -> list[FrozenTrial]:
         """Trials that were begun and not told."""

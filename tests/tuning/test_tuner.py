@@ -354,6 +354,27 @@ def test_database_by_url_suggests_the_same(run: Any, tmp_path: Path) -> None:
         open_storage(tmp_path / "x", "nosuchdatabase://x")
 
 
+@pytest.mark.parametrize("lost", range(4))
+def test_telling_whose_answer_was_lost_is_not_told_twice(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """The database took the end of a trial, and the connection broke before it said so: the trial is there once."""
+    count, whole = itertools.count(), optuna.Study.tell
+
+    def tell(self: optuna.Study, *given: Any, **named: Any) -> Any:
+        told = whole(self, *given, **named)
+        if self.study_name == "s.patchcore" and next(count) == lost:
+            raise optuna.exceptions.StorageInternalError
+        return told
+
+    monkeypatch.setattr(optuna.Study, "tell", tell)
+    records = run(search_of(trials=6), "w")
+    monkeypatch.undo()
+    trials = optuna_trials(tmp_path, "w")
+    assert sorted(trial.user_attrs["number"] for trial in trials) == list(range(6)) == [r.number for r in records]
+    assert all(trial.state.is_finished() for trial in trials)
+
+
 @pytest.mark.slow
 def test_drivers_share_a_database_that_is_killed(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workspaces search the same study in one empty PostgreSQL, killed and started again in the middle.
