@@ -138,6 +138,8 @@ class Suggestions:
             told.set_user_attr(MLFLOW_RUN, mlflow_run_id)
             self._study.add_trial(told)
             return
+        for twice in left[:-1]:  # Optuna adds a trial again where the answer to its first attempt was lost
+            self._study.tell(twice.number, state=TrialState.FAIL)
         trial = optuna.Trial(self._study, left[-1]._trial_id)  # noqa: SLF001
         trial.set_user_attr(MLFLOW_RUN, mlflow_run_id)
         if record.error:

@@ -375,6 +375,20 @@ def test_telling_whose_answer_was_lost_is_not_told_twice(
     assert all(trial.state.is_finished() for trial in trials)
 
 
+def test_trial_that_was_begun_twice_is_told_once(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna adds a trial again where the answer to its first attempt was lost: none is left running for ever."""
+    whole = optuna.Study.add_trial
+
+    def add_trial(self: optuna.Study, trial: Any) -> None:
+        for _ in range(1 + (self.study_name == "s.patchcore" and trial.user_attrs.get("number") == 2)):
+            whole(self, trial)
+
+    monkeypatch.setattr(optuna.Study, "add_trial", add_trial)
+    run(search_of(trials=5, prune=False), "w")
+    states = [(trial.user_attrs["number"], trial.state.name) for trial in optuna_trials(tmp_path, "w")]
+    assert sorted(states) == sorted([(number, "COMPLETE") for number in range(5)] + [(2, "FAIL")])
+
+
 @pytest.mark.slow
 def test_drivers_share_a_database_that_is_killed(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workspaces search the same study in one empty PostgreSQL, killed and started again in the middle.
