@@ -16,7 +16,7 @@ from hypothesis import settings
 from categories import write_category
 from checkout import ROOT, SHARED
 from migrated import migrate_once
-from spread import STUDY, TUNED, ran_here
+from spread import STUDY, TUNED, ran_here, without_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,11 +129,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 @pytest.fixture(scope="module")
 def no_report() -> Iterator[None]:
-    """Studies end without their report, a third of a small one's time: for files that do not look at it."""
-    from adloc.run import runs
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(runs, "try_report", lambda _: None)
+    """For files that do not look at the report of a study."""
+    with without_report():
         yield
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 STUDY = """\
@@ -46,14 +48,21 @@ N_IMAGES = 2 * (10 + 6 + 10 + 6 + 10)  # train, validation, test, and the latter
 
 def ran_here(study_file: Path, workspace: Path, *, report: bool = False) -> Path:
     """The workspace, with the study run in this process; without its report where nobody looks at that."""
-    from adloc.run import runs
     from commandline import adloc
 
-    with pytest.MonkeyPatch.context() as patched:
-        if not report:
-            patched.setattr(runs, "try_report", lambda _: None)
+    with nullcontext() if report else without_report():
         adloc("study", "run", study_file, "--workspace", workspace)
     return workspace
+
+
+@contextmanager
+def without_report() -> Iterator[None]:
+    """Studies of this process end without their report, a third of a small one's time."""
+    from adloc.run import runs
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "try_report", lambda _: None)
+        yield
 
 
 def recorded(workspace: Path) -> dict[str, list[Any]]:
