@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import itemgetter
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,8 @@ def at_base(answer: Answer, spec: StudySpec, domain: str | None = None) -> Answe
 
     def kept(rows: Sequence[Row]) -> list[Row]:
         names = [name for name in rows[0] if name not in AXES] if rows else []  # a table has the same columns in all
-        return [{name: row[name] for name in names} for row in rows if is_at(row, base(_regime(row)))]
+        values = itemgetter(*names) if names else tuple
+        return [dict(zip(names, values(row), strict=True)) for row in rows if is_at(row, base(_regime(row)))]
 
     return replace(
         answer,

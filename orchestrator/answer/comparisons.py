@@ -114,6 +114,7 @@ def _drops(rows: Sequence[Row], axis: str, base: str, also_ignored: Sequence[str
     others = [row for row in rows if row[axis] != base and row["status"] == "done"]
     against = [row for row in rows if row[axis] == base] if others else []
     bases = dict(zip(identities(against, *ignored), against, strict=True))
+    own_names = _identifying(tuple(*others[:1]), ())  # a table has the same columns in all
     found: list[Row] = []
     for row, who in zip(others, identities(others, *ignored), strict=True):
         partner = bases.get(who)
@@ -121,7 +122,7 @@ def _drops(rows: Sequence[Row], axis: str, base: str, also_ignored: Sequence[str
             continue
         drops = dict(_metric_drops(partner, row))
         relative = [drops[name] / float(partner[name] or 0.0) for name in RELATIVE if name in drops and partner[name]]
-        own = {name: row[name] for name in _identifying(tuple(row), ())}
+        own = {name: row[name] for name in own_names}
         kept: Row = {name: row.get(name) for name in ("image_fpr", "image_fnr")}
         columns: Row = {f"drop_{name}": drops.get(name) for name in COMPARED}
         found.append(

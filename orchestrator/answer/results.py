@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ SIZES = ("n_train", "n_val", "n_test")
 MACRO = "macro"
 MODEL = "params.model"  # of a method that stands for many models: which one
 WARNINGS = "warnings"  # a column of studies that have any
+_WHO_OF, _SIZES_OF = attrgetter(*WHO, "domain"), attrgetter(*SIZES)
 _ENCODER = json.JSONEncoder(separators=(",\n  ", ": "))
 WHOLE = ("model_mb", "fit_s")  # of which a macro row has that of all categories together
 
@@ -63,15 +65,14 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
 
 
 def _row(record: RunRecord, param_names: Sequence[str], axes: Sequence[str]) -> Row:
-    row: Row = {name: getattr(record, name) for name in (*WHO, "domain")}
+    row: Row = dict(zip((*WHO, "domain"), _WHO_OF(record), strict=True))
     for name in axes:
         row[name] = _plain(record.condition.get(name))
     for name in param_names:
         row[f"params.{name}"] = _plain(record.params.get(name))
-    for name in SIZES:
-        row[name] = getattr(record, name)
-    for name in METRICS:
-        row[name] = record.threshold if name == "threshold" else record.metrics.get(name)
+    row |= zip(SIZES, _SIZES_OF(record), strict=True)
+    row |= zip(METRICS, map(record.metrics.get, METRICS), strict=True)
+    row["threshold"] = record.threshold
     return row
 
 

@@ -15,18 +15,22 @@ from adloc.explain.boundary import explained_keys
 from adloc.garbage import rarely_collected
 from adloc.keys import content_key
 from adloc.record.files import read_checked, write_checked, write_whole
+from adloc.report.meanwhile import meanwhile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from pathlib import Path
 
+    from adloc.answer.answer import Answer
     from adloc.answer.material import Material
     from adloc.record.records import RunRecord
+    from adloc.report.charts.figure import Figure
     from adloc.report.gallery import Gallery
     from adloc.report.section import Section
     from adloc.study import Study
 
 ERROR_NAME = "report_error.txt"  # in the study's folder: why the last report could not be written
+MOST_KEY_PLATES = 4  # pictures of runs in MLflow's parent run
 VERSION = 5  # raised when the report looks different for the same records
 
 
@@ -72,35 +76,71 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
         known = tuple(folder / "figures" / name for name in before.get("key_figures", []))
         return Report(page, folder / "figures", folder / "tables", known, written=False)
     folder.mkdir(parents=True, exist_ok=True)
-    answer = answer_of(study.plan, found, study.records)
-    write_answer(answer, folder)
+    keys, damaged = _write(study, found, page, folder)
+    state = "" if damaged else state  # of what lacks a picture the next report is another
+    write_checked(folder / "report.json", {"state": state, "key_figures": [path.name for path in keys]})
+    (folder / ERROR_NAME).unlink(missing_ok=True)
+    return Report(page, folder / "figures", folder / "tables", tuple(keys), written=True, damaged=damaged)
 
+
+def _write(study: Study, found: Sequence[RunRecord], page: Path, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """Write all of it; return the PNG files that say most, and what was damaged. Half is done by a fork meanwhile."""
     from adloc.answer.claim import forget_claims, write_claims
     from adloc.answer.found import find
     from adloc.answer.material import gather
-    from adloc.report.gallery import make_gallery
-    from adloc.report.plates import write_plates
     from adloc.report.sections import make_sections
     from adloc.report.strips import Strips
 
+    answer = answer_of(study.plan, found, study.records)
     forget_claims(folder)
     material, strips = gather(study.plan, answer, study.records, found), Strips()
-    gallery = make_gallery(material, strips)
-    answered = find(material)
-    write_claims(answered.claims, folder)
-    sections = make_sections(material, answered, gallery, strips, study.searches, study.workspace)
-    keys = _write_figures(sections, folder / "figures")
-    keys += write_plates(material, strips, folder / "figures")
-    for table in (table for section in sections for table in section.tables):
-        write_whole(folder / "tables" / f"report_{table.name}.csv", table.csv().encode())
-        write_whole(folder / "tables" / f"report_{table.name}.tex", table.latex().encode())
-    html = _render(study, material, gallery, sections, strips.damaged)
+    with meanwhile(lambda: _write_recorded(answer, material, folder)) as recorded:
+        answered = find(material)
+        write_claims(answered.claims, folder)
+        sections = make_sections(
+            material, answered, lambda: recorded().gallery, strips, study.searches, study.workspace
+        )
+    plates, damaged = recorded().plates, tuple(dict.fromkeys((*recorded().damaged, *strips.damaged)))
+    figures = [figure for section in sections for figure in section.figures]
+    with meanwhile(lambda: _write_figures(figures[::2], folder / "figures")) as drawn:
+        _write_figures(figures[1::2], folder / "figures")
+        for table in (table for section in sections for table in section.tables):
+            write_whole(folder / "tables" / f"report_{table.name}.csv", table.csv().encode())
+            write_whole(folder / "tables" / f"report_{table.name}.tex", table.latex().encode())
+        html = _render(study, material, recorded().gallery, sections, damaged)
+        drawn()
+    _tidy(folder / "figures", {figure.name for figure in figures} | {path.stem for path in plates})
     page.parent.mkdir(parents=True, exist_ok=True)
     write_whole(page, html.encode())
-    state = "" if strips.damaged else state  # of what lacks a picture the next report is another
-    write_checked(folder / "report.json", {"state": state, "key_figures": [path.name for path in keys]})
-    (folder / ERROR_NAME).unlink(missing_ok=True)
-    return Report(page, folder / "figures", folder / "tables", tuple(keys), written=True, damaged=strips.damaged)
+    keys = [folder / "figures" / f"{figure.name}.png" for figure in figures if figure.key]
+    return keys + plates[:MOST_KEY_PLATES], damaged
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """Of a report what no resample is drawn for.
+
+    Attributes:
+        gallery: of the recorded pictures.
+        plates: PNG files made of them.
+        damaged: as a report has it, of these.
+    """
+
+    gallery: Gallery
+    plates: list[Path]
+    damaged: tuple[str, ...]
+
+
+def _write_recorded(answer: Answer, material: Material, folder: Path) -> _Recorded:
+    """Write the answer's tables and the plates, and make the gallery."""
+    from adloc.report.gallery import make_gallery
+    from adloc.report.plates import write_plates
+    from adloc.report.strips import Strips
+
+    write_answer(answer, folder)
+    strips = Strips()
+    gallery = make_gallery(material, strips)
+    return _Recorded(gallery, write_plates(material, strips, folder / "figures"), strips.damaged)
 
 
 def _render(
@@ -155,21 +195,20 @@ def _read_state(folder: Path) -> dict[str, list[str] | str] | None:
     return content if isinstance(content, dict) else None
 
 
-def _write_figures(sections: Sequence[Section], folder: Path) -> list[Path]:
-    """SVG and PNG of every figure; those of an earlier report that are no longer there are removed."""
+def _write_figures(figures: Sequence[Figure], folder: Path) -> None:
+    """SVG and PNG of each, unless they are there."""
     folder.mkdir(parents=True, exist_ok=True)
-    keys: list[Path] = []
-    kept: set[str] = set()
-    for figure in (figure for section in sections for figure in section.figures):
+    for figure in figures:
         svg, png = folder / f"{figure.name}.svg", folder / f"{figure.name}.png"
         content = figure.drawing.svg(standalone=True)
-        kept |= {svg.name, png.name}
         if not png.exists() or not svg.exists() or svg.read_text(encoding="utf-8") != content:
+            png.unlink(missing_ok=True)  # it is never beside the SVG of another report
             write_whole(svg, content.encode())
             write_whole(png, figure.drawing.png())
-        if figure.key:
-            keys.append(png)
+
+
+def _tidy(folder: Path, names: Container[str]) -> None:
+    """Remove the pictures of an earlier report that are no longer there."""
     for path in folder.iterdir():
-        if path.name not in kept and path.suffix in (".svg", ".png"):
+        if path.stem not in names and path.suffix in (".svg", ".png"):
             path.unlink(missing_ok=True)
-    return keys

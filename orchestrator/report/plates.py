@@ -29,7 +29,6 @@ GAP, HEAD, LABEL = 6, 36, 120
 MOST_IMAGES = 6  # rows of a qualitative grid
 MOST_SAMPLES = 4  # images of a category before and after the shift
 MOST_METHODS = 3
-MOST_KEY_PLATES = 4  # in MLflow's parent run
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Plate:
 
 
 def write_plates(material: Material, strips: Strips, folder: Path) -> list[Path]:
-    """Write plate_samples.png and a plate_maps_<category>.png each; returns the key ones, for MLflow."""
+    """Write plate_samples.png and a plate_maps_<category>.png each; returns all of them."""
     plates = [
         p for p in (sample_plate(material, strips), *(map_plate(material, strips, c) for c in material.categories)) if p
     ]
@@ -77,7 +76,7 @@ def write_plates(material: Material, strips: Strips, folder: Path) -> list[Path]
     written = [folder / f"{plate.name}.png" for plate in plates]
     for plate, path in zip(plates, written, strict=True):
         write_whole(path, png_bytes(plate.draw()))
-    return written[:MOST_KEY_PLATES]
+    return written
 
 
 def sample_plate(material: Material, strips: Strips) -> Plate | None:

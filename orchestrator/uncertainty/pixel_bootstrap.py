@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 NAMES = ("pixel_normal", "pixel_defect", "pixel_overlap", "pixel_regions")
 PRO_LIMITS = (PRO_LIMIT, PRO_STRICT_LIMIT)
+_METRICS = ("pixel_auroc", "pixel_aupro", "pixel_aupro_005")
+_ROWS = 64  # resamples at a time: what is in work stays in the processor's cache, and asks for no new memory
 _STEP = 31  # every so many pixels are looked at to place the edges; prime, so not in step with image rows
 
 
@@ -114,19 +116,20 @@ def pixel_replicates(counts: PixelCounts, weights: Weights) -> dict[str, NDArray
         counts: of the N images.
         weights: (R, N); every resample draws an anomalous image, or its figures are nan.
     """
-    normal = weights @ counts.normal.astype(np.float32)  # (R, B)
-    defect = weights @ counts.defect.astype(np.float32)
-    # Shares, unlike counts, are rounded in float32, in an order that follows the number of threads; float64 holds their
-    # sums exactly.
-    overlap = (weights.astype(np.float64) @ counts.overlap.astype(np.float64)).astype(np.float32)
+    # In float64 sums of counts and of shares are exact: in float32 their rounding would follow the number of threads.
+    kinds = [np.asarray(each, np.float64) for each in (counts.normal, counts.defect, counts.overlap, counts.regions)]
+    blocks = [_areas(kinds, weights[start : start + _ROWS]) for start in range(0, len(weights), _ROWS)]
+    return {name: np.concatenate(areas) for name, areas in zip(_METRICS, zip(*blocks, strict=True), strict=True)}
+
+
+def _areas(kinds: Sequence[NDArray[np.float64]], weights: Weights) -> tuple[NDArray[np.float32], ...]:
+    """The metrics of some resamples."""
+    normal, defect, overlap, regions = (np.asarray(weights.astype(np.float64) @ kind, np.float32) for kind in kinds)
     with np.errstate(invalid="ignore", divide="ignore"):
-        x = _from_zero(normal / normal[:, -1:])
+        x = _from_zero(normal / normal[:, -1:])  # (R, B)
         detected = _from_zero(defect / defect[:, -1:])
-        covered = _from_zero(overlap / (weights @ counts.regions.astype(np.float32))[:, None])
-    return {
-        "pixel_auroc": np.asarray(np.trapezoid(detected, x, axis=1), dtype=np.float32),
-        **dict(zip(("pixel_aupro", "pixel_aupro_005"), _areas_up_to(x, covered, PRO_LIMITS), strict=True)),
-    }
+        covered = _from_zero(overlap / regions[:, None])
+    return np.asarray(np.trapezoid(detected, x, axis=1), np.float32), *_areas_up_to(x, covered, PRO_LIMITS)
 
 
 def _edges(read: ReadChunks) -> NDArray[np.floating] | None:
@@ -165,11 +168,10 @@ def _from_zero(shares: NDArray[np.float32]) -> NDArray[np.float32]:
 def _areas_up_to(x: NDArray[np.float32], y: NDArray[np.float32], limits: Sequence[float]) -> list[NDArray[np.float32]]:
     """The area under each curve (R, B + 1) from 0 to each limit, divided by it; linear between the points."""
     left, width, y_left, rise = x[:, :-1], x[:, 1:] - x[:, :-1], y[:, :-1], y[:, 1:] - y[:, :-1]
-    wide = width > 0
+    divisor = np.maximum(width, np.finfo(np.float32).tiny)  # where nothing is wide, nothing is inside
     found: list[NDArray[np.float32]] = []
     for limit in limits:
-        inside = np.clip(limit - left, 0, width)
-        share = np.divide(inside, width, out=np.zeros_like(width), where=wide)
-        area = (inside * (y_left + (y_left + rise * share)) / 2).sum(axis=1) / limit
+        inside = np.minimum(np.maximum(limit - left, 0), width)
+        area = (inside * (y_left + (y_left + rise * (inside / divisor))) / 2).sum(axis=1) / limit
         found.append(np.asarray(np.minimum(area, 1), dtype=np.float32))
     return found

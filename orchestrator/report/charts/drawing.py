@@ -6,7 +6,6 @@ files of their own they are those of the light page.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html import escape
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image, ImageDraw, ImageFont
 
 from adloc.printed import printable
+from adloc.record.heatmaps import png_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,9 +111,7 @@ class Drawing:
         image = Image.new("RGB", size, COLOURS["paper"])
         for shape in self._shapes:
             shape.paint(image)
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG", compress_level=6)
-        return buffer.getvalue()
+        return png_bytes(image)
 
 
 _RULES = (

@@ -23,6 +23,8 @@ from adloc.report.sections.unified import unified
 from adloc.sealing.ledger import sentences, standing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adloc.answer.found import Found
     from adloc.answer.material import Material
     from adloc.report.gallery import Gallery
@@ -35,15 +37,24 @@ if TYPE_CHECKING:
 def make_sections(
     material: Material,
     found: Found,
-    pictures: Gallery,
+    pictures: Callable[[], Gallery],
     strips: Strips,
     searches: tuple[SearchState, ...],
     workspace: Workspace,
 ) -> list[Section]:
-    """Every section that has something to show."""
+    """Every section that has something to show.
+
+    Args:
+        material: of the report.
+        found: what it says together.
+        pictures: the recorded ones; waited for when all else is made.
+        strips: reads the pictures of explanations.
+        searches: of the study, and how far they are.
+        workspace: of the study.
+    """
     study_path = workspace.study_path(material.plan.spec.study)
     explanations = Explanations(study_path)
-    made = [
+    figures = [
         answer(material, found.claims, found.verdicts),
         protocol(material, sentences(standing(material.plan, workspace))),
         operating(material),
@@ -56,7 +67,8 @@ def make_sections(
         distributions(material),
         curves(material),
         trade_offs(material),
-        gallery(pictures),
+    ]
+    images = [
         hardest(material),
         defect_types(material),
         why_missed(material, explanations, strips),
@@ -64,9 +76,7 @@ def make_sections(
         unified(material),
         training(material),
         tuning(searches, study_path, material),
-        pairs(pictures),
-        paper(material),
-        failures(material),
-        provenance(material),
     ]
+    about = [paper(material), failures(material), provenance(material)]
+    made = [*figures, gallery(pictures()), *images, pairs(pictures()), *about]
     return [section for section in made if section is not None]
