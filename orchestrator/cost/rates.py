@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from adloc.workspace import Workspace
 
 NAME = "rates.json"
-FORMAT = 3  # 1: a start was one, now it is seconds of libraries to load; 2: the disk of the driver's phases was 0
-_BEFORE, _WRITING = 2, ("record", "tracking", "explain", "report", "models")  # whose rates are learned anew
+# 1: a start was one, now it is seconds of libraries to load. Of later ones these kinds' rates are learned anew.
+FORMAT = 4
+_SINCE_3 = ("features", "patchcore.coreset", "softpatch.coreset")  # other laws
+_GONE = {4: (), 3: _SINCE_3, 2: (*_SINCE_3, "record", "tracking", "explain", "report", "models")}  # had no disk
 _FADING = 0.5  # what was measured before counts for half of what is measured now
 Basis = Literal["measured", "alike", "typical", "unknown"]
 WORST: tuple[Basis, ...] = ("measured", "alike", "typical", "unknown")
@@ -156,9 +158,7 @@ class Rates:
 def _read(workspace: Workspace) -> dict[str, dict[str, dict[str, Rate]]]:
     try:
         found = json.loads(read_checked(workspace.root / NAME))
-        if found["format"] not in (FORMAT, _BEFORE):
-            return {}
-        gone = _WRITING if found["format"] == _BEFORE else ()
+        gone = _GONE[found["format"]]
         return {
             name: {
                 kind: {label: Rate(**rate) for label, rate in labels.items()}

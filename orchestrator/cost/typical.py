@@ -35,18 +35,18 @@ class Typical:
 # Measured on the quick start on one thread of an AMD EPYC that was in use by others, in processor time, as were the
 # speeds: 28e9 multiply-adds and 300 rounds a second. Kinds that are not here are unknown until they are measured.
 TYPICAL: dict[str, Typical] = {
-    "features": Typical(gmacs=1.85),
-    "patchcore.coreset": Typical(gmacs=4.0),
+    "features": Typical(gmacs=1.3),
+    "patchcore.coreset": Typical(gmacs=3.7),
     "patchcore.index": Typical(gmacs=0.8),  # of ivf, with 20,000 entries of 1536 values
     "patchcore.search": Typical(gmacs=1.4),
     "patchcore.scores": Typical(gmacs=18.5),
-    "softpatch.coreset": Typical(gmacs=4.0),
+    "softpatch.coreset": Typical(gmacs=3.7),
     "softpatch.index": Typical(gmacs=0.8),
     "softpatch.search": Typical(gmacs=1.4),
     "padim.gaussian": Typical(gmacs=15.0),
     "padim.scores": Typical(gmacs=13.5),
     "threshold": Typical(rounds=7e-3),
-    "truth": Typical(rounds=3.6e-5),
+    "truth": Typical(rounds=2e-5),
     "evaluation": Typical(rounds=2.2e-5),
     "segmentation": Typical(rounds=4.4e-6),
     "saturation": Typical(rounds=2.2e-5),

@@ -6,6 +6,7 @@ A law need not hold for its constant, which is measured; it must tell a large st
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _FLOAT = 4  # bytes
 _READING = 1.0  # 1e9 operations that decoding and resizing a million pixels takes, in terms of a network's
-_SHIFTING = 3.8  # the same of simulating a shift on them
+_SHIFTING = 5.5  # the same of simulating a shift on as many
 _SAMPLED = 16  # images whose sizes stand for their part's
 _AT_A_TIME = {"exact": 64e6, "streaming": 4e6}  # bytes of maps that are made together, and held twice
 _DEFECTS = 4.0  # bytes a pixel that exact figures hold of defects: some 90 each, of a twentieth of the pixels
@@ -118,8 +119,7 @@ def _features(stage: FeatureStage, plan: Plan) -> Work:
     shape, n = shape_of(stage.network.backbone, layers, stage.image), len(stage.part)
     deepest = f"{stage.network.backbone} {max(layers)} {stage.image.input_size} {stage.engine.name} {stage.dtype}"
     label = f"{deepest} {_simulated(stage.part)} {type(stage.part.samples[0].source).__name__ if n else ''}"
-    megapixels = _read_pixels(stage.part) / 1e6
-    reading = megapixels * (_READING + (_SHIFTING if stage.part.shift else 0.0))
+    reading = _READING * _read_pixels(stage.part) / 1e6 + _SHIFTING * _shifted_pixels(stage) / 1e6
     if shape is None:
         return Work(stage.kind, label, float(n), is_own=True)  # of a network of which nothing is known
     kept = shape.values * (_FLOAT if stage.dtype == "float32" else _FLOAT // 2)
@@ -140,6 +140,13 @@ def _read_pixels(part: Part) -> float:
     """Pixels of an image as it is read, on the average of a few."""
     few = part.fingerprints[:_SAMPLED]
     return sum(each.height * each.width for each in few) / len(few) if few else 0.0
+
+
+def _shifted_pixels(stage: FeatureStage) -> float:
+    """Pixels of an image that a shift is simulated on: as it is read, or at the model's size."""
+    if stage.part.shift is None:
+        return 0.0
+    return math.prod(stage.image.input_size) if stage.part.shift.at == "model" else _read_pixels(stage.part)
 
 
 def _simulated(part: Part) -> str:

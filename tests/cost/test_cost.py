@@ -14,6 +14,7 @@ from adloc.computing.store import Store
 from adloc.cost.account import Account
 from adloc.cost.estimate import Estimate, Line, estimate
 from adloc.cost.hardware import Hardware
+from adloc.cost.laws import distances
 from adloc.cost.meter import Meter
 from adloc.cost.networks import NETWORKS, SIDE, shape_of
 from adloc.cost.outlook import Outlook
@@ -137,14 +138,30 @@ def test_a_network_of_ones_own_has_no_shape() -> None:
     assert shape_of("resnet18", ["conv1"], ImageConfig()) is None
 
 
-def test_a_coreset_costs_its_picks_times_its_patches() -> None:
+def test_a_coreset_costs_its_distances_and_its_averages() -> None:
     """16 training images of 784 patches, 126 picks (1 %), on 128 projected dimensions; then averaging 3 x 3 of 384."""
     plan = plan_of(0.01)
     (stage,) = of_kind(plan, "patchcore.coreset")
     patches, picks = 16 * 784, 126
     work = work_of(stage, plan)
-    assert work.amount == pytest.approx((patches * picks * 128 + patches * 384 * 9) / 1e9)
+    assert work.amount == pytest.approx((distances(patches, picks) * 128 + patches * 384 * 9) / 1e9)
     assert work.kept_bytes == picks * 384 * 4
+
+
+# Processor seconds of one thread at 1, 5 and 10 %, by patches: of two categories whose patches lie far from alike.
+MEASURED = {
+    20_000: ((0.39, 0.68, 0.92), (0.35, 0.39, 0.85)),  # bottle, brick
+    60_000: ((1.5, 2.7, 3.5), (1.4, 3.4, 4.6)),
+    156_800: ((2.8, 8.0, 11.0), (5.5, 17.5, 29.6)),
+}
+
+
+def test_a_coreset_is_planned_within_twice_what_it_takes() -> None:
+    """At a speed of 28e9 multiply-adds a second, which is that of the machine of the typical figures."""
+    for patches, of_categories in MEASURED.items():
+        for share, *measured in zip((0.01, 0.05, 0.1), *of_categories, strict=True):
+            planned = TYPICAL["patchcore.coreset"].gmacs * distances(patches, share * patches) * 128 / 28e9
+            assert all(seconds / 2 < planned < 2 * seconds for seconds in measured), (patches, share)
 
 
 def test_a_search_costs_what_it_adds_to_the_next_smaller_bank() -> None:

@@ -194,20 +194,22 @@ def test_what_a_study_writes_is_counted_by_who_writes_it(tmp_path: Path) -> None
 
 
 def test_rates_of_an_earlier_version_are_kept_where_they_were_right(tmp_path: Path) -> None:
-    """Those of stages hold; those of phases, of which the disk was taken for nothing, are learned anew."""
-    workspace, work = Workspace(tmp_path), {"a.fit": Work("a.fit", "", 1.0), RECORDS: Work(RECORDS, "8 heatmaps", 1.0)}
+    """Those of stages hold; phases whose disk was taken for nothing, and features by another law, are learned anew."""
+    workspace, kinds = Workspace(tmp_path), {"a.fit": "", RECORDS: "8 heatmaps", "features": "of a network"}
+    work = {kind: Work(kind, label, 1.0) for kind, label in kinds.items()}
     rates = Rates.read(workspace)
     for each in work.values():
         rates.learn(each, HERE, 7.0)
     rates.save(workspace)
     file = json.loads((tmp_path / NAME).read_text())
-    for kinds in file["rates"].values():
-        for label in (label for labels in kinds.values() for label in labels.values()):
+    for found in file["rates"].values():
+        for label in (label for labels in found.values() for label in labels.values()):
             del label["held_bytes"]
-    write_checked(tmp_path / NAME, file | {"format": 2})
-    known = Rates.read(workspace)
-    assert known.expect(work["a.fit"], HERE).seconds == 7.0
-    assert known.expect(work[RECORDS], HERE).basis == "typical"
+    for version, gone in ((2, {RECORDS, "features"}), (3, {"features"})):
+        write_checked(tmp_path / NAME, file | {"format": version})
+        known = Rates.read(workspace)
+        assert {kind for kind, each in work.items() if known.expect(each, HERE).basis == "typical"} == gone
+        assert known.expect(work["a.fit"], HERE).seconds == 7.0
 
 
 class Deaf:
