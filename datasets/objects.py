@@ -44,6 +44,10 @@ class UnreachableError(DatasetError):
     """What lies behind a URL cannot be had, or not be written to."""
 
 
+class ReadOnlyError(UnreachableError):
+    """What lies behind a URL may be read by these credentials, perhaps, and not be written or removed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stat:
     """What is known of an object without reading it.
@@ -194,17 +198,18 @@ class Objects:
 
     def _writing(self, action: Callable[[], Found]) -> Found:
         try:
-            return self._try(action)
+            return self._try(action, writes=True)
         except FileNotFoundError:
             raise self._gone() from None
 
-    def _try(self, action: Callable[[], Found]) -> Found:
+    def _try(self, action: Callable[[], Found], *, writes: bool = False) -> Found:
         """What it returns; tried again while the network may be to blame.
 
         Raises:
             FileNotFoundError: there is no such object.
             FileExistsError: there is one.
             OSError: a disk of this machine is full or may not be written to.
+            ReadOnlyError: it writes, which is refused.
             UnreachableError: for other reasons than a moment's.
         """
         n_attempts = PATIENT_ATTEMPTS if self._answered else ATTEMPTS
@@ -212,7 +217,7 @@ class Objects:
             try:
                 found = action()
             except Exception as error:  # noqa: BLE001  # a bug is raised again
-                self._raise_if_lasting(error)
+                self._raise_if_lasting(error, writes=writes)
                 if attempt + 1 == n_attempts:
                     self._answered = False  # whatever is tried after that to end well is not waited for as long
                     raise self._unanswered(error, n_attempts) from None
@@ -222,7 +227,7 @@ class Objects:
             time.sleep(FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1))  # noqa: S311  # no secret
         raise AssertionError  # the last attempt has returned or raised
 
-    def _raise_if_lasting(self, error: Exception) -> None:
+    def _raise_if_lasting(self, error: Exception, *, writes: bool) -> None:
         """Raise what another attempt would not change, in a user's words where it is a user's to mend."""
         if isinstance(error, FileNotFoundError | FileExistsError):
             self._answered = True
@@ -230,7 +235,7 @@ class Objects:
                 raise self._gone() from None
             raise error
         if isinstance(error, PermissionError) or type(error).__name__ in _NO_CREDENTIALS:
-            raise self._refused(error) from None
+            raise self._refused(error, writes=writes) from None
         if isinstance(error, ValueError) and str(error).startswith(_NO_ENDPOINT):
             problem = Problem(
                 f"{self.url}: {error}",
@@ -253,21 +258,21 @@ class Objects:
         )
         return UnreachableError(problem)
 
-    def _refused(self, error: Exception) -> UnreachableError:
+    def _refused(self, error: Exception, *, writes: bool) -> UnreachableError:
+        kind, found = UnreachableError, _said(error)
         remedy = "set the credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or fsspec's own"
-        if self._is_disk:
-            remedy = "give this user the right, or name another place"
+        if self._is_disk or _code(error) in ("AccessDenied", "403"):
+            what = "list and read"
+            if writes:
+                kind, what, found = ReadOnlyError, "write and remove", f"may not be written to: {found}"
+            remedy = f"have whoever owns the bucket allow these credentials to {what} objects there"
+            if self._is_disk:
+                remedy = "give this user the right, or name another place"
         elif _code(error) == "RequestTimeTooSkewed":
             remedy = "set this machine's clock: it is more than some minutes off the server's"
-        elif _code(error) in ("AccessDenied", "403"):
-            remedy = (
-                "have whoever owns the bucket allow these credentials to list, read, write and remove objects there"
-            )
         elif _code(error) == "ExpiredToken":
             remedy = "log in again: the session of these credentials has ended"
-        return UnreachableError(
-            Problem(f"{self.url}: {_said(error)}", "it must be open to the credentials of this process", remedy)
-        )
+        return kind(Problem(f"{self.url}: {found}", "it must be open to the credentials of this process", remedy))
 
     def _unanswered(self, error: Exception, n_attempts: int) -> UnreachableError:
         return UnreachableError(

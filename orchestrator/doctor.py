@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adloc.computing.environment import environment
+from adloc.datasets.errors import DatasetError
+from adloc.errors import UserError
 from adloc.methods.backbone import BACKBONES, resolve_weights
 from adloc.methods.errors import MethodError
+from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adloc.workspace import Workspace
+    from adloc.datasets.errors import Problem
+    from adloc.errors import Complaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class Finding:
     optional: bool = False
 
 
-def examine(workspace: Workspace) -> list[Finding]:
-    """Look at versions, devices, FAISS, weights, the data set variable and the workspace."""
+def examine(workspace: str | None) -> list[Finding]:
+    """Look at versions, devices, FAISS, weights, the data set variable and the workspace, see `Workspace.find`."""
     return [*_versions(), *_devices(), *_weights(), _data(), _workspace(workspace)]
 
 
@@ -95,7 +99,16 @@ def _data() -> Finding:
     return Finding("MVTEC_AD_ROOT", found, ok=False, remedy=remedy, optional=True)
 
 
-def _workspace(workspace: Workspace) -> Finding:
+def _workspace(given: str | None) -> Finding:
+    """Whether it is there, or can be made, and may be written to: behind a URL by an object that is removed again."""
+    try:
+        workspace = Workspace.find(given)
+        if workspace.shared is not None:
+            workspace.shared.require_writable()
+    except UserError as error:
+        return _refused(error.complaints[0])
+    except DatasetError as error:
+        return _refused(error.problems[0])
     folder = workspace.root
     while not folder.exists():
         folder = folder.parent
@@ -104,3 +117,7 @@ def _workspace(workspace: Workspace) -> Finding:
     remedy = "" if writable else "choose another with --workspace or $ADLOC_WORKSPACE"
     copy = "" if workspace.shared is None else f"{workspace.location}, its copy here: "
     return Finding("workspace", f"{copy}{workspace.root}, {free:.0f} GB free", ok=writable, remedy=remedy)
+
+
+def _refused(told: Complaint | Problem) -> Finding:
+    return Finding("workspace", told.found, ok=False, remedy=told.remedy)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from adloc.api.asked import user_errors
 from adloc.api.frames import frame_of
-from adloc.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,4 +54,4 @@ def examine(*, workspace: Place | None = None) -> pd.DataFrame:
     """
     from adloc.doctor import examine as find
 
-    return frame_of([asdict(f) for f in find(Workspace.find(None if workspace is None else fspath(workspace)))])
+    return frame_of([asdict(f) for f in find(None if workspace is None else fspath(workspace))])

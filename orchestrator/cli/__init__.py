@@ -88,7 +88,7 @@ def doctor(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Check versions, devices, weights and the workspace; say what is missing and where to put it."""
     from adloc.doctor import examine
 
-    findings = examine(find_workspace(workspace))
+    findings = examine(workspace)
     if as_json:
         click.echo(json.dumps([fields(f) for f in findings], indent=1))
     else:

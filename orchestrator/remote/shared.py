@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from adloc.datasets.checked import DamagedError, from_checked
 from adloc.datasets.copies import cache_path
-from adloc.datasets.objects import Objects
+from adloc.datasets.objects import Objects, ReadOnlyError
 from adloc.errors import Complaint, UserError
 from adloc.record.files import read_checked, write_checked
 from adloc.record.records import Records
@@ -104,7 +104,7 @@ class Shared:
         Raises:
             UserError: a driver on another machine runs the study, or writing is not possible as it must be.
         """
-        _require_exclusive_writes(self._objects)
+        self.require_writable()
         with self._lease(study).held():
             self.pull(study)
             self._records(study).push_missing()
@@ -112,6 +112,23 @@ class Shared:
                 yield
             finally:
                 self.push(study)
+
+    def require_writable(self) -> None:
+        """See that studies can be driven here, by writing an object and removing it again.
+
+        Raises:
+            UserError: these credentials may only read, or the server does not write as it must.
+        """
+        try:
+            _require_exclusive_writes(self._objects)
+        except ReadOnlyError as error:
+            raise UserError(
+                Complaint(
+                    error.problems[0].found,
+                    "whoever runs, shows, explains or exports a study holds it there, one driver at a time",
+                    f"{error.problems[0].remedy}; `adloc study` results, status, report, compare and verify only read",
+                )
+            ) from None
 
     def is_held(self, study: str) -> bool:
         """Whether a driver on any machine runs the study."""
@@ -221,7 +238,7 @@ def _identity(objects: Objects) -> str:
     """
     data = objects.read(_IDENTITY)
     if data is None:
-        objects.create(_IDENTITY, json.dumps({"format": _FORMAT, "id": uuid4().hex[:12]}).encode())
+        _create_identity(objects)
         data = objects.read(_IDENTITY)
     try:
         content = json.loads(data or b"")
@@ -239,18 +256,35 @@ def _identity(objects: Objects) -> str:
     )
 
 
+def _create_identity(objects: Objects) -> None:
+    """Make a workspace where there is none.
+
+    Raises:
+        UnreachableError: it cannot be made.
+    """
+    try:
+        objects.create(_IDENTITY, json.dumps({"format": _FORMAT, "id": uuid4().hex[:12]}).encode())
+    except ReadOnlyError as error:
+        why = error.problems[0].found.removeprefix(f"{objects.url}: ")
+        raise UserError(
+            Complaint(
+                f"{objects.url}: no workspace is there, and none can be made: it {why}",
+                "a workspace is made by whoever first opens it, and may then only be read by others",
+                f"correct the URL, or {error.problems[0].remedy}",
+            )
+        ) from None
+
+
 def _require_exclusive_writes(objects: Objects) -> None:
     """See that an object can be written, is not written over by the next, and can be removed again.
 
     Raises:
         UserError: the server does not keep one that is there.
-        UnreachableError: it does not let us.
+        ReadOnlyError: it does not let us.
     """
     name = f"probes/{uuid4().hex}"
-    try:
-        kept = objects.create(name, b"first") and not objects.create(name, b"second")
-    finally:
-        objects.remove(name)
+    kept = objects.create(name, b"first") and not objects.create(name, b"second")
+    objects.remove(name)
     if not kept:
         raise UserError(
             Complaint(

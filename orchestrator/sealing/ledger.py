@@ -104,14 +104,18 @@ def seal_study(plan: Plan, workspace: Workspace, now: datetime, n_figures: int) 
 
     Raises:
         UserError: the study is sealed with another plan, or its seal was changed by hand.
+        UnreachableError: it cannot be kept behind the workspace's URL; then the study is not sealed.
     """
     path, seal = seal_path(workspace, plan.spec.study), make_seal(plan, now, n_figures)
     with workspace.turn("sealed"):
-        before = read_seal(path)
-        if before is None:
+        if read_seal(path) is None:
             write_seal(path, seal)
-            workspace.push(plan.spec.study)
-            return seal
+            try:
+                workspace.push(plan.spec.study)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+        before = read_seal(path) or seal  # the one of another machine where that was faster
     if before.plan == seal.plan:
         return before
     raise UserError(
