@@ -32,9 +32,9 @@ def list_store(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
         click.echo(json.dumps(totals, indent=1))
         return
     for kind, total in totals.items():
-        line = f"{kind:24}{total.get('files', 0):8} files {total.get('bytes', 0) / 1e6:10.1f} MB"
+        line = f"{kind:24}{total['files']:8} files {total['bytes'] / 1e6:10.1f} MB"
         if found.shared is not None:
-            n_files, n_bytes = total.get("shared_files", 0), total.get("shared_bytes", 0)
+            n_files, n_bytes = total["shared_files"], total["shared_bytes"]
             line = f"{line} here{n_files:10} objects {n_bytes / 1e6:10.1f} MB in {found.location}"
         say(line)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from adloc.computing.store import Store, cap_bytes
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
 
 def count_results(workspace: Workspace) -> dict[str, dict[str, int]]:
     """Files and bytes by kind of stage; of a workspace behind a URL also shared_files and shared_bytes, there."""
-    totals: dict[str, dict[str, int]] = {}
+    nothing = {"files": 0, "bytes": 0} | ({} if workspace.shared is None else {"shared_files": 0, "shared_bytes": 0})
+    totals: defaultdict[str, dict[str, int]] = defaultdict(nothing.copy)
     for entry in Store(workspace.store_path).entries():
-        _count(totals, entry.kind, entry.n_bytes, "")
-    if workspace.shared is not None:
-        for kept in workspace.shared.results():
-            _count(totals, kept.kind, kept.n_bytes, "shared_")
-    return totals
+        _count(totals[entry.kind], entry.n_bytes, "")
+    for kept in () if workspace.shared is None else workspace.shared.results():
+        _count(totals[kept.kind], kept.n_bytes, "shared_")
+    return dict(sorted(totals.items()))
 
 
 def collect_results(workspace: Workspace, max_gb: float | None) -> tuple[int, int]:
@@ -58,7 +59,6 @@ def shared_of(workspace: Workspace) -> Shared:
     return workspace.shared
 
 
-def _count(totals: dict[str, dict[str, int]], kind: str, n_bytes: int, where: str) -> None:
-    total = totals.setdefault(kind, {})
-    total[f"{where}files"] = total.get(f"{where}files", 0) + 1
-    total[f"{where}bytes"] = total.get(f"{where}bytes", 0) + n_bytes
+def _count(total: dict[str, int], n_bytes: int, where: str) -> None:
+    total[f"{where}files"] += 1
+    total[f"{where}bytes"] += n_bytes
