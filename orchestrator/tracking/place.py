@@ -96,12 +96,10 @@ class Place:
     def owner(self) -> str:
         """The workspace's id, made here at first, which moves with it; "" for its own database, where it is alone.
 
-        One behind a URL has the same on all machines.
+        One behind a URL has it there, the same on all machines: at the same URL of another server is another workspace.
         """
         if not self.server:
             return ""
-        if self.workspace.shared is not None:
-            return content_key([self.workspace.location])[:12]
         path = self.workspace.root / ".id"
         with self.workspace.turn("mlflow"):
             if not path.exists():
