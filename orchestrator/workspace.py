@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from adloc.datasets.objects import is_url
+from adloc.datasets.objects import UnreachableError, is_url
 from adloc.errors import Complaint, UserError
 
 if TYPE_CHECKING:
@@ -110,6 +110,21 @@ class Workspace:
         """Have all machines see what this process has written in a study's folder, records apart; see `pull`."""
         if self.shared is not None:
             self.shared.push(study)
+
+    def offer(self, study: str) -> str:
+        """Have all machines see what a process that does not hold the study wrote in its folder, which it had pulled.
+
+        Returns:
+            Why they do not, in a sentence: nobody may write there, or nobody answers; "" where they do.
+        """
+        if self.shared is None or self._is_locked_here(study):  # whoever holds it sends it
+            return ""
+        try:
+            with self.turn(f"copy-{study}"):
+                self.shared.push(study)
+        except UnreachableError as error:
+            return f"{error.problems[0].found}; what was written is on this machine alone"
+        return ""
 
     def push_record(self, study: str, run_id: str) -> None:
         """Have all machines see a run's record, or that it was set aside."""

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from functools import wraps
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, get_args
 
 from adloc.datasets.errors import DatasetError
 from adloc.errors import Complaint, UserError, nearest
 from adloc.methods.errors import MethodError
+from adloc.on_disk import require_on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +55,24 @@ def as_overrides(asked: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]
     if not isinstance(asked, Mapping):
         return (asked,) if isinstance(asked, str) else tuple(asked)
     return tuple(f"{key}={_as_yaml(key, value)}" for key, value in asked.items())
+
+
+def path_of(given: Place) -> Path:
+    """Of a file or folder beside the workspace.
+
+    Raises:
+        UserError: it is a URL.
+    """
+    return require_on_disk(Path(given))
+
+
+def output_path(given: Place | None) -> Path | None:
+    """Where to write; None where that is not said.
+
+    Raises:
+        UserError: it is a URL.
+    """
+    return None if given is None else path_of(given)
 
 
 def computing(executor: Executor, device: Device, jobs: int | None, batch_size: int | None) -> Computing:

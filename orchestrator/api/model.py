@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 from os import PathLike, fspath
-from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from adloc.api.asked import Device, computing, require_choice, require_share, user_errors
+from adloc.api.asked import Device, computing, output_path, path_of, require_choice, require_share, user_errors
 from adloc.api.frames import frame_of
 from adloc.api.pictures import Arrays, Heatmap, Heatmaps
 from adloc.api.scoring import Asking
@@ -22,6 +21,7 @@ from adloc.predict.request import Request, check_request, score_asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     import pandas as pd
 
@@ -44,7 +44,7 @@ def load_model(path: Place) -> Model:
     Raises:
         UserError: it is none, of another version, or a file in it is missing, damaged or changed.
     """
-    return Model(Path(path))
+    return Model(path_of(path))
 
 
 class Model:
@@ -117,9 +117,9 @@ class Model:
             self.path,
             _named(images),
             _level(alpha, prevalence),
-            _path(output),
-            _path(heatmaps),
-            _path(report),
+            output_path(output),
+            output_path(heatmaps),
+            output_path(report),
             threshold,
             fpr,
             monitor=monitor,
@@ -202,7 +202,7 @@ class Model:
         """
         from adloc.predict.scores import read_scores, watch_scores
 
-        known = read_scores(Path(scores)) if isinstance(scores, str | PathLike) else [float(each) for each in scores]
+        known = read_scores(path_of(scores)) if isinstance(scores, str | PathLike) else [float(each) for each in scores]
         return watch_scores(self._model, known, _level(alpha, prevalence))
 
     def _ask(self, request: Request, device: Device, *, quiet: bool, draws: bool = False) -> Asking:
@@ -243,10 +243,6 @@ def _named(images: Place | Iterable[Place]) -> tuple[str, ...]:
             Complaint("- is the standard input", "images are files, folders or patterns", "read it into a list")
         )
     return names
-
-
-def _path(given: Place | None) -> Path | None:
-    return None if given is None else Path(given)
 
 
 def _level(alpha: float, prevalence: float) -> Level:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from adloc.answer.results import MACRO
-from adloc.api.asked import as_overrides, user_errors
+from adloc.api.asked import as_overrides, output_path, path_of, user_errors
 from adloc.api.compared import compare
 from adloc.api.frames import averages, brief_frame, frame_of
 from adloc.api.pictures import Heatmaps, arrays_of_run, recorded_heatmaps
@@ -70,7 +70,7 @@ class Opened:
         Raises:
             UserError: with every mistake in the file.
         """
-        return cls(Path(file).expanduser(), as_overrides(set), _find_workspace(workspace))
+        return cls(path_of(file).expanduser(), as_overrides(set), _find_workspace(workspace))
 
     @classmethod
     @user_errors
@@ -107,7 +107,7 @@ class Opened:
         from adloc.init.first import first_study, free_place
 
         found = first_study(Path(folder))
-        path = free_place(found, None if output is None else Path(output), force=force)
+        path = free_place(found, output_path(output), force=force)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(found.text, encoding="utf-8")
         return cls(path, (), _find_workspace(workspace))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from adloc.api import running
-from adloc.api.asked import computing, require_count, require_share, user_errors
+from adloc.api.asked import computing, output_path, path_of, require_count, require_share, user_errors
 from adloc.api.checked import Checked
 from adloc.api.opened import Opened
 from adloc.api.planned import Planned
@@ -155,9 +154,10 @@ class Study(Opened):
         """
         from adloc.report.page import write_report
 
-        study = as_study(self._prepared_or_kept(), self._place)
-        written = write_report(study, None if output is None else Path(output), force=True)
-        for sentence in map(printable, written.damaged):
+        path, study = output_path(output), as_study(self._prepared_or_kept(), self._place)
+        written = write_report(study, path, force=True)
+        kept_back = "" if path is not None else study.workspace.offer(self.name)
+        for sentence in map(printable, (*written.damaged, *filter(None, [kept_back]))):
             warnings.warn(sentence, stacklevel=3)  # at the caller's line: between it and this there is `user_errors`
         return Reported(written.page, written.figures, written.tables, written.key_figures)
 
@@ -187,10 +187,10 @@ class Study(Opened):
         from adloc.sealing.ledger import seal_study
         from adloc.sealing.seal import write_seal
 
-        study = self._prepare()
+        path, study = output_path(output), self._prepare()
         sealed = seal_study(study.plan, study.workspace, datetime.now(UTC), study.records.count_figures())
-        if output is not None:
-            write_seal(Path(output), sealed)
+        if path is not None:
+            write_seal(path, sealed)
         return sealed
 
     @user_errors
@@ -237,7 +237,7 @@ class Study(Opened):
             )
         asked = computing("local", device, None, None)
         chosen = running.Chosen(run_id, best, category)
-        path = None if output is None else Path(output)
+        path = output_path(output)
         return running.export(self._prepare(), chosen, asked, path, with_backbone=with_backbone, engine=engine)
 
     @user_errors
@@ -256,8 +256,8 @@ class Study(Opened):
             A row a category: category, run_id, n_images, threshold.
         """
         require_share("pixel_fpr", pixel_fpr)
-        asked = computing("local", device, None, None)
-        return running.export_private(self._prepare(), run_id, asked, Path(output), pixel_fpr)
+        path, asked = path_of(output), computing("local", device, None, None)
+        return running.export_private(self._prepare(), run_id, asked, path, pixel_fpr)
 
     @user_errors
     def check_data(self) -> Checked:
@@ -274,10 +274,10 @@ class Study(Opened):
         """
         from adloc.preview import preview_sheet
 
+        path = output_path(output) or self._place.study_path(self.name) / "preview.png"
         checked = check_data(self.file, self._overrides, self._place)
         if checked.plan is None:
             raise UserError(*checked.errors)
-        path = self._place.study_path(self.name) / "preview.png" if output is None else Path(output)
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet = preview_sheet(checked.plan, images)
         sheet.save(path)

@@ -11,14 +11,14 @@ from adloc.cli.say import hand_out, say
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path())  # a URL is told more there than `require_on_disk` can
 @click.option(
     "--output", type=click.Path(path_type=Path), help="The study file; default: FOLDER's name with .yaml, here."
 )
 @click.option("--print", "only_print", is_flag=True, help="Print the file instead of writing it.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @user_errors
-def init(folder: Path, output: Path | None, only_print: bool, force: bool) -> None:  # noqa: FBT001
+def init(folder: str, output: Path | None, only_print: bool, force: bool) -> None:  # noqa: FBT001
     """Look at a folder of images and write a study file that runs at once.
 
     It knows the layouts of MVTec AD, MVTec AD 2, MVTec LOCO AD, VisA, BTAD, MPDD, KolektorSDD, KolektorSDD2,
@@ -28,7 +28,7 @@ def init(folder: Path, output: Path | None, only_print: bool, force: bool) -> No
     """
     from adloc.init.first import first_study, free_place
 
-    found = first_study(folder)
+    found = first_study(Path(folder))
     path = free_place(found, output, force=force or only_print)
     for line in found.seen:
         say(line, err=True)

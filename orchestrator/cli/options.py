@@ -30,8 +30,11 @@ def user_errors(verb: Callable[..., None]) -> Callable[..., None]:
         from adloc.datasets.errors import DatasetError
         from adloc.errors import Complaint, UserError
         from adloc.methods.errors import MethodError
+        from adloc.on_disk import require_on_disk
 
         try:
+            for path in (given for given in kwargs.values() if isinstance(given, Path)):
+                require_on_disk(path)
             verb(*args, **kwargs)
         except (UserError, DatasetError, MethodError) as error:
             say_text(str(error), err=True)

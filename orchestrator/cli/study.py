@@ -264,7 +264,8 @@ def report(file: Path, overrides: tuple[str, ...], workspace: str | None, as_jso
     there = prepared_or_kept(file, overrides, workspace)
     prepared = as_study(there, find_workspace(workspace))
     written = write_report(prepared, output, force=True)
-    warn(written.damaged)
+    kept_back = "" if output is not None else prepared.workspace.offer(prepared.spec.study)
+    warn([*written.damaged, *filter(None, [kept_back])])
     if as_json:
         places = {name: str(getattr(written, name)) for name in ("page", "figures", "tables")}
         click.echo(json.dumps(places | _seal_json(prepared) | {"damaged": written.damaged}, indent=1))
