@@ -36,12 +36,18 @@ _OF_A_DISK = (
 _OF_A_PROCESS = ("memory",)  # whose objects end with it
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "CredentialRetrievalError")
 _NO_ENDPOINT = "Invalid endpoint"  # what botocore says of an AWS_ENDPOINT_URL that is no URL
+_DAMAGED = "FlexibleChecksumError"  # what botocore says of bytes that are not those of the server's checksum
+_DAMAGED_ATTEMPTS = 3  # at bytes that may be damaged on their way
 _DRIVERS = ("aiohttp", "aiobotocore", "botocore", "fsspec", "s3fs")
 _EXTRA = {"s3": "pip install 'adloc[team]'", "s3a": "pip install 'adloc[team]'"}
 
 
 class UnreachableError(DatasetError):
     """What lies behind a URL cannot be had, or not be written to."""
+
+
+class DamagedObjectError(UnreachableError):
+    """An object's bytes are not those that were written, by the checksum that its server keeps."""
 
 
 class ReadOnlyError(UnreachableError):
@@ -86,7 +92,7 @@ class Objects:
     def read(self, name: str) -> bytes | None:
         """The bytes of an object; None where there is none."""
         try:
-            data: bytes = self._try(lambda: self._fs.cat_file(self._path(name)))
+            data: bytes = self._try(lambda: self._fs.cat_file(self._path(name)), name)
         except FileNotFoundError:
             return None
         return data
@@ -94,9 +100,11 @@ class Objects:
     def fetch(self, name: str, to: Path) -> bool:
         """Copy an object into a file; False where there is none. What has come is the caller's to verify."""
         try:
-            self._try(lambda: self._fs.get_file(self._path(name), str(to)))
+            self._try(lambda: self._fs.get_file(self._path(name), str(to)), name)
         except FileNotFoundError:
             return False
+        except DamagedObjectError:
+            to.touch()
         return True
 
     def write(self, name: str, data: bytes) -> None:
@@ -202,13 +210,14 @@ class Objects:
         except FileNotFoundError:
             raise self._gone() from None
 
-    def _try(self, action: Callable[[], Found], *, writes: bool = False) -> Found:
-        """What it returns; tried again while the network may be to blame.
+    def _try(self, action: Callable[[], Found], name: str = "", *, writes: bool = False) -> Found:
+        """What it returns; tried again while the network may be to blame. `name`: of the object that it reads.
 
         Raises:
             FileNotFoundError: there is no such object.
             FileExistsError: there is one.
             OSError: a disk of this machine is full or may not be written to.
+            DamagedObjectError: by its server's checksum.
             ReadOnlyError: it writes, which is refused.
             UnreachableError: for other reasons than a moment's.
         """
@@ -218,6 +227,8 @@ class Objects:
                 found = action()
             except Exception as error:  # noqa: BLE001  # a bug is raised again
                 self._raise_if_lasting(error, writes=writes)
+                if type(error).__name__ == _DAMAGED and attempt + 1 == _DAMAGED_ATTEMPTS:
+                    raise self._damaged(name, error) from None
                 if attempt + 1 == n_attempts:
                     self._answered = False  # whatever is tried after that to end well is not waited for as long
                     raise self._unanswered(error, n_attempts) from None
@@ -257,6 +268,14 @@ class Objects:
             f"make it, or correct the URL{self._endpoint()}",
         )
         return UnreachableError(problem)
+
+    def _damaged(self, name: str, error: Exception) -> DamagedObjectError:
+        problem = Problem(
+            f"{self.url}/{name}: damaged: {_said(error)}",
+            "its bytes must be those of the checksum that its server keeps",
+            "restore the object from a copy of the bucket",
+        )
+        return DamagedObjectError(problem)
 
     def _refused(self, error: Exception, *, writes: bool) -> UnreachableError:
         kind, found = UnreachableError, _said(error)

@@ -172,6 +172,9 @@ class Store:
     def fetch(self, kind: str, keys: Collection[str], enough: Callable[[Result], bool]) -> None:
         """Bring results here that will be read soon, several at a time; on a disk that all see, they are."""
 
+    def bring(self, kind: str, keys: Collection[str]) -> None:
+        """Bring results here as they are kept, the damaged ones too, for whoever verifies them; on a disk, they are."""
+
     @contextmanager
     def probe(self) -> Iterator[Probe]:
         """Leave a mark for the length of the block, to be looked for by `sees` wherever stages will be computed."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from adloc.datasets.objects import ReadOnlyError
 from adloc.keys import hash_file
 from adloc.remote.files import FOLDER as FILES
 from adloc.remote.results import FOLDER as RESULTS
@@ -66,7 +68,8 @@ def collect(objects: Objects, cap_bytes: float) -> list[Kept]:
 def verify(objects: Objects) -> list[str]:
     """Read every object that is named by its SHA-256; the names of those that are something else.
 
-    A result that is damaged is removed, and computed again when it is needed; files of records and weights are left.
+    A result that is damaged is removed, and computed again when it is needed, unless these credentials may only read;
+    files of records and weights are left.
     """
     names = [name for folder in (RESULTS, FILES, "weights") for name in objects.list(folder)]
     with TemporaryDirectory() as aside, ThreadPoolExecutor(_AT_A_TIME) as pool:
@@ -74,7 +77,8 @@ def verify(objects: Objects) -> list[str]:
         damaged = [name for name, is_sound in zip(names, sound, strict=True) if not is_sound]
     for name in damaged:
         if name.startswith(f"{RESULTS}/"):
-            objects.remove(name)
+            with suppress(ReadOnlyError):
+                objects.remove(name)
     return damaged
 
 

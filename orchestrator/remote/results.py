@@ -11,13 +11,14 @@ from __future__ import annotations
 import fcntl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from adloc.computing.store import SUFFIX, DamagedError, Probe, Store, cap_bytes, read_result
+from adloc.datasets.objects import ReadOnlyError
 from adloc.keys import hash_file
 from adloc.methods.backbone import WeightsFile
 from adloc.methods.errors import MethodError
@@ -76,6 +77,11 @@ class SharedStore(Store):
         """See `Store.fetch`."""
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             list(pool.map(lambda key: self.get(kind, key, enough), keys))
+
+    def bring(self, kind: str, keys: Collection[str]) -> None:
+        """See `Store.bring`; an object that is damaged there is the result here, and stays there."""
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            list(pool.map(lambda key: self._fetch(kind, key, lambda _: True, as_it_is=True), keys))
 
     def has(self, kind: str, key: str, arrays: Collection[str]) -> bool:
         """See `Store.has`; nothing but names is read of what this machine lacks."""
@@ -178,24 +184,29 @@ class SharedStore(Store):
             listing.names.setdefault(key, set()).add(name)
         self._tidy()
 
-    def _fetch(self, kind: str, key: str, enough: Callable[[Result], bool]) -> bool:
+    def _fetch(self, kind: str, key: str, enough: Callable[[Result], bool], *, as_it_is: bool = False) -> bool:
         """Join what is behind the URL with what is here; whether there was anything new."""
-        if not self.path(kind, key).exists():
+        path = self.path(kind, key)
+        if not path.exists():
             self._joined.pop((kind, key), None)
-        joined = self._joined.setdefault((kind, key), set())
+        joined, damaged = self._joined.setdefault((kind, key), set()), set[str]()
         new = sorted(self._names(kind, key) - joined)
         for name in new:
-            path = self.path(kind, key)
-            aside = path.with_name(f".{key}.{uuid4().hex}.tmp")
-            try:
+            with _aside(path) as aside:
                 if self._download(f"{_folder(kind, key)}/{name}", aside, name.split(".")[-2]):
                     self._join(kind, key, name, aside, enough)
                     joined.add(name)
                 else:  # gone meanwhile, or damaged, which an object that can be seen is for good
-                    self._objects.remove(f"{_folder(kind, key)}/{name}")
-                    self._listings.pop(_shard(kind, key), None)
-            finally:
-                aside.unlink(missing_ok=True)
+                    damaged.add(f"{_folder(kind, key)}/{name}")
+        for name in damaged:
+            if as_it_is:
+                with _aside(path) as aside:
+                    if self._objects.fetch(name, aside):
+                        aside.replace(path)
+                continue
+            with suppress(ReadOnlyError):  # then it stays, and is as good as none here
+                self._objects.remove(name)
+            self._listings.pop(_shard(kind, key), None)
         self._tidy()
         return bool(new)
 
@@ -256,6 +267,16 @@ class SharedStore(Store):
         if time.monotonic() - self._tidied_s > TIDY_S:
             self._tidied_s = time.monotonic()
             self.collect(cap_bytes(), unused_since_s=IN_USE_S)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A name beside a file that is to come; nothing has it after the block."""
+    aside = path.with_name(f".{path.stem}.{uuid4().hex}.tmp")
+    try:
+        yield aside
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _shard(kind: str, key: str) -> str:

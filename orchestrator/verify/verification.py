@@ -186,7 +186,7 @@ def _bring(study: Study, stages: Sequence[Stage]) -> None:
     store = study.workspace.store()
     for stage in (*stages, *Extents.of(study.plan).bases.values()):
         lacking = [key for key in stage.result_keys if not store.path(stage.kind, key).exists()]
-        store.fetch(stage.kind, lacking, lambda _: True)
+        store.bring(stage.kind, lacking)
 
 
 def _reach(study: Study, stages: Sequence[Stage], kept: Store) -> Extents:

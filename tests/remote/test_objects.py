@@ -89,6 +89,19 @@ def test_refusal_is_said_at_once(server: ObjectServer, code: str, words: str) ->
     assert objects.read("there") == b"1"
 
 
+def test_damaged_object_is_said_at_once(server: ObjectServer, tmp_path: Path) -> None:
+    """By its server's checksum: nobody waits for the server; a file that is fetched is its reader's to verify."""
+    objects = Objects(f"s3://{BUCKET}/damaged")
+    objects.write("there", b"0123" * 100)
+    server.damage("damaged/there")
+    server.requests.clear()
+    with pytest.raises(UnreachableError, match=f"{objects.url}/there: damaged"):
+        objects.read("there")
+    assert [method for method, _ in server.requests].count("GET") == 3
+    assert objects.fetch("there", tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() != b"0123" * 100
+
+
 def test_bucket_that_is_not_there_is_said(server: ObjectServer) -> None:
     """Whatever is asked of it, with the server that was asked."""
     objects = Objects("s3://nowhere/x")

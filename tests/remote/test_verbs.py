@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 import pytest
 
 import adloc as python
 from adloc.cli import cli
+from adloc.cli.options import FAILED
+from adloc.computing.store import DamagedError, read_result
 from adloc.datasets.objects import ATTEMPTS
 from adloc.errors import UserError
+from adloc.methods.detector import Result
 from adloc.sealing.ledger import seal_path, seal_study
 from adloc.sealing.seal import read_seal
 from adloc.study import prepare
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from object_server import ObjectServer
 
 READ_ONLY = dict.fromkeys(("PUT", "POST", "DELETE"), "AccessDenied")
+KEY = "ab" * 32
 ELSEWHERE = "s3://team/elsewhere"
 
 
@@ -193,11 +199,7 @@ def test_store_of_a_machine_that_has_nothing_is_counted(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """None here, so many there: numbers for programs, and whole ones in a data frame."""
-    import numpy as np
-
-    from adloc.methods.detector import Result
-
-    Workspace.find(url).store().put("kind", "ab" * 32, Result({"x": np.zeros(3, np.float32)}))
+    Workspace.find(url).store().put("kind", KEY, Result({"x": np.zeros(3, np.float32)}))
     monkeypatch.setenv("ADLOC_CACHE", str(tmp_path / "third"))
     counted = json.loads(adloc("store", "ls", "--json", "--workspace", url).stdout)
     n_bytes = counted["kind"]["shared_bytes"]
@@ -236,3 +238,36 @@ def test_what_is_offered_is_on_every_machine(
     server.faults = Faults(refuse=READ_ONLY)
     assert there.offer("spread").startswith(f"{url}: may not be written to")
     assert page.read_text() == "second"
+
+
+def test_damaged_object_in_a_bucket_that_may_only_be_read_is_as_good_as_none(url: str, server: ObjectServer) -> None:
+    """Whoever reads goes on; whoever verifies is told, with the object where it is."""
+    damaged = damaged_result(url, server)
+    server.faults = Faults(refuse=READ_ONLY)
+    assert Workspace.find(url).store().get("kind", KEY) is None
+    told = adloc("store", "verify", "--shared", "--workspace", url, expect=FAILED).output
+    assert damaged.partition("/")[2] in told
+    assert damaged in server.names()
+
+
+def test_damaged_object_is_brought_as_it_is_to_whoever_verifies(url: str, server: ObjectServer) -> None:
+    """A machine without a copy sees the damage, which is not mended behind its back; who reads computes it again."""
+    damaged = damaged_result(url, server)
+    store = Workspace.find(url).store()
+    store.bring("kind", [KEY])
+    with pytest.raises(DamagedError):
+        read_result(store.path("kind", KEY), verify=True)
+    assert damaged in server.names()
+    assert store.get("kind", KEY) is None
+    assert damaged not in server.names()
+
+
+def damaged_result(url: str, server: ObjectServer) -> str:
+    """The object of a result of another machine, after a byte of it has changed."""
+    before = set(server.names())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ADLOC_CACHE", f"{os.environ['ADLOC_CACHE']}.third")
+        Workspace.find(url).store().put("kind", KEY, Result({"x": np.zeros(300, np.float32)}))
+    (name,) = set(server.names()) - before
+    server.damage(name)
+    return name
