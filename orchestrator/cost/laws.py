@@ -84,7 +84,7 @@ def distances(patches: float, picks: float) -> float:
     """How many a coreset takes, of which the triangle inequality leaves a smaller share as patches and picks grow.
 
     How small depends on the images. The powers are from the times of docs/costs.md, of 20,000 to 156,800 patches at
-    1 to 10 %, between those of bottle and those of brick; at 60,000 patches and 5 % these are all the pairs that there are.
+    1 to 10 %, between those of bottle and of brick; at 60,000 patches and 5 % these are all the pairs that there are.
     """
     return 74.0 * math.pow(patches, 0.9) * math.pow(picks, 0.6)
 
