@@ -28,7 +28,7 @@ WRITING = {
     "study run {file} {w} --set study=another": "studies/another",
     "ui {w}": "may only be read",
     "study run {file} {w} --fresh": "studies/whole/lock",
-    "study report {file} {w}": "studies/whole/tables/",
+    "study report {file} {w}": "studies/whole/claims.json",
     "study track {file} {w}": "studies/whole/lock",
     "study explain {file} {w}": "studies/whole/lock",
     "study seal {file} {w}": ".sealed.lock",
