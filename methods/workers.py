@@ -1,4 +1,7 @@
-"""Work on several images at the same time, each with a single thread: the same bits on any number of cores."""
+"""How many threads share a computation, so that it has the same bits on any number of cores, ends, and is fast.
+
+Several images at a time, each with a single thread; and one thread for matrices that several would factor together.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from torch import Tensor
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -47,3 +52,23 @@ def spread(
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # the workers' number is also that of threads begun later
+
+
+def by_one_thread(function: Callable[..., Made], *arrays: Tensor) -> Made:
+    """What a function that factors or inverts matrices makes of these, with one thread of torch's CPU.
+
+    Where several threads factor one or a batch of matrices, MKL takes 3 to 20 times as long, and from 150 rows on it
+    fails or never ends (pytorch/pytorch issues 141358 and 142815).
+
+    Args:
+        function: of the arrays.
+        arrays: on the device that computes; on another than the CPU nothing is changed.
+    """
+    threads = torch.get_num_threads()
+    if arrays[0].device.type != "cpu":
+        return function(*arrays)
+    torch.set_num_threads(1)
+    try:
+        return function(*arrays)
+    finally:
+        torch.set_num_threads(threads)

@@ -35,6 +35,7 @@ from adloc.methods.padim.memory import (
 from adloc.methods.padim.params import PadimParams
 from adloc.methods.padim.possible import require_channels, require_room
 from adloc.methods.params import narrow
+from adloc.methods.workers import by_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -160,7 +161,7 @@ class Padim:
 
         patch_maps = np.empty((shape.n_images, shape.height, shape.width), np.float32)
         for row, observations in enumerate(observe(embeddings, shape, params.n_features)):  # (N, C, W)
-            distances = leave_one_out_distances(observations.to(device).permute(2, 0, 1))
+            distances = by_one_thread(leave_one_out_distances, observations.to(device).permute(2, 0, 1))
             patch_maps[:, row] = distances.T.cpu().numpy()
         return self._scored(patch_maps, features.image_size, params)
 

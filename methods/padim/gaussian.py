@@ -14,12 +14,14 @@ Notation: N images, C channels kept, H x W the grid.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from adloc.methods.padim.explaining import RIDGE
+from adloc.methods.workers import by_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -94,12 +96,11 @@ def fit_full(
     inverse_covariance = np.empty((mean.shape[1], n_features, n_features), np.float32)
     fits: Iterator[Sequence[torch.Tensor]]
     if is_streamed(shape, n_features):
-        fits = (
-            _invert(sums, products, shape.n_images) for sums, products in _sum(embeddings, shape, n_features, device)
-        )
+        invert = partial(_invert, shape.n_images)
+        fits = (by_one_thread(invert, *row) for row in _sum(embeddings, shape, n_features, device))
     else:
         rows = observe(embeddings, shape, n_features)
-        fits = (model.gaussian.fit(observations.to(device).unsqueeze(2)) for observations in rows)
+        fits = (by_one_thread(model.gaussian.fit, observations.to(device).unsqueeze(2)) for observations in rows)
     for row, (row_mean, row_inverse) in enumerate(fits):
         here = slice(row * shape.width, (row + 1) * shape.width)
         mean[:, here] = row_mean.cpu().numpy()
@@ -117,15 +118,11 @@ def fit_low_rank(embeddings: Embeddings, shape: Shape, n_features: int, device: 
     """
     mean = np.empty((n_features, shape.height * shape.width), np.float32)
     factors = np.empty((mean.shape[1], shape.n_images, n_features), np.float32)
-    ridge = RIDGE * (shape.n_images - 1) * torch.eye(shape.n_images, dtype=torch.float64, device=device)
     for row, observations in enumerate(observe(embeddings, shape, n_features)):
         here = slice(row * shape.width, (row + 1) * shape.width)
-        deviations = observations.to(device).permute(2, 0, 1).double()  # (W, N, C)
-        row_mean = deviations.mean(dim=1, keepdim=True)
-        deviations = deviations - row_mean
-        lower = torch.linalg.cholesky(deviations @ deviations.transpose(1, 2) + ridge)
-        mean[:, here] = row_mean[:, 0].T.cpu().numpy()
-        factors[here] = torch.linalg.solve_triangular(lower, deviations, upper=False).cpu().numpy()
+        row_mean, row_factors = by_one_thread(_factor, observations.to(device).permute(2, 0, 1))
+        mean[:, here] = row_mean.cpu().numpy()
+        factors[here] = row_factors.cpu().numpy()
     return {"mean": mean, "factors": factors}
 
 
@@ -167,12 +164,22 @@ def _sum(
         for part in _regroup(parts, _TOGETHER):
             observations = part.to(device).permute(2, 0, 1).double()  # (rows * W, n, C)
             sums += observations.sum(dim=1)
-            products.baddbmm_(observations.transpose(1, 2), observations)
+            by_one_thread(products.baddbmm_, observations.transpose(1, 2), observations)
         for start in range(0, len(sums), shape.width):
             yield sums[start : start + shape.width], products[start : start + shape.width]
 
 
-def _invert(sums: torch.Tensor, products: torch.Tensor, n_images: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _factor(observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean (C, W) and factors (W, N, C) of a row's observations (W, N, C)."""
+    deviations, n_images = observations.double(), observations.shape[1]
+    mean = deviations.mean(dim=1, keepdim=True)
+    deviations = deviations - mean
+    ridge = RIDGE * (n_images - 1) * torch.eye(n_images, dtype=torch.float64, device=observations.device)
+    lower = torch.linalg.cholesky(deviations @ deviations.transpose(1, 2) + ridge)
+    return mean[:, 0].T, torch.linalg.solve_triangular(lower, deviations, upper=False)
+
+
+def _invert(n_images: int, sums: torch.Tensor, products: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean (C, W) and inverse covariance (W, C, C) of a row, with anomalib's ridge."""
     mean = sums / n_images
     covariance = (products - n_images * mean.unsqueeze(2) * mean.unsqueeze(1)) / (n_images - 1)
