@@ -16,7 +16,7 @@ from hypothesis import settings
 from categories import write_category
 from checkout import ROOT, SHARED
 from migrated import migrate_once
-from spread import STUDY, TUNED, ran_here, without_report
+from spread import STUDY, TUNED, ran_here, reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +130,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 @pytest.fixture(scope="module")
 def no_report() -> Iterator[None]:
     """For files that do not look at the report of a study."""
-    with without_report():
+    with reports(written=False):
         yield
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,21 +49,30 @@ N_IMAGES = 2 * (10 + 6 + 10 + 6 + 10)  # train, validation, test, and the latter
 
 
 def ran_here(study_file: Path, workspace: Path, *, report: bool = False) -> Path:
-    """The workspace, with the study run in this process; without its report where nobody looks at that."""
+    """The workspace, with the study run in this process; without its report where nobody looks at that.
+
+    With it also where a test that looks at none is the first to ask, of a study that others look at, too.
+    """
     from commandline import adloc
 
-    with nullcontext() if report else without_report():
+    with reports(written=report):
         adloc("study", "run", study_file, "--workspace", workspace)
     return workspace
 
 
 @contextmanager
-def without_report() -> Iterator[None]:
-    """Studies of this process end without their report, a third of a small one's time."""
+def reports(*, written: bool) -> Iterator[None]:
+    """Whether studies of this process end with their report, a third of a small one's time."""
     from adloc.run import runs
 
+    genuine = inspect.unwrap(runs.try_report)
+
+    @wraps(genuine)
+    def none(_: object) -> None:
+        return None
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(runs, "try_report", lambda _: None)
+        patched.setattr(runs, "try_report", genuine if written else none)
         yield
 
 
