@@ -55,10 +55,10 @@ def spread(
 
 
 def by_one_thread(function: Callable[..., Made], *arrays: Tensor) -> Made:
-    """What a function that factors or inverts matrices makes of these, with one thread of torch's CPU.
+    """What a function that factors, inverts or multiplies many matrices makes of these, with one thread of torch's CPU.
 
-    Where several threads factor one or a batch of matrices, MKL takes 3 to 20 times as long, and from 150 rows on it
-    fails or never ends (pytorch/pytorch issues 141358 and 142815).
+    Where several threads share each of many small matrices, MKL takes 3 to 20 times as long, and from 150 rows on its
+    factorization fails or never ends (pytorch/pytorch issues 141358 and 142815).
 
     Args:
         function: of the arrays.

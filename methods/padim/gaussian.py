@@ -174,9 +174,9 @@ def _factor(observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     deviations, n_images = observations.double(), observations.shape[1]
     mean = deviations.mean(dim=1, keepdim=True)
     deviations = deviations - mean
-    ridge = RIDGE * (n_images - 1) * torch.eye(n_images, dtype=torch.float64, device=observations.device)
-    lower = torch.linalg.cholesky(deviations @ deviations.transpose(1, 2) + ridge)
-    return mean[:, 0].T, torch.linalg.solve_triangular(lower, deviations, upper=False)
+    products = deviations @ deviations.transpose(1, 2)
+    products.diagonal(dim1=1, dim2=2).add_(RIDGE * (n_images - 1))
+    return mean[:, 0].T, torch.linalg.solve_triangular(torch.linalg.cholesky(products), deviations, upper=False)
 
 
 def _invert(n_images: int, sums: torch.Tensor, products: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -76,8 +76,8 @@ def _coreset(stage: StepStage, shape: Shape, plan: Plan) -> Taken:
     projected = getattr(stage.params, "projection_dim", None) or shape.channels
     averaged = patches * shape.channels * float(getattr(stage.params, "patch_size", 1)) ** 2
     bank = picks * shape.channels * (_FLOAT // 2 if getattr(stage.params, "bank_dtype", "") == "float16" else _FLOAT)
-    looks = 74 * patches**0.9 * picks**0.6
-    return Taken(looks * projected + averaged, bank, patches * projected * _FLOAT + bank + _mapped(stage, shape))
+    amount = distances(patches, picks) * projected + averaged
+    return Taken(amount, bank, patches * projected * _FLOAT + bank + _mapped(stage, shape))
 
 
 def distances(patches: float, picks: float) -> float:

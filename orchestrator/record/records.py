@@ -14,11 +14,12 @@ import json
 import os
 from dataclasses import dataclass
 from glob import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from adloc.datasets.checked import DamagedError, add_checksum, crc32_of, from_checked
+from adloc.datasets.checked import DamagedError, add_checksum, crc32_of
 from adloc.record.diagnosed import PlainComparison
 from adloc.record.files import draft_path, empty_draft, read_checked, sync_files
 from adloc.record.verified import Verified, state_of
@@ -26,7 +27,6 @@ from adloc.study_file.regimes import CLEAN, SHIFT, evaluated_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 RECORDED, EXPLAINED = "records", "explained"  # folders of a study's: a record each run, an explanation each lead
 HEATMAPS = "heatmaps"  # folder of a record's pictures
@@ -207,8 +207,7 @@ class Records:
             stamp = state.st_mtime_ns, state.st_ino
             known = self._read.get(run_id)
             if known is None or known[0] != stamp:
-                with open(path, "rb") as file:  # noqa: PTH123
-                    known = self._read[run_id] = stamp, RunRecord.model_validate_json(from_checked(file.read()))
+                known = self._read[run_id] = stamp, RunRecord.model_validate_json(read_checked(Path(path)))
         except (FileNotFoundError, NotADirectoryError, ValidationError, DamagedError):
             return None
         return known[1]

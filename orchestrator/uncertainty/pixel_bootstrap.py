@@ -124,7 +124,8 @@ def pixel_replicates(counts: PixelCounts, weights: Weights) -> dict[str, NDArray
 
 def _areas(kinds: Sequence[NDArray[np.float64]], weights: Weights) -> tuple[NDArray[np.float32], ...]:
     """The metrics of some resamples."""
-    normal, defect, overlap, regions = (np.asarray(weights.astype(np.float64) @ kind, np.float32) for kind in kinds)
+    drawn = weights.astype(np.float64)
+    normal, defect, overlap, regions = (np.asarray(drawn @ kind, np.float32) for kind in kinds)
     with np.errstate(invalid="ignore", divide="ignore"):
         x = _from_zero(normal / normal[:, -1:])  # (R, B)
         detected = _from_zero(defect / defect[:, -1:])
