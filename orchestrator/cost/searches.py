@@ -48,6 +48,23 @@ def n_best(n_trials: int, n_objectives: int) -> float:
     return found[-1] if found else 0.0
 
 
+def n_distinct(n_trials: int, n_settings: float) -> float:
+    """How many of so many settings are tried by trials that take any of them, each as likely.
+
+    On the average (classical occupancy: Feller, An Introduction to Probability Theory and Its Applications I, IV.2). A
+    sampler that comes back to what was good takes fewer.
+
+    Args:
+        n_trials: how many.
+        n_settings: one at least; infinity for those of which no two are alike.
+
+    Example:
+        >>> n_distinct(3, 2.0)
+        1.75
+    """
+    return float(n_trials) if math.isinf(n_settings) else n_settings * (1.0 - (1.0 - 1.0 / n_settings) ** n_trials)
+
+
 def likely(state: SearchState) -> list[Winner]:
     """What a search that goes on may add to the plan: settings spread over its space, as many as may be best."""
     search, config = state.search, state.search.config
@@ -70,7 +87,7 @@ def n_left(state: SearchState) -> int:
 def tried(state: SearchState, n_trials: int) -> dict[Stage, float]:
     """What so many trials compute, each stage with how often.
 
-    A stage is computed once for each setting of what its key depends on, at most once a trial; one that grows with a
+    A stage is computed once for each setting of what its key depends on that some trial has; one that grows with a
     dimension reaches to its largest value at once.
     """
     space = state.search.space
@@ -87,7 +104,7 @@ def tried(state: SearchState, n_trials: int) -> dict[Stage, float]:
         if stage.extent is not None and grown is not None:
             most = grown.most(stage.extent)
             stages[key] = _stages(state, values | {name: round(most) if grown.type == "int" else most}).get(key, stage)
-    return {stage: min(float(n_trials), times[key]) for key, stage in stages.items()}
+    return {stage: n_distinct(n_trials, times[key]) for key, stage in stages.items()}
 
 
 def _stages(state: SearchState, values: Mapping[str, object]) -> dict[str, Stage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from itertools import pairwise, permutations, product
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from adloc.cost.networks import NETWORKS, SIDE, shape_of
 from adloc.cost.outlook import Outlook
 from adloc.cost.phases import trials
 from adloc.cost.rates import Rates
-from adloc.cost.searches import likely, n_best, tried
+from adloc.cost.searches import likely, n_best, n_distinct, tried
 from adloc.cost.start import COMPUTING, DATABASE, LOADING, OF_METHODS, START, TRACKED, Start
 from adloc.cost.typical import TYPICAL, typical_s
 from adloc.cost.words import accounted
@@ -278,10 +279,19 @@ def test_trials_compute_the_middle_of_their_space_as_often_as_it_varies(search: 
     found = {stage.kind: (stage, times) for stage, times in tried(search, 3).items() if isinstance(stage, StepStage)}
     coreset, n_coresets = found["patchcore.coreset"]
     nearest, n_searches = found["patchcore.search"]
-    assert (n_coresets, coreset.extent) == (2.0, 0.04)
+    both = [len(set(taken)) for taken in product((1, 3), repeat=3)]  # neighbourhoods that three trials have
+    assert (n_coresets, coreset.extent) == (sum(both) / len(both), 0.04)
     assert (n_searches, nearest.extent) == (3.0, 9.0)
     assert getattr(nearest.params, "coreset_ratio", None) == pytest.approx(0.02)  # the root of .01 times .04
     assert {times for stage, times in tried(search, 3).items() if isinstance(stage, FeatureStage)} == {1.0}
+
+
+@pytest.mark.parametrize(("n_trials", "n_settings"), [(4, 3), (3, 1), (1, 5), (6, 2)])
+def test_trials_have_as_many_settings_as_in_all_draws(n_trials: int, n_settings: int) -> None:
+    """The mean over every draw, counted one by one; of settings that never come again, one a trial."""
+    counts = [len(set(drawn)) for drawn in product(range(n_settings), repeat=n_trials)]
+    assert n_distinct(n_trials, n_settings) == pytest.approx(sum(counts) / len(counts))
+    assert n_distinct(n_trials, math.inf) == n_trials
 
 
 @pytest.mark.parametrize(("n_trials", "n_objectives"), [(4, 2), (3, 3), (5, 1)])
