@@ -33,7 +33,8 @@ class Typical:
 
 
 # Measured on the quick start on one thread of an AMD EPYC that was in use by others, in processor time, as were the
-# speeds: 28e9 multiply-adds and 300 rounds a second. Kinds that are not here are unknown until they are measured.
+# speeds: 28e9 multiply-adds and 300 rounds a second; records and reports of seven shipped studies (docs/costs.md).
+# Kinds that are not here are unknown until they are measured.
 TYPICAL: dict[str, Typical] = {
     "features": Typical(gmacs=1.3),
     "patchcore.coreset": Typical(gmacs=3.7),
@@ -52,11 +53,11 @@ TYPICAL: dict[str, Typical] = {
     "saturation": Typical(rounds=2.2e-5),
     "diagnosis": Typical(rounds=4.4e-5),
     START: Typical(rounds=300.0),
-    RECORDS: Typical(rounds=26.0),
+    RECORDS: Typical(rounds=15.0),
     TRACKING: Typical(rounds=31.0),
     TABLES: Typical(rounds=4.0),
     EXPLAIN: Typical(gmacs=1.7),
-    REPORT: Typical(rounds=72.0),
+    REPORT: Typical(rounds=40.0),
     MODELS: Typical(gmacs=35.0, rounds=650.0),
 }
 
