@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from adloc.datasets.checked import DamagedError, add_checksum, crc32_of
+from adloc.datasets.checked import DamagedError, add_checksum, crc32_of, from_checked
 from adloc.record.diagnosed import PlainComparison
 from adloc.record.files import draft_path, empty_draft, read_checked, sync_files
 from adloc.record.verified import Verified, state_of
@@ -207,7 +207,8 @@ class Records:
             stamp = state.st_mtime_ns, state.st_ino
             known = self._read.get(run_id)
             if known is None or known[0] != stamp:
-                known = self._read[run_id] = stamp, RunRecord.model_validate_json(read_checked(Path(path)))
+                with open(path, "rb") as file:  # noqa: PTH123
+                    known = self._read[run_id] = stamp, RunRecord.model_validate_json(from_checked(file.read()))
         except (FileNotFoundError, NotADirectoryError, ValidationError, DamagedError):
             return None
         return known[1]

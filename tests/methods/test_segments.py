@@ -113,7 +113,7 @@ def test_a_ratio_that_adds_no_entry_costs_no_search(coreset: Result) -> None:
 
 
 @pytest.mark.parametrize("dimension", [1, 20, 96, 1536])
-@pytest.mark.parametrize("n_queries", [1, 15, 300, 5000])
+@pytest.mark.parametrize("n_queries", [1, 15, 300, pytest.param(5000, marks=pytest.mark.slow)])
 def test_faiss_sums_in_one_order_whatever_the_width(dimension: int, n_queries: int) -> None:
     """Merged lists of odd segments have the bits of one list, for few and many queries of few and many values."""
     rng = np.random.default_rng(dimension + n_queries)

@@ -503,7 +503,14 @@ def test_each_trial_is_shown_to_the_sampler_once(run: Any, monkeypatch: pytest.M
     assert sorted(shown) == [*range(11)]  # the last one is before no other
 
 
-@pytest.mark.parametrize("tuning", [{}, {"wave": 3}, {"constraints": {"model_mb": 10}}], ids=["plain", "wave", "limit"])
+@pytest.mark.parametrize(
+    "tuning",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"wave": 3}, id="wave", marks=pytest.mark.slow),
+        pytest.param({"constraints": {"model_mb": 10}}, id="limit", marks=pytest.mark.slow),
+    ],
+)
 def test_told_space_suggests_what_a_found_one_does(
     run: Any, monkeypatch: pytest.MonkeyPatch, tuning: dict[str, Any]
 ) -> None:
