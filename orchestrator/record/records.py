@@ -14,7 +14,6 @@ import json
 import os
 from dataclasses import dataclass
 from glob import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -27,6 +26,7 @@ from adloc.study_file.regimes import CLEAN, SHIFT, evaluated_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 RECORDED, EXPLAINED = "records", "explained"  # folders of a study's: a record each run, an explanation each lead
 HEATMAPS = "heatmaps"  # folder of a record's pictures
