@@ -59,10 +59,13 @@ def n_distinct(n_trials: int, n_settings: float) -> float:
         n_settings: one at least; infinity for those of which no two are alike.
 
     Example:
-        >>> n_distinct(3, 2.0)
+        >>> round(n_distinct(3, 2.0), 9)
         1.75
     """
-    return float(n_trials) if math.isinf(n_settings) else n_settings * (1.0 - (1.0 - 1.0 / n_settings) ** n_trials)
+    if n_settings == 1.0 or math.isinf(n_settings):
+        return min(float(n_trials), n_settings)
+    # v (1 - (1 - 1/v)^n), of a space of 1e18 settings too
+    return -n_settings * math.expm1(n_trials * math.log1p(-1.0 / n_settings))
 
 
 def likely(state: SearchState) -> list[Winner]:

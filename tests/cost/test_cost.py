@@ -280,7 +280,7 @@ def test_trials_compute_the_middle_of_their_space_as_often_as_it_varies(search: 
     coreset, n_coresets = found["patchcore.coreset"]
     nearest, n_searches = found["patchcore.search"]
     both = [len(set(taken)) for taken in product((1, 3), repeat=3)]  # neighbourhoods that three trials have
-    assert (n_coresets, coreset.extent) == (sum(both) / len(both), 0.04)
+    assert (n_coresets, coreset.extent) == (pytest.approx(sum(both) / len(both)), 0.04)
     assert (n_searches, nearest.extent) == (3.0, 9.0)
     assert getattr(nearest.params, "coreset_ratio", None) == pytest.approx(0.02)  # the root of .01 times .04
     assert {times for stage, times in tried(search, 3).items() if isinstance(stage, FeatureStage)} == {1.0}
@@ -291,7 +291,8 @@ def test_trials_have_as_many_settings_as_in_all_draws(n_trials: int, n_settings:
     """The mean over every draw, counted one by one; of settings that never come again, one a trial."""
     counts = [len(set(drawn)) for drawn in product(range(n_settings), repeat=n_trials)]
     assert n_distinct(n_trials, n_settings) == pytest.approx(sum(counts) / len(counts))
-    assert n_distinct(n_trials, math.inf) == n_trials
+    assert n_distinct(n_trials, math.inf) == n_trials == pytest.approx(n_distinct(n_trials, 1e18))
+    assert n_distinct(0, n_settings) == 0
 
 
 @pytest.mark.parametrize(("n_trials", "n_objectives"), [(4, 2), (3, 3), (5, 1)])
