@@ -64,7 +64,7 @@ env: .venv/.ready
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --editable '.[dev,ray,engines,team,docs]'
 	@touch $@
 
-# Some twenty minutes on two idle cores; `make bench ARGS=--quick` in two. JSON under .cache/benchmarks/.
+# Half an hour and more on two idle cores; `make bench ARGS=--quick` in two. JSON under .cache/benchmarks/.
 bench: env
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
