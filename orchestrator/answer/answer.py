@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import HEADLINE, identical_shortcut, regime_drops, repeat_statistics, scope_drops
 from adloc.answer.gains import masked, searched, tuning_gains
-from adloc.answer.results import MACRO, current, table, varying, write
+from adloc.answer.results import MACRO, recorded, table, varying, write
 from adloc.garbage import rarely_collected
 from adloc.metrics.registry import METRICS
 from adloc.record.beside import read_beside, write_beside
@@ -80,11 +80,11 @@ class Answer:
 @rarely_collected()
 def find_answer(plan: Plan, records: Records) -> Answer:
     """All tables of what has been recorded so far of a plan's runs."""
-    return answer_of(plan, current(plan, {r.run_id: r for r in records.all()}), records)
+    return answer_of(plan, recorded(plan, records), records)
 
 
 def answer_of(plan: Plan, found: Sequence[RunRecord], records: Records) -> Answer:
-    """All tables of these records of a plan's runs, which are `current`."""
+    """All tables of these records of a plan's runs, as `recorded` finds them."""
     return _answer_of(table(plan, found), plan.spec, records)
 
 

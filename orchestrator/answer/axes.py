@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.comparisons import identity
 from adloc.answer.results import MACRO
-from adloc.study_file.conditions import ALL, AXES, OF_THE_SHIFT, base_condition, is_at
+from adloc.study_file.conditions import ALL, AXES, OF_THE_SHIFT, agrees, base_condition
 from adloc.study_file.regimes import SHIFT
 
 if TYPE_CHECKING:
@@ -117,12 +117,12 @@ def at_base(answer: Answer, spec: StudySpec, domain: str | None = None) -> Answe
         spec: the study.
         domain: which target the shifted regimes are of; None for the first.
     """
-    base = cache(lambda regime: base_condition(spec, regime, domain))
+    base = cache(lambda regime: base_condition(spec, regime, domain).values())
 
     def kept(rows: Sequence[Row]) -> list[Row]:
         names = [name for name in rows[0] if name not in AXES] if rows else []  # a table has the same columns in all
         values = itemgetter(*names) if names else tuple
-        return [dict(zip(names, values(row), strict=True)) for row in rows if is_at(row, base(_regime(row)))]
+        return [dict(zip(names, values(row), strict=True)) for row in rows if agrees(row, base(_regime(row)))]
 
     return replace(
         answer,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from operator import itemgetter
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from adloc.answer.results import MACRO, SIZES, WHO, Cell, Number, Row
+from adloc.answer.results import MACRO, SIZES, WHO, Cell, Row
 from adloc.metrics.registry import CHOICES, METRICS
 from adloc.study_file.conditions import AXES, OF_THE_SHIFT
 from adloc.uncertainty.resampling import Interval
@@ -26,6 +27,9 @@ COMPARED = CHOICES
 RELATIVE = ("image_auroc", "image_auprc", "image_f1", "image_accuracy", "image_precision", "image_recall",
             "pixel_auroc", "pixel_aupro", "pixel_aupro_005")  # fmt: skip
 HEADLINE = ("image_auroc", "image_f1", "pixel_auroc", "pixel_aupro")
+_COMPARED = tuple((name, METRICS[name].better == "higher") for name in COMPARED)
+_FIGURES_OF = itemgetter(*COMPARED)
+_NUMBERS = (int, float)
 IDENTITY = tuple(name for name in WHO if name not in ("run_id", "status"))
 
 
@@ -132,10 +136,9 @@ def _drops(rows: Sequence[Row], axis: str, base: str, also_ignored: Sequence[str
 
 
 def _metric_drops(base: Row, row: Row) -> Iterator[tuple[str, float]]:
-    for name in COMPARED:
-        before, after = base[name], row[name]
-        if isinstance(before, Number) and isinstance(after, Number):
-            yield name, float(before - after if METRICS[name].better == "higher" else after - before)
+    for (name, higher), before, after in zip(_COMPARED, _FIGURES_OF(base), _FIGURES_OF(row), strict=True):
+        if isinstance(before, _NUMBERS) and isinstance(after, _NUMBERS):
+            yield name, float(before - after if higher else after - before)
 
 
 def identity(row: Row, *ignored: str) -> tuple[Cell, ...]:

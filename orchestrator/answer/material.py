@@ -20,7 +20,7 @@ from adloc.answer.axes import at_base
 from adloc.answer.comparisons import mean_interval
 from adloc.answer.finding import ERROR_RATES, Finding, Setting
 from adloc.answer.operating import mean_share
-from adloc.answer.results import MODEL, over_categories, varying
+from adloc.answer.results import MODEL, mean, over_categories, varying
 from adloc.metrics.registry import METRICS
 from adloc.study_file.conditions import AXES, is_base
 from adloc.study_file.regimes import CLEAN, REGIMES, SHIFT, evaluated_in
@@ -146,7 +146,7 @@ class Material:
     def value(self, setting: Setting, regime: str, metric: str, category: str | None = None) -> float:
         """The mean over repeats: of a category, or of the average over them; nan where a run lacks it."""
         found = self.values(setting, regime, metric, category)
-        return float(np.mean(found)) if found else math.nan
+        return mean(found) if found else math.nan
 
     def macro(self, setting: Setting, regime: str, metric: str) -> float:
         """The mean over categories and repeats; nan where one lacks it."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from operator import attrgetter
+from contextlib import nullcontext
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.meanwhile import meanwhile
 from adloc.metrics.registry import METRICS
 from adloc.printed import csv_lines, escape_latex
 from adloc.record.diagnosed import marks
@@ -19,25 +21,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adloc.planning.plan import Plan
-    from adloc.record.records import RunRecord
+    from adloc.record.records import Records, RunRecord
 
 Cell = str | int | float | None
-Number = int | float
 Row = dict[str, Cell]
 WHO = ("study", "category", "method", "regime", "scope", "threshold_scope", "repeat", "run_id", "status", "setting")
 SIZES = ("n_train", "n_val", "n_test")
 MACRO = "macro"
 MODEL = "params.model"  # of a method that stands for many models: which one
 WARNINGS = "warnings"  # a column of studies that have any
+MANY_KEYS = 1000  # runs whose keys take longer than a fork
 _WHO_OF, _SIZES_OF = attrgetter(*WHO, "domain"), attrgetter(*SIZES)
+_FIGURES_OF = itemgetter(*METRICS)
 _ENCODER = json.JSONEncoder(separators=(",\n  ", ": "))
 WHOLE = ("model_mb", "fit_s")  # of which a macro row has that of all categories together
 
 
-def current(plan: Plan, records: Mapping[str, RunRecord]) -> list[RunRecord]:
+def recorded(plan: Plan, records: Records) -> list[RunRecord]:
     """The records of the plan's runs that are of its present data, weights and settings, in its order."""
-    found = (records.get(run.run_id) for run in plan.runs)
-    return [r for r, run in zip(found, plan.runs, strict=True) if r is not None and r.key == run.key]
+
+    def keys_of() -> list[str]:
+        return [run.key for run in plan.runs]
+
+    with meanwhile(keys_of) if len(plan.runs) >= MANY_KEYS else nullcontext(keys_of) as keys:
+        read = {record.run_id: record for record in records.all()}
+        found = zip((read.get(run.run_id) for run in plan.runs), keys(), strict=True)
+    return [record for record, key in found if record is not None and record.key == key]
 
 
 def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
@@ -92,10 +101,11 @@ def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
     row: Row = dict(first)
     row |= {"category": MACRO, "run_id": f"{MACRO}-{first['method']}-{group[:12]}"}
     row["status"] = "done" if done else "incomplete"
-    for name in (n for n in row if n.startswith("params.")):  # what was tuned for each category by itself
-        row[name] = first[name] if all(r[name] == first[name] for r in rows) else None
+    for name, value in first.items():
+        if name.startswith("params."):  # what was tuned for each category by itself
+            row[name] = value if all(r[name] == value for r in rows) else None
     for name in SIZES:
-        row[name] = sum(int(r[name] or 0) for r in rows)
+        row[name] = sum([int(r[name] or 0) for r in rows])
     if first["scope"] == "unified":  # one model, fitted once on the train parts of all
         row["n_train"] = first["n_train"]
     row |= dict.fromkeys(METRICS) | (_averages(rows) if done else {})
@@ -108,8 +118,8 @@ def _averages(rows: Sequence[Row]) -> dict[str, float]:
     """The figures that every category has, but those whose average says nothing."""
     # An average of 95 % bounds is no 95 % bound; one threshold for all has the same in every category.
     single = {"threshold", "pixel_threshold"} | ({"upper_fpr"} if rows[0]["threshold_scope"] != "global" else set())
-    values = {n: [float(v) for r in rows if isinstance(v := r[n], Number)] for n in METRICS if n not in single}
-    defined = {name: of for name, of in values.items() if len(of) == len(rows)}
+    values = zip(METRICS, zip(*map(_FIGURES_OF, rows), strict=True), strict=True)
+    defined = {name: of for name, of in values if name not in single and None not in of}
     return figures_over_categories(defined, str(rows[0]["scope"]))
 
 
@@ -141,7 +151,12 @@ def over_categories(name: str, values: Sequence[float], scope: str) -> float:
     """
     if name in WHOLE:
         return float(values[0]) if scope == "unified" else float(sum(values))
-    return float(np.mean(values))
+    return mean(values)
+
+
+def mean(values: Sequence[float]) -> float:
+    """NumPy's mean of some numbers, to the bit, in half its time, most of which it takes to prepare for any array."""
+    return float(np.add.reduce(values) / len(values))
 
 
 def figures_over_categories(values: Mapping[str, Sequence[float]], scope: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ from adloc.answer.comparisons import HEADLINE
 from adloc.answer.foremost import foremost, setting_of
 from adloc.answer.material import gather
 from adloc.answer.promises import promise_lines
-from adloc.answer.results import MACRO, WARNINGS, brief, cell, current, varying
+from adloc.answer.results import MACRO, WARNINGS, brief, cell, recorded, varying
 from adloc.cli.fitting import plain_table, print_fitting
 from adloc.cli.say import say, say_text
 from adloc.cost.words import accounted, duration, expectation, size
@@ -124,8 +124,7 @@ def print_claims(claims: Sequence[Claim]) -> None:
 
 def print_promises(study: Study, answer: Answer) -> None:
     """What each lead's threshold promises about false alarms, beside what the test part shows."""
-    known = {record.run_id: record for record in study.records.all()}
-    lines = promise_lines(gather(study.plan, answer, study.records, current(study.plan, known)))
+    lines = promise_lines(gather(study.plan, answer, study.records, recorded(study.plan, study.records)))
     if lines:
         say("", "False alarms that the thresholds promise, of those settings that the validation part chose")
     for line in lines:

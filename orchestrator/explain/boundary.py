@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adloc.answer.material import gather
-from adloc.answer.results import current
+from adloc.answer.results import recorded
 from adloc.errors import Complaint, StageMismatchError, UserError, nearest
 from adloc.explain.explanation import Explanations
 from adloc.kept.failure import keep_failure, kept_reason
@@ -31,7 +31,7 @@ def explanations_of(study: Study) -> Explanations:
 
 def leads(study: Study, answer: Answer) -> list[Run]:
     """The runs that are explained without being asked for; see `runs_to_explain`."""
-    records = current(study.plan, {r.run_id: r for r in study.records.all()})
+    records = recorded(study.plan, study.records)
     return runs_to_explain(gather(study.plan, answer, study.records, records))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from adloc.answer.answer import find_answer
 from adloc.answer.material import gather
-from adloc.answer.results import current
+from adloc.answer.results import recorded
 from adloc.errors import Complaint, UserError, nearest
 from adloc.metrics.registry import METRICS
 
@@ -53,7 +53,7 @@ def find_study(workspace: Workspace, run_id: str) -> Path:
 
 def material_of(study: Study) -> Material:
     """What the study has found so far."""
-    records = current(study.plan, {r.run_id: r for r in study.records.all()})
+    records = recorded(study.plan, study.records)
     return gather(study.plan, find_answer(study.plan, study.records), study.records, records)
 
 

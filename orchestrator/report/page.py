@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import adloc
 from adloc.answer.answer import answer_of, write_answer
-from adloc.answer.results import current
+from adloc.answer.results import recorded
 from adloc.explain.boundary import explained_keys
 from adloc.garbage import rarely_collected
 from adloc.keys import content_key
+from adloc.meanwhile import meanwhile
 from adloc.record.files import read_checked, write_checked, write_whole
-from adloc.report.meanwhile import meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from adloc.report.gallery import Gallery
     from adloc.report.section import Section
     from adloc.study import Study
+    from adloc.uncertainty.selection import Selection
 
 ERROR_NAME = "report_error.txt"  # in the study's folder: why the last report could not be written
 MOST_KEY_PLATES = 4  # pictures of runs in MLflow's parent run
@@ -69,7 +70,7 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
     page = output or kept / "report.html"
     only_read = output is not None and kept.exists() and not os.access(kept, os.W_OK)
     folder = page.with_name(f"{page.stem}_files") if only_read else kept
-    found = current(study.plan, {r.run_id: r for r in study.records.all()})
+    found = recorded(study.plan, study.records)
     state = _state(study, found, kept)
     before = _read_state(folder)
     if not force and before is not None and before.get("state") == state and page.exists() and output is None:
@@ -95,11 +96,11 @@ def _write(study: Study, found: Sequence[RunRecord], page: Path, folder: Path) -
     forget_claims(folder)
     material, strips = gather(study.plan, answer, study.records, found), Strips()
     with meanwhile(lambda: _write_recorded(answer, material, folder)) as recorded:
-        answered = find(material)
-        write_claims(answered.claims, folder)
+        answered = find(material, lambda _: recorded().worth)
         sections = make_sections(
             material, answered, lambda: recorded().gallery, strips, study.searches, study.workspace
         )
+    write_claims(answered.claims, folder)
     plates, damaged = recorded().plates, tuple(dict.fromkeys((*recorded().damaged, *strips.damaged)))
     figures = [figure for section in sections for figure in section.figures]
     with meanwhile(lambda: _write_figures(figures[::2], folder / "figures")) as drawn:
@@ -118,21 +119,24 @@ def _write(study: Study, found: Sequence[RunRecord], page: Path, folder: Path) -
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """Of a report what no resample is drawn for.
+    """Of a report what no comparison is needed for.
 
     Attributes:
+        worth: of the choice among the settings.
         gallery: of the recorded pictures.
         plates: PNG files made of them.
         damaged: as a report has it, of these.
     """
 
+    worth: Selection | None
     gallery: Gallery
     plates: list[Path]
     damaged: tuple[str, ...]
 
 
 def _write_recorded(answer: Answer, material: Material, folder: Path) -> _Recorded:
-    """Write the answer's tables and the plates, and make the gallery."""
+    """Write the answer's tables and the plates, make the gallery, and draw the choice among the settings again."""
+    from adloc.answer.selection import worth_of_choice
     from adloc.report.gallery import make_gallery
     from adloc.report.plates import write_plates
     from adloc.report.strips import Strips
@@ -140,7 +144,8 @@ def _write_recorded(answer: Answer, material: Material, folder: Path) -> _Record
     write_answer(answer, folder)
     strips = Strips()
     gallery = make_gallery(material, strips)
-    return _Recorded(gallery, write_plates(material, strips, folder / "figures"), strips.damaged)
+    plates = write_plates(material, strips, folder / "figures")
+    return _Recorded(worth_of_choice(material), gallery, plates, strips.damaged)
 
 
 def _render(

@@ -122,7 +122,12 @@ def is_base(values: Mapping[str, object], spec: StudySpec, regime: Regime, domai
 
 def is_at(values: Mapping[str, object], condition: Condition) -> bool:
     """Whether a row or a record is of this condition; one without a condition is of every one."""
-    return all(values.get(name) in (None, value) for name, value in condition.values().items())
+    return agrees(values, condition.values())
+
+
+def agrees(values: Mapping[str, object], asked: Mapping[str, object]) -> bool:
+    """Whether a row or a record has these values of the axes, as far as it has any."""
+    return all([values.get(name) in (None, value) for name, value in asked.items()])  # noqa: C419  few: quicker
 
 
 def described(values: Mapping[str, object]) -> Iterator[str]:

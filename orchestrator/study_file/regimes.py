@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Regime = Literal["clean", "no_adaptation", "threshold_only", "full_adaptation"]
@@ -37,6 +38,7 @@ def is_promised(regime: str) -> bool:
     return any(d.threshold == d.evaluation for name, d in REGIMES.items() if name == regime)
 
 
+@cache
 def evaluated_in(regime: str) -> Side:
     """Which side a regime's test images are of.
 

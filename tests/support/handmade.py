@@ -13,7 +13,7 @@ from adloc.answer.comparisons import regime_drops, repeat_statistics, scope_drop
 from adloc.answer.finding import Finding, Images, Setting
 from adloc.answer.material import Material, gather
 from adloc.answer.paired import Comparison
-from adloc.answer.results import current, table
+from adloc.answer.results import recorded, table
 from adloc.record.records import RunRecord
 from adloc.study_file.axes import StudyShift
 from adloc.study_file.comparing import ComparisonConfig
@@ -115,7 +115,7 @@ def write_records(
 
 def gathered(study: Study) -> Material:
     """What the records of a study amount to."""
-    found = current(study.plan, {r.run_id: r for r in study.records.all()})
+    found = recorded(study.plan, study.records)
     return gather(study.plan, find_answer(study.plan, study.records), study.records, found)
 
 

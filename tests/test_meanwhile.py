@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adloc.report import meanwhile as module
-from adloc.report.meanwhile import meanwhile
+from adloc import meanwhile as module
+from adloc.meanwhile import meanwhile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,7 @@ def test_what_it_writes_is_whole_where_the_block_fails(tmp_path: Path) -> None:
 def test_a_fork_does_not_outlive_its_process_and_its_locks(tmp_path: Path) -> None:
     script = """
 import fcntl, os, sys, time
-from adloc.report.meanwhile import meanwhile
+from adloc.meanwhile import meanwhile
 os.sched_getaffinity = lambda _: {0, 1}
 lock = open(sys.argv[1], "w")
 fcntl.flock(lock, fcntl.LOCK_EX)
