@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -14,7 +15,10 @@ def main() -> None:
         sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != here]
     from adloc.cli import cli
 
-    cli()
+    try:
+        cli()
+    finally:
+        gc.freeze()  # else Python, when it ends, looks for garbage among all that a large study has left
 
 
 if __name__ == "__main__":

@@ -151,14 +151,8 @@ class PatchCore:
         bank = _bank(context.results, params)
         origin = origins(context.results["coreset"], len(bank)).images
         others = OthersBank(bank, origin, context.features.n_images, params)
-        distances: list[NDArray[np.float32]] = []
-        support: list[NDArray[np.float32]] = []
-        for embeddings in embed_parts(context, params):
-            _, height, width, dimension = embeddings.shape
-            for image in embeddings:
-                found, around = others.find(len(distances), image.reshape(-1, dimension), context.device)
-                distances.append(found.reshape(height, width, -1))
-                support.append(around)
+        images = (image for embeddings in embed_parts(context, params) for image in embeddings)
+        distances, support = zip(*others.find_all(images, context.device), strict=True)
         return _weighed(np.stack(distances), np.concatenate(support), params)
 
     def nearest_training(self, context: StepContext, train: Features, patches: Patches) -> Nearest:  # noqa: ARG002

@@ -8,17 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from adloc.methods.detector import Nearest, Patches
 from adloc.methods.errors import MethodError
-from adloc.methods.patchcore.search import search_exactly
+from adloc.methods.patchcore.search import is_on_gpu, search_exactly
+from adloc.methods.workers import spread
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
     from adloc.methods.detector import Result
     from adloc.methods.patchcore.params import PatchCoreParams
+
+
+_COPIES = 1 << 30  # bytes of the banks that are searched at a time, each of which is held twice
 
 
 class OthersBank:
@@ -52,6 +58,28 @@ class OthersBank:
                 f"to score that image by the others takes at least {needed} of theirs",
                 "raise coreset_ratio, or fit on more images",
             )
+
+    def find_all(
+        self, images: Iterable[NDArray[np.float32]], device: torch.device
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """What `find` does for every image in turn, with the distances as float32 (H, W, K).
+
+        On a CPU several images are searched at a time, each by one thread in entries of its own: a single one has too
+        few patches for many threads. Which of them shares the work changes no bit.
+
+        Args:
+            images: float32 (H, W, D) each.
+            device: where to search.
+        """
+
+        def found(numbered: tuple[int, NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            image, patches = numbered
+            distances, support = self.find(image, patches.reshape(-1, patches.shape[-1]), device)
+            return distances.reshape(*patches.shape[:2], -1), support
+
+        at_once = 1 if is_on_gpu(device) else min(torch.get_num_threads(), _COPIES // (2 * self._bank.nbytes))
+        numbered = enumerate(images)
+        return spread(found, numbered, at_once) if at_once > 1 else map(found, numbered)
 
     def find(
         self, image: int, patches: NDArray[np.float32], device: torch.device

@@ -178,7 +178,7 @@ class MemoryBank(Searched):
         super().__init__(bank, metric)
         self._first = first
         self._index: faiss.Index = faiss.IndexFlatL2(bank.shape[1])
-        self._on_gpu = device.type == "cuda" and faiss.get_num_gpus() > 0
+        self._on_gpu = is_on_gpu(device)
         if self._on_gpu:
             self._resources = faiss.StandardGpuResources()  # must live as long as the index
             self._index = faiss.index_cpu_to_gpu(self._resources, device.index or 0, self._index)
@@ -216,6 +216,11 @@ class MemoryBank(Searched):
         return Neighbours(
             np.maximum(squared[:, :k], 0), indices[:, :k].astype(np.int32) + np.int32(self._first - self._ahead)
         )
+
+
+def is_on_gpu(device: torch.device) -> bool:
+    """Whether entries are searched on a GPU: where both torch and FAISS have it."""
+    return device.type == "cuda" and faiss.get_num_gpus() > 0
 
 
 def settle() -> None:

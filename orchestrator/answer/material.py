@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from adloc.study_file.regimes import Regime
 
 REGIME_TITLES: dict[str, str] = {name: name.replace("_", " ") for name in REGIMES}
+_KEYS = json.JSONEncoder(sort_keys=True)
 MANY_RUNS = 200  # above this, fewer resamples of pixels: 1,000 runs must not take minutes
 MOST_LEADS = 6
 MOST_SHOWN = (
@@ -296,7 +297,7 @@ def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRe
         # what was tuned for each category by itself has other parameters in each, and is one setting all the same
         apart = {k: record.params.get(k) for k in swept} if record.setting else record.params
         who = [record.method, record.setting, apart, record.scope, record.threshold_scope]
-        key = json.dumps(who, sort_keys=True)
+        key = _KEYS.encode(who)
         if key not in settings:
             label = labels.get(record.run_id, record.method)
             settings[key] = Setting(

@@ -59,26 +59,27 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
         records: of its runs, as many as there are.
     """
     names = list(dict.fromkeys(name for record in records for name in record.params))
-    axes = [name for name in AXES if name != "domain" and any(name in run.condition.values() for run in plan.runs)]
-    rows = {record.run_id: _row(record, names, axes) for record in records}
+    conditions = {run.condition for run in plan.runs}
+    axes = [name for name in AXES if name != "domain" and any(name in each.values() for each in conditions)]
+    columns = [f"params.{name}" for name in names]
+    rows = {record.run_id: _row(record, names, columns, axes) for record in records}
     _warn(rows, plan, records)
     groups: dict[str, list[str]] = {}
     for run in plan.runs:
         groups.setdefault(run.group, []).append(run.run_id)
     macro = [
-        _macro(group, [rows[i] for i in run_ids if i in rows], len(plan.parts))
+        _macro(group, [rows[i] for i in run_ids if i in rows], columns, len(plan.parts))
         for group, run_ids in groups.items()
         if len(run_ids) == len(plan.parts) and not rows.keys().isdisjoint(run_ids)
     ]
     return [*rows.values(), *macro]
 
 
-def _row(record: RunRecord, param_names: Sequence[str], axes: Sequence[str]) -> Row:
+def _row(record: RunRecord, param_names: Sequence[str], param_columns: Sequence[str], axes: Sequence[str]) -> Row:
     row: Row = dict(zip((*WHO, "domain"), _WHO_OF(record), strict=True))
     for name in axes:
         row[name] = _plain(record.condition.get(name))
-    for name in param_names:
-        row[f"params.{name}"] = _plain(record.params.get(name))
+    row |= zip(param_columns, map(_plain, map(record.params.get, param_names)), strict=True)
     row |= zip(SIZES, _SIZES_OF(record), strict=True)
     row |= zip(METRICS, map(record.metrics.get, METRICS), strict=True)
     row["threshold"] = record.threshold
@@ -94,16 +95,15 @@ def _warn(rows: Mapping[str, Row], plan: Plan, records: Sequence[RunRecord]) -> 
             row[WARNINGS] = found.get(run_id) or None
 
 
-def _macro(group: str, rows: Sequence[Row], n_categories: int) -> Row:
+def _macro(group: str, rows: Sequence[Row], param_columns: Sequence[str], n_categories: int) -> Row:
     """What `over_categories` makes of every figure; empty where a run failed or is still to come."""
     first = rows[0]
     done = len(rows) == n_categories and all(row["status"] == "done" for row in rows)
     row: Row = dict(first)
     row |= {"category": MACRO, "run_id": f"{MACRO}-{first['method']}-{group[:12]}"}
     row["status"] = "done" if done else "incomplete"
-    for name, value in first.items():
-        if name.startswith("params."):  # what was tuned for each category by itself
-            row[name] = value if all(r[name] == value for r in rows) else None
+    for name in param_columns:  # what was tuned for each category by itself
+        row[name] = first[name] if all(r[name] == first[name] for r in rows) else None
     for name in SIZES:
         row[name] = sum([int(r[name] or 0) for r in rows])
     if first["scope"] == "unified":  # one model, fitted once on the train parts of all
@@ -269,6 +269,6 @@ def _latex(rows: Sequence[Row]) -> str:
 
 
 def _plain(value: object) -> Cell:
-    if isinstance(value, list):
-        return "-".join(str(v) for v in value)
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from adloc.answer import results
 from adloc.answer.axes import curves
 from adloc.answer.claims import find_claims, find_verdicts
 from adloc.answer.limitations import find_limitations
+from adloc.planning.plan import Run
 from adloc.report.sections.answer import answer
 from adloc.report.sections.paper import paper
 from adloc.report.sections.protocol import protocol
@@ -23,7 +29,6 @@ if TYPE_CHECKING:
 
     from adloc.answer.material import Material
     from adloc.datasets.sample import Sample
-    from adloc.planning.plan import Run
     from adloc.study import Study
 
 STUDY = """\
@@ -168,3 +173,26 @@ def test_a_curve_over_severity_is_of_the_simulated_shift(material: Material) -> 
     for curve in curves(material.rows, spec, "severity", "image_auroc"):
         assert [(point.at, point.values) for point in curve.points] == [(0.5, (0.95,)), (1.0, (0.9,))]
     assert len(curves(material.rows, spec, "severity", "image_auroc")) == 2  # the shifted regimes
+
+
+@pytest.mark.parametrize("n_cores", [1, 2])
+def test_keys_that_a_fork_finds_choose_the_same_records(
+    study: Study, n_cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the plan: neither a record of another key nor one of no planned run; with a fork, or here."""
+    monkeypatch.setattr(results, "MANY_KEYS", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(n_cores)))
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    first, *others = study.plan.runs
+    told: list[str] = []
+
+    def key(self: Run) -> str:
+        told.append(self.run_id)
+        return "another" if self.run_id == first.run_id else found[self.run_id]
+
+    found = {record.run_id: record.key for record in study.records.all()}
+    monkeypatch.setattr(Run, "key", property(key))
+    plan = replace(study.plan, runs=(others[-1], first, *others[:-1]))
+    chosen = [record.run_id for record in results.recorded(plan, study.records)]
+    assert chosen == [run.run_id for run in (others[-1], *others[:-1])]
+    assert len(told) == (0 if n_cores > 1 and sys.platform == "linux" else len(plan.runs))

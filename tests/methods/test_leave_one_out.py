@@ -14,6 +14,7 @@ from adloc.methods.embedding import embed
 from adloc.methods.errors import MethodError
 from adloc.methods.padim.explaining import RIDGE, check_enough, leave_one_out_distances, nearest_images
 from adloc.methods.padim.params import PADIM, PadimParams
+from adloc.methods.patchcore import explaining
 from adloc.methods.patchcore.detector import PatchCore
 from adloc.methods.patchcore.params import PATCHCORE, PatchCoreParams
 from adloc.methods.patchcore.score import score_images, weigh_every_patch
@@ -55,6 +56,20 @@ def test_patchcore_leaves_an_images_own_entries_out(metric: str, reweight: str) 
         maps[image] = scores.reshape(HEIGHT, WIDTH)
     np.testing.assert_allclose(found.arrays["patch_maps"], maps, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.arrays["image_scores"], score_images(maps, "max"), rtol=1e-4)
+
+
+def test_images_that_are_searched_at_a_time_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit, by one thread or two, whether or not there is room for a bank each."""
+    params = PatchCoreParams.model_validate({"coreset_ratio": 0.2, "neighbours": 3, "reweight": "every_patch"})
+    train = draw_two_layers(9, seed=1)
+    context = StepContext(params, train, fitted(params, train), 0, CPU)
+    found = []
+    for n_threads, n_bytes in ((1, 1 << 30), (2, 1 << 30), (2, 0)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
+        monkeypatch.setattr(explaining, "_COPIES", n_bytes)
+        found.append(PatchCore().leave_one_out(context).arrays["patch_maps"])
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
 
 
 @pytest.mark.parametrize("reweight", ["none", "every_patch", "max_patch"])
