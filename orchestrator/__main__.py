@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 
@@ -15,10 +14,7 @@ def main() -> None:
         sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != here]
     from adloc.cli import cli
 
-    try:
-        cli()
-    finally:
-        gc.freeze()  # else Python, when it ends, looks for garbage among all that a large study has left
+    cli()
 
 
 if __name__ == "__main__":
