@@ -151,7 +151,7 @@ class PatchCore:
         bank = _bank(context.results, params)
         origin = origins(context.results["coreset"], len(bank)).images
         others = OthersBank(bank, origin, context.features.n_images, params)
-        images = (image for embeddings in embed_parts(context, params) for image in embeddings)
+        images = (image.copy() for embeddings in embed_parts(context, params) for image in embeddings)
         distances, support = zip(*others.find_all(images, context.device), strict=True)
         return _weighed(np.stack(distances), np.concatenate(support), params)
 

@@ -68,7 +68,7 @@ class OthersBank:
         few patches for many threads. Which of them shares the work changes no bit.
 
         Args:
-            images: float32 (H, W, D) each.
+            images: float32 (H, W, D) each; some are taken before they are searched, and must stay as they are.
             device: where to search.
         """
 

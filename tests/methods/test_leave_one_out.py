@@ -60,8 +60,8 @@ def test_patchcore_leaves_an_images_own_entries_out(metric: str, reweight: str) 
 
 def test_images_that_are_searched_at_a_time_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the bit, by one thread or two, whether or not there is room for a bank each."""
-    params = PatchCoreParams.model_validate({"coreset_ratio": 0.2, "neighbours": 3, "reweight": "every_patch"})
-    train = draw_two_layers(9, seed=1)
+    params = PatchCoreParams.model_validate({"coreset_ratio": 0.05, "neighbours": 3, "reweight": "every_patch"})
+    train = draw_two_layers(70, seed=1)  # more than are embedded at a time
     context = StepContext(params, train, fitted(params, train), 0, CPU)
     found = []
     for n_threads, n_bytes in ((1, 1 << 30), (2, 1 << 30), (2, 0)):
