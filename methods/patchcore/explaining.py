@@ -12,7 +12,7 @@ import torch
 
 from adloc.methods.detector import Nearest, Patches
 from adloc.methods.errors import MethodError
-from adloc.methods.patchcore.search import is_on_gpu, search_exactly
+from adloc.methods.patchcore.search import gpu_of, search_exactly
 from adloc.methods.workers import spread
 
 if TYPE_CHECKING:
@@ -77,9 +77,10 @@ class OthersBank:
             distances, support = self.find(image, patches.reshape(-1, patches.shape[-1]), device)
             return distances.reshape(*patches.shape[:2], -1), support
 
-        at_once = 1 if is_on_gpu(device) else min(torch.get_num_threads(), _COPIES // (2 * self._bank.nbytes))
+        gpu = gpu_of(device)  # held for all of them
+        at_once = 1 if gpu else min(torch.get_num_threads(), _COPIES // (2 * self._bank.nbytes))
         numbered = enumerate(images)
-        return spread(found, numbered, at_once) if at_once > 1 else map(found, numbered)
+        yield from spread(found, numbered, at_once) if at_once > 1 else map(found, numbered)
 
     def find(
         self, image: int, patches: NDArray[np.float32], device: torch.device

@@ -6,13 +6,17 @@ Notation: N images of P queries each, D values an embedding, M bank entries, K n
 from __future__ import annotations
 
 import math
+import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakValueDictionary
 
 import faiss
 import numpy as np
 
+from adloc.methods.memory import free_bytes
 from adloc.methods.workers import spread
 
 if TYPE_CHECKING:
@@ -30,6 +34,32 @@ _WIDTH = 256  # entries of a matrix product: every one has this width, at places
 _MOST = 512  # queries of a product
 _BY_BLAS = 10_000  # values of its queries from which a search is a matrix product: some dozen patches, no single vector
 _FAR = np.float32(1e15)  # each value of an entry that fills up: its squared distance is beyond any, and finite
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Gpu:
+    """What FAISS works with on a GPU: 1.5 GB there and 256 MB pinned here, which take 0.1 s to get.
+
+    All that search a device at a time share it, and the last of them lets go of it. FAISS lets one thread in.
+    """
+
+    resources: faiss.StandardGpuResources = field(default_factory=faiss.StandardGpuResources)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_GPUS: WeakValueDictionary[int, Gpu] = WeakValueDictionary()
+_GPUS_LOCK = threading.Lock()
+
+
+def gpu_of(device: torch.device) -> Gpu | None:
+    """That of a device, to be held while it is searched; None where torch or FAISS have no GPU."""
+    if device.type != "cuda" or not faiss.get_num_gpus():
+        return None
+    with _GPUS_LOCK:
+        found = _GPUS.get(device.index or 0)
+        if found is None:
+            found = _GPUS[device.index or 0] = Gpu()
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,26 +156,45 @@ def search_exactly(bank: NDArray[np.floating], metric: Metric, device: torch.dev
         device: as in `MemoryBank`, which a bank in float32 is one of on a GPU.
         first: place of the first of these entries in the whole bank, where they are a segment of it.
     """
-    in_turn = bank.dtype == np.float16 or (device.type != "cuda" and bank.nbytes > _WHOLE_BYTES)
+    in_turn = bank.dtype == np.float16 or bank.nbytes > (_room(device) if gpu_of(device) else _WHOLE_BYTES)
     return (SegmentedBank if in_turn else MemoryBank)(bank, metric, device, first)
 
 
+def _room(device: torch.device) -> int:
+    """Bytes of a GPU that a bank may take: half of what is free."""
+    return (free_bytes(device) or 0) // 2
+
+
 class SegmentedBank(Searched):
-    """Entries searched exactly, a segment after the other: beside them only a segment is held, in float32."""
+    """Entries searched exactly, a segment after the other: beside them only a segment is held, in float32.
+
+    On a GPU, which has memory of its own, all of them stay where they fit in half of what is free.
+    """
 
     def __init__(self, bank: NDArray[np.floating], metric: Metric, device: torch.device, first: int = 0) -> None:
         """Keep the entries; see `search_exactly`."""
         super().__init__(bank, metric)
         self._device, self._first = device, first
+        self._gpu = gpu_of(device)  # held for all segments
+        self._keeps = self._gpu is not None and 4 * bank.size <= _room(device)
+        self._kept: dict[int, MemoryBank] = {}
 
     def find(self, queries: NDArray[np.float32], k: int) -> Neighbours:
         """As `MemoryBank.find`."""
         found = Neighbours.none(queries.shape[0] * queries.shape[1])
         for start in range(0, self.n_entries, _SEGMENT):
-            entries = np.asarray(self._bank[start : start + _SEGMENT], np.float32)
-            segment = MemoryBank(entries, self._metric, self._device, self._first + start)
-            found = found.merged(segment.find(queries, k), k)
+            found = found.merged(self._segment(start).find(queries, k), k)
         return found
+
+    def _segment(self, start: int) -> MemoryBank:
+        """The entries from this place on."""
+        if start in self._kept:
+            return self._kept[start]
+        entries = np.asarray(self._bank[start : start + _SEGMENT], np.float32)
+        segment = MemoryBank(entries, self._metric, self._device, self._first + start)
+        if self._keeps:
+            self._kept[start] = segment
+        return segment
 
 
 class MemoryBank(Searched):
@@ -178,15 +227,15 @@ class MemoryBank(Searched):
         super().__init__(bank, metric)
         self._first = first
         self._index: faiss.Index = faiss.IndexFlatL2(bank.shape[1])
-        self._on_gpu = is_on_gpu(device)
-        if self._on_gpu:
-            self._resources = faiss.StandardGpuResources()  # must live as long as the index
-            self._index = faiss.index_cpu_to_gpu(self._resources, device.index or 0, self._index)
+        self._gpu = gpu_of(device)  # must live as long as the index
         self._ahead = first % _WIDTH
         behind = -(first + len(bank)) % _WIDTH
-        self._index.add(np.full((self._ahead, bank.shape[1]), _FAR))
-        self._index.add(np.ascontiguousarray(bank, dtype=np.float32))
-        self._index.add(np.full((behind, bank.shape[1]), _FAR))
+        with self._gpu.lock if self._gpu else nullcontext():
+            if self._gpu:
+                self._index = faiss.index_cpu_to_gpu(self._gpu.resources, device.index or 0, self._index)
+            self._index.add(np.full((self._ahead, bank.shape[1]), _FAR))
+            self._index.add(np.ascontiguousarray(bank, dtype=np.float32))
+            self._index.add(np.full((behind, bank.shape[1]), _FAR))
 
     def find(self, queries: NDArray[np.float32], k: int) -> Neighbours:
         """The k nearest entries of each query; all of them where there are fewer.
@@ -200,8 +249,9 @@ class MemoryBank(Searched):
         k = min(k, self.n_entries)
         if k == 0:
             return Neighbours.none(n_images * n_queries)
-        if self._on_gpu:
-            return self._search(queries.reshape(-1, dimension), k)
+        if self._gpu:
+            with self._gpu.lock:
+                return self._search(queries.reshape(-1, dimension), k)
         return Neighbours.joined(spread(lambda block: self._search_alone(block, k), blocks_of(queries)))
 
     def _search_alone(self, queries: NDArray[np.float32], k: int) -> Neighbours:
@@ -216,11 +266,6 @@ class MemoryBank(Searched):
         return Neighbours(
             np.maximum(squared[:, :k], 0), indices[:, :k].astype(np.int32) + np.int32(self._first - self._ahead)
         )
-
-
-def is_on_gpu(device: torch.device) -> bool:
-    """Whether entries are searched on a GPU: where both torch and FAISS have it."""
-    return device.type == "cuda" and faiss.get_num_gpus() > 0
 
 
 def settle() -> None:
