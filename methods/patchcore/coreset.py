@@ -128,7 +128,8 @@ def _picked_of(pool: _Candidates, grid: Grid, nearest: Tensor) -> Iterator[tuple
     """The picks among some candidates, as long as no other point is further, with their squared distances.
 
     Again only the furthest of them learn of a pick at once: from a table of all their pairs, on the CPU whatever the
-    device, which need not be waited for at each pick then.
+    device. So a GPU is waited for some times a table, not at each pick: for all candidates' distances, from which the
+    table is chosen on the CPU, and for its pairs.
     """
     vectors = grid.rows(pool.indices).double()
     norms = vectors.square().sum(1)
@@ -136,10 +137,11 @@ def _picked_of(pool: _Candidates, grid: Grid, nearest: Tensor) -> Iterator[tuple
     distances = nearest[pool.indices]
     n_left, n_in_table = len(indices), _IN_TABLE
     while n_left:
-        table = _choose_candidates(distances, min(n_in_table, n_left))
-        own = vectors[table.indices]
-        pairs = _squared_distances(own, norms[table.indices]).cpu().numpy()
-        places, left = table.indices.tolist(), distances[table.indices].cpu().numpy()
+        on_host = distances.cpu()
+        table = _choose_candidates(on_host, min(n_in_table, n_left))
+        chosen = table.indices.to(vectors.device)
+        pairs = _squared_distances(vectors[chosen], norms[chosen]).cpu().numpy()
+        places, left = table.indices.tolist(), on_host[table.indices].numpy()
         picks: list[int] = []
         for _ in places:
             which = int(left.argmax())

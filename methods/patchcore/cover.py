@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from adloc.methods.patchcore.grid import Grid
 
 PICKED = -1.0  # squared distance of a point that is a centre already; all others have 0 or more
-_BLOCK_BYTES = 8 << 20  # of the distances that one matrix product of all points makes
+# Of the distances that one matrix product of all points makes. A GPU is given more at a time: with 8 MB, 400,000
+# points of 1536 dimensions took three times as long on an H200, most of it starting its kernels.
+_BLOCK_BYTES = {"cpu": 8 << 20, "cuda": 128 << 20}
 _GROUP_BYTES = 2 << 20  # of those that one of a group makes, in float32
 _GROUP = 1024  # points of a group, at most
 _REGROUPED_AT = 8  # times as many pivots
@@ -58,7 +60,7 @@ class Cover:
         # The norms are one more coordinate, which is 1 in every point: the product is |c|^2 - 2 x c, and what it is
         # written to need not be filled with the norms first (a sixth of the time).
         centres = torch.cat([vectors.mul_(-2), norms[:, None]], dim=1).T.contiguous()
-        n_rows = min(len(self.grid), max(1, _BLOCK_BYTES // (8 * max(centres.shape))))
+        n_rows = min(len(self.grid), max(1, _BLOCK_BYTES[vectors.device.type] // (8 * max(centres.shape))))
         with_one = centres.new_ones(n_rows, len(centres))
         products = centres.new_empty(n_rows, len(picks))
         for start in range(0, len(self.grid), n_rows):
