@@ -40,7 +40,7 @@ def spread(
     """
     threads = torch.get_num_threads()
     n_workers = n_workers or threads
-    pool = ThreadPoolExecutor(n_workers, "spread", torch.set_num_threads, (n_threads,))
+    pool = ThreadPoolExecutor(n_workers, "spread", _begin, (n_threads,))
     ahead: deque[Future[Made]] = deque()
     try:
         for item in items:
@@ -52,6 +52,13 @@ def spread(
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # the workers' number is also that of threads begun later
+
+
+def _begin(n_threads: int) -> None:
+    """Make ready a thread that computes."""
+    torch.set_num_threads(n_threads)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.current_stream().query()  # CUDA's context becomes this thread's: cuBLAS, if first, warns the user
 
 
 def by_one_thread(function: Callable[..., Made], *arrays: Tensor) -> Made:
