@@ -25,7 +25,7 @@ def main() -> None:
     """Run the items asked for, one after the other, and write what was found so far after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes: does everything work?")
-    parser.add_argument("--only", default=",".join("abcdefghijklmno"), help="items, by letter")
+    parser.add_argument("--only", default=",".join("abcdefghijklmno"), help="items, by letter; p needs a GPU")
     parser.add_argument(
         "--threads", type=int, help="of torch and FAISS, for all that is compared; fewer where others work"
     )
@@ -38,6 +38,7 @@ def main() -> None:
         for library in ("OMP", "MKL", "OPENBLAS"):  # before any of them is loaded; child processes obey too
             os.environ[f"{library}_NUM_THREADS"] = str(options.threads)
 
+    from gpu import GPU_ITEMS
     from kernels import KERNELS
     from machine import machine_facts
     from scale import SCALE_ITEMS
@@ -49,7 +50,7 @@ def main() -> None:
     name = time.strftime("%Y%m%d-%H%M%S") + ("-quick" if options.quick else "")
     output = options.output or ROOT / ".cache" / "benchmarks" / f"{name}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
-    items = dict(sorted({**KERNELS, **SWEEPS, **ENGINE_ITEMS, **PREDICT_ITEMS, **SCALE_ITEMS}.items()))
+    items = dict(sorted({**KERNELS, **SWEEPS, **ENGINE_ITEMS, **PREDICT_ITEMS, **SCALE_ITEMS, **GPU_ITEMS}.items()))
     found: dict[str, Any] = {"quick": options.quick, "machine": machine_facts(), "items": {}}
     for letter in options.only.split(","):
         start, load = time.perf_counter(), os.getloadavg()[0]
