@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from adloc.errors import in_one_line
 from adloc.tuning.storage import held
+from adloc.tuning.tpe import Past, tpe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,7 @@ class Suggestions:
             self._study = self._open(storage, f"{name}.{ticket}", known=True)
         self._memory: optuna.Study | None = None
         self._known: list[TrialRecord] = []  # of which it has the trials
+        self._past = Past(self._distributions)
         if TICKET not in self._study.user_attrs:
             self._study.set_user_attr(FINGERPRINT, json.loads(json.dumps(fingerprint)))
             with warnings.catch_warnings():
@@ -171,10 +173,11 @@ class Suggestions:
         no other left. What was asked is ended as failed, which no sampler looks at: the study is as it was.
         """
         study = self._remembered(before)
-        study.sampler = _sampler(self._search, number, self._distributions)
+        n_before = len(study.get_trials(deepcopy=False))
+        study.sampler = _sampler(self._search, number, self._distributions, self._past)
         for values in beside:
             study.add_trial(_trial(TrialState.RUNNING, self._encoded(values), self._distributions))
-        known = [dict(record.params) for record in before] + [dict(values) for values in beside]
+        known = [record.params for record in before] + [dict(values) for values in beside]
         found: dict[str, Any] = {}
         for _ in range(MOST_ATTEMPTS):
             with warnings.catch_warnings():
@@ -184,14 +187,16 @@ class Suggestions:
             if found not in known:
                 break
             study.tell(trial, state=TrialState.FAIL)
-        for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            study.tell(left.number, state=TrialState.FAIL)
+        for left in study.get_trials(deepcopy=False)[n_before:]:
+            if left.state == TrialState.RUNNING:
+                study.tell(left.number, state=TrialState.FAIL)
         return found
 
     def _remembered(self, before: Sequence[TrialRecord]) -> optuna.Study:
         """The study in memory with these trials; made anew where those it has are no longer the first of them."""
         if self._memory is None or not all(map(operator.is_, self._known, before)) or len(self._known) > len(before):
             self._memory, self._known = optuna.create_study(directions=self._directions), []
+            self._past = Past(self._distributions)
         for record in before[len(self._known) :]:
             self._memory.add_trial(self._frozen(record))
             self._known.append(record)
@@ -239,21 +244,7 @@ class Suggestions:
         return {key: _text_of(value, self._encoding[key]) for key, value in values.items()}
 
 
-class _KnownSpaceTPE(optuna.samplers.TPESampler):
-    """TPE of one objective that is told its space, which it would else find again in all trials at each suggestion."""
-
-    def __init__(self, seed: int, space: Mapping[str, BaseDistribution]) -> None:
-        super().__init__(seed=seed)
-        # As Optuna finds it: in the order of the names, for they are drawn in turn, and without what cannot vary.
-        self._space = {name: space[name] for name in sorted(space) if not space[name].single()}
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The whole space: every trial of a search has all of it."""
-        del study, trial
-        return dict(self._space)
-
-
-def _sampler(search: Search, number: int, space: Mapping[str, BaseDistribution]) -> BaseSampler:
+def _sampler(search: Search, number: int, space: Mapping[str, BaseDistribution], past: Past) -> BaseSampler:
     """A new one for each trial, seeded by its number: Optuna stores no sampler's state."""
     digest = sha256(f"{search.seed}:{number}".encode()).digest()
     seed = int.from_bytes(digest[:4], "little")
@@ -263,9 +254,7 @@ def _sampler(search: Search, number: int, space: Mapping[str, BaseDistribution])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.GPSampler(seed=seed, deterministic_objective=True, warn_independent_sampling=False)
-    if len(search.config.objectives) > 1:  # of which TPE draws each hyperparameter by itself, and asks for no space
-        return optuna.samplers.TPESampler(seed=seed)
-    return _KnownSpaceTPE(seed, space)
+    return tpe(seed, space, past)
 
 
 def _encode(dimension: Dimension) -> dict[str, Any]:

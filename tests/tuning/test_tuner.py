@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from adloc.errors import StageMismatchError, UserError
 from adloc.study_file.spec import StudySpec
-from adloc.tuning import suggestions, tuner
+from adloc.tuning import tpe, tuner
 from adloc.tuning.search import Search, searches
 from adloc.tuning.storage import open_storage, repair
 from adloc.tuning.suggestions import Suggestions
@@ -525,6 +525,6 @@ def test_told_space_suggests_what_a_found_one_does(
     monkeypatch.setattr(optuna.search_space.IntersectionSearchSpace, "calculate", calculate)
     told = asked(run(search_of(trials=60, **tuning), "told"))
     assert not looked
-    monkeypatch.delattr(suggestions._KnownSpaceTPE, "infer_relative_search_space")
+    monkeypatch.delattr(tpe.SpacedTPE, "infer_relative_search_space")
     assert asked(run(search_of(trials=60, **tuning), "found")) == told
     assert len(looked) >= 59
