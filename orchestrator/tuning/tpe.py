@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 # What is done here in their place; where a version of Optuna has other ones, its own sampler suggests.
 _OPTUNAS = "optuna.samplers._tpe."
 _REPLACED = (
-    *(f"sampler.TPESampler.{name}" for name in (
-        "_sample_relative", "sample_independent", "_sample", "_get_params", "_get_internal_repr",
-        "_build_parzen_estimator",
-    )),
     *(f"sampler.{name}" for name in (
-        "default_gamma", "default_gamma_multiobjective", "_split_trials", "_split_complete_trials",
+        "TPESampler._sample_relative", "TPESampler.sample_independent", "TPESampler._sample", "TPESampler._get_params",
+        "TPESampler._get_internal_repr", "TPESampler._build_parzen_estimator", "default_gamma",
+        "default_gamma_multiobjective", "_split_trials", "_split_complete_trials",
         "_split_complete_trials_single_objective", "_get_pruned_trial_score", "_split_pruned_trials",
         "_get_infeasible_trial_score", "_split_infeasible_trials",
     )),
+    # and in densities.py
+    "parzen_estimator._ParzenEstimator.log_pdf", "probability_distributions._MixtureOfProductDistribution.log_pdf",
+    "_truncnorm.logpdf", "_truncnorm._norm_logpdf",
 )  # fmt: skip
-_KNOWN = {"58c1f2324c82a1eb"}  # digests of their source: Optuna 5.0
+_KNOWN = {"70d0c651efa2aae5"}  # digests of their source: Optuna 5.0
 
 
 class Past:
@@ -124,8 +125,11 @@ class RememberingTPE(SpacedTPE):
     """The same suggestions from what is remembered of the trials."""
 
     def __init__(self, seed: int, space: Mapping[str, BaseDistribution], past: Past) -> None:
+        from adloc.tuning.densities import Densities  # of an Optuna that is known
+
         super().__init__(seed, space)
         self._past = past
+        self._parzen_estimator_cls = Densities
 
     def _sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

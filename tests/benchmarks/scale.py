@@ -37,7 +37,7 @@ def scale(*, quick: bool) -> dict[str, Any]:
     """Every wall at three sizes."""
     plans = [120, 480, 1920] if quick else [1000, 10_000, 100_000]
     records = [24, 48, 96] if quick else [625, 2500, 10_000]
-    trials = [20, 40, 80] if quick else [250, 500, 1000]
+    trials = [20, 40, 80] if quick else [100, 300, 900]
     with TemporaryDirectory() as name:
         folder = Path(name)
         return {
