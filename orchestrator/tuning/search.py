@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -129,7 +130,12 @@ class Search:
         found = sorted(unique.values(), key=lambda r: r.number)
         if len(self.config.objectives) == 1:
             return sorted(found, key=lambda r: -self.gains(r)[0])[:1]
-        return [r for r in found if not any(_dominates(self.gains(o), self.gains(r)) for o in found)]
+        # What beats a record stands before it by its gains, and is in the set or is itself beaten by one that is.
+        front: list[tuple[tuple[float, ...], TrialRecord]] = []
+        for gains, record in sorted(((self.gains(r), r) for r in found), key=operator.itemgetter(0), reverse=True):
+            if not any(_dominates(other, gains) for other, _ in front):
+                front.append((gains, record))
+        return sorted((record for _, record in front), key=lambda r: r.number)
 
     def course(self, records: Sequence[TrialRecord], name: str, *, higher: bool) -> list[tuple[int, float]]:
         """By trial: the best figure so far, of those that keep the constraints."""

@@ -457,6 +457,22 @@ def test_pareto_set_is_what_nothing_beats(found: list[tuple[int, int]]) -> None:
     assert {r.number for r in search.best(records)} == set(range(len(found))) - beaten
 
 
+def test_pareto_set_reads_each_record_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told after each trial: over every pair it took .6 s of trial 900."""
+    search = search_of(metric=["val_image_auroc", "val_pixel_auroc"], trials=12)
+    records = run(search, "a")
+    read: list[int] = []
+    kept = Search.gains
+
+    def gains(self: Search, record: TrialRecord) -> tuple[float, ...]:
+        read.append(record.number)
+        return kept(self, record)
+
+    monkeypatch.setattr(Search, "gains", gains)
+    assert search.best(records)
+    assert len(read) == len(set(read))
+
+
 def test_change_that_is_undone_goes_on_where_it_was(tmp_path: Path) -> None:
     """Revisions stay; the one that is searched today is taken up again."""
     first = TrialRecords(tmp_path, "x", {"high": 9})
