@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adloc.methods.patchcore.params import PatchCoreParams
 
 
-_COPIES = 1 << 30  # bytes of the banks that are searched at a time, each of which is held twice
+_COPIES = 1 << 30  # bytes of the banks that are searched at a time
 
 
 class OthersBank:
@@ -78,7 +78,8 @@ class OthersBank:
             return distances.reshape(*patches.shape[:2], -1), support
 
         gpu = gpu_of(device)  # held for all of them
-        at_once = 1 if gpu else min(torch.get_num_threads(), _COPIES // (2 * self._bank.nbytes))
+        n_bytes = self._bank.nbytes + 4 * self._bank.size  # of an image: the others' entries, and their index
+        at_once = 1 if gpu else min(torch.get_num_threads(), _COPIES // n_bytes)
         numbered = enumerate(images)
         yield from spread(found, numbered, at_once) if at_once > 1 else map(found, numbered)
 

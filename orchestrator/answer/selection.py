@@ -47,21 +47,6 @@ def chosen_interval(material: Material, kind: Kind) -> tuple[Setting, Selection]
     return None
 
 
-def worth_of_choice(material: Material) -> Selection | None:
-    """What the choice among the settings of its kind is worth that gave the study's chosen one; None without a choice.
-
-    Returns:
-        None, too, where repeats tell it, and where equal figures left the choice to the size of the model.
-    """
-    chosen = material.chosen
-    if chosen is None or material.plan.spec.repeats > 1:
-        return None
-    if sum(kind_of(s) == kind_of(chosen) for s in material.settings) < 2:  # noqa: PLR2004  to choose among
-        return None
-    found = chosen_interval(material, kind_of(chosen))
-    return found[1] if found is not None and found[0] is chosen else None
-
-
 def _scored(findings: list[Finding], part: str) -> Scored | None:
     """One category's part with every setting's scores; None where settings saw other images."""
     images = [f.images.get(part) for f in findings]

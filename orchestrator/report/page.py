@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from adloc.report.gallery import Gallery
     from adloc.report.section import Section
     from adloc.study import Study
-    from adloc.uncertainty.selection import Selection
 
 ERROR_NAME = "report_error.txt"  # in the study's folder: why the last report could not be written
 MOST_KEY_PLATES = 4  # pictures of runs in MLflow's parent run
@@ -96,11 +95,11 @@ def _write(study: Study, found: Sequence[RunRecord], page: Path, folder: Path) -
     forget_claims(folder)
     material, strips = gather(study.plan, answer, study.records, found), Strips()
     with meanwhile(lambda: _write_recorded(answer, material, folder)) as recorded:
-        answered = find(material, lambda _: recorded().worth)
+        answered = find(material)
+        write_claims(answered.claims, folder)
         sections = make_sections(
             material, answered, lambda: recorded().gallery, strips, study.searches, study.workspace
         )
-    write_claims(answered.claims, folder)
     plates, damaged = recorded().plates, tuple(dict.fromkeys((*recorded().damaged, *strips.damaged)))
     figures = [figure for section in sections for figure in section.figures]
     there = [figure for i, figure in enumerate(figures) if i % 3]  # here is more to do than these
@@ -120,24 +119,21 @@ def _write(study: Study, found: Sequence[RunRecord], page: Path, folder: Path) -
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """Of a report what no comparison is needed for.
+    """Of a report what no resample is drawn for.
 
     Attributes:
-        worth: of the choice among the settings.
         gallery: of the recorded pictures.
         plates: PNG files made of them.
         damaged: as a report has it, of these.
     """
 
-    worth: Selection | None
     gallery: Gallery
     plates: list[Path]
     damaged: tuple[str, ...]
 
 
 def _write_recorded(answer: Answer, material: Material, folder: Path) -> _Recorded:
-    """Write the answer's tables and the plates, make the gallery, and draw the choice among the settings again."""
-    from adloc.answer.selection import worth_of_choice
+    """Write the answer's tables and the plates, and make the gallery."""
     from adloc.report.gallery import make_gallery
     from adloc.report.plates import write_plates
     from adloc.report.strips import Strips
@@ -145,8 +141,7 @@ def _write_recorded(answer: Answer, material: Material, folder: Path) -> _Record
     write_answer(answer, folder)
     strips = Strips()
     gallery = make_gallery(material, strips)
-    plates = write_plates(material, strips, folder / "figures")
-    return _Recorded(worth_of_choice(material), gallery, plates, strips.damaged)
+    return _Recorded(gallery, write_plates(material, strips, folder / "figures"), strips.damaged)
 
 
 def _render(

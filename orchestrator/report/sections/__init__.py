@@ -46,8 +46,8 @@ def make_sections(
 
     Args:
         material: of the report.
-        found: what it says together; its claims are waited for when all else is made.
-        pictures: the recorded ones, waited for as well.
+        found: what it says together.
+        pictures: the recorded ones; waited for when all else is made.
         strips: reads the pictures of explanations.
         searches: of the study, and how far they are.
         workspace: of the study.
@@ -55,6 +55,7 @@ def make_sections(
     study_path = workspace.study_path(material.plan.spec.study)
     explanations = Explanations(study_path)
     figures = [
+        answer(material, found.claims, found.verdicts),
         protocol(material, sentences(standing(material.plan, workspace))),
         operating(material),
         leaderboard(material),
@@ -77,7 +78,5 @@ def make_sections(
         tuning(searches, study_path, material),
     ]
     about = [paper(material), failures(material), provenance(material)]
-    shown = pictures()
-    first = answer(material, found.claims, found.verdicts)
-    made = [first, *figures, gallery(shown), *images, pairs(shown), *about]
+    made = [*figures, gallery(pictures()), *images, pairs(pictures()), *about]
     return [section for section in made if section is not None]
