@@ -36,11 +36,8 @@ _REPLACED = (
         "_split_complete_trials_single_objective", "_get_pruned_trial_score", "_split_pruned_trials",
         "_get_infeasible_trial_score", "_split_infeasible_trials",
     )),
-    # and in densities.py
-    "parzen_estimator._ParzenEstimator.log_pdf", "probability_distributions._MixtureOfProductDistribution.log_pdf",
-    "_truncnorm.logpdf", "_truncnorm._norm_logpdf",
 )  # fmt: skip
-_KNOWN = {"70d0c651efa2aae5"}  # digests of their source: Optuna 5.0
+_KNOWN = {"58c1f2324c82a1eb"}  # digests of their source: Optuna 5.0
 
 
 class Past:
@@ -125,11 +122,8 @@ class RememberingTPE(SpacedTPE):
     """The same suggestions from what is remembered of the trials."""
 
     def __init__(self, seed: int, space: Mapping[str, BaseDistribution], past: Past) -> None:
-        from adloc.tuning.densities import Densities  # of an Optuna that is known
-
         super().__init__(seed, space)
         self._past = past
-        self._parzen_estimator_cls = Densities
 
     def _sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -10,11 +10,9 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
-from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.trial import TrialState, create_trial
 
 from adloc.tuning import tpe
-from adloc.tuning.densities import Densities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +98,7 @@ def test_remembering_suggests_what_optuna_does(
 
 @pytest.mark.parametrize("directions", [["maximize"], ["minimize", "maximize"]], ids=["one", "two"])
 def test_resumed_study_goes_on_with_the_same_suggestions(directions: list[str]) -> None:
-    """Hundreds of trials that are read at once, and those that are added: weights and densities of many."""
+    """Hundreds of trials that are read at once, and those that are added: the weights of many."""
     draw = np.random.default_rng(0)
     random_sampler = optuna.samplers.RandomSampler(seed=0)
     history = [
@@ -145,18 +143,6 @@ def test_trials_without_a_hyperparameter_are_left_out() -> None:
     found = suggested(tpe.tpe(5, SPACE, tpe.Past(SPACE)))
     draw.seed(0)
     assert found == suggested(tpe.SpacedTPE(5, SPACE))
-
-
-def test_densities_are_those_of_optuna_within_bounds_and_beyond() -> None:
-    """To the bit; a candidate that rounding has moved over a bound is impossible."""
-    draw = np.random.default_rng(0)
-    space: dict[str, BaseDistribution] = {"ratio": SPACE["ratio"], "sigma": SPACE["sigma"]}
-    trials = {"ratio": draw.uniform(0.01, 0.25, 200), "sigma": draw.uniform(0, 8, 200)}
-    candidates = {"ratio": np.array([0.01, np.nextafter(0.01, 0), 0.009, 0.1]), "sigma": np.array([8.0, 3, 0, 8.1])}
-    parameters = TPESampler()._parzen_estimator_parameters
-    found = Densities(trials, space, parameters).log_pdf(candidates)
-    assert found.tobytes() == _ParzenEstimator(trials, space, parameters).log_pdf(candidates).tobytes()
-    assert np.isneginf(found[2:]).all()
 
 
 @pytest.mark.parametrize("change", ["other", "gone"])
