@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from traceback import clear_frames
 from typing import TYPE_CHECKING
 
 from adloc.explain.boundary import explanations_of
@@ -60,7 +61,11 @@ def ending(end: Callable[[], object]) -> Iterator[None]:
     """
     try:
         yield
-    except BaseException:
+    except BaseException as error:
+        raised: BaseException | None = error
+        while raised is not None:  # an interrupted write locks its database while its frames are held
+            clear_frames(raised.__traceback__)
+            raised = raised.__context__
         with suppress(Exception):
             end()
         raise
