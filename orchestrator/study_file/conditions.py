@@ -117,16 +117,11 @@ def conditions(spec: StudySpec, regime: Regime, n_train: int, least: int = 1) ->
 
 def is_base(values: Mapping[str, object], spec: StudySpec, regime: Regime, domain: str | None = None) -> bool:
     """Whether a row or a record is of the base condition (see `base_condition`); one without a condition is."""
-    return is_at(values, base_condition(spec, regime, domain))
-
-
-def is_at(values: Mapping[str, object], condition: Condition) -> bool:
-    """Whether a row or a record is of this condition; one without a condition is of every one."""
-    return agrees(values, condition.values())
+    return agrees(values, base_condition(spec, regime, domain).values())
 
 
 def agrees(values: Mapping[str, object], asked: Mapping[str, object]) -> bool:
-    """Whether a row or a record has these values of the axes, as far as it has any."""
+    """Whether a row or a record is of the condition with these values; one without a condition is of every one."""
     return all([values.get(name) in (None, value) for name, value in asked.items()])  # noqa: C419  few: quicker
 
 
