@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adloc.answer.operating import error_rates
+from adloc.record.arrays import read_arrays
 from adloc.record.epochs import read_epochs
 from adloc.uncertainty.image_bootstrap import image_replicates
 from adloc.uncertainty.jackknife import without_each
@@ -149,21 +150,19 @@ class Finding:
             of_images = image_replicates(test.scores, test.labels, threshold, weights)
             return of_images if counts is None else of_images | pixel_replicates(counts, weights)
 
+        left_out = without_each(test.labels, measure)
         found = image_replicates(test.scores, test.labels, threshold, self._weights(N_RESAMPLES))
         if counts is not None:
-            drawn = pixel_replicates(counts, self._weights(self.n_resamples))
-            whole = pixel_replicates(counts, np.ones((1, len(test.scores)), np.float32))
-            for name, values in drawn.items():
-                exact = self.record.metrics.get(name)
+            for name, values in pixel_replicates(counts, self._weights(self.n_resamples)).items():
+                exact, of_all = self.record.metrics.get(name), left_out[name][-1]
                 if exact is not None:
-                    found[name] = np.minimum(values + np.float32(exact - whole[name][0]), 1)
-        return found, without_each(test.labels, measure)
+                    found[name] = np.minimum(values + np.float32(exact - of_all), 1)
+        return found, left_out
 
     def _pixel_counts(self) -> PixelCounts | None:
         """None where they were recorded by an earlier version, are not defined, or are of other images."""
         try:
-            with np.load(self.path / "pixels.npz", allow_pickle=False) as arrays:
-                counts = PixelCounts.of({name: arrays[name] for name in arrays.files})
+            counts = PixelCounts.of(read_arrays(self.path / "pixels.npz"))
         except (FileNotFoundError, ValueError):
             return None
         return counts if counts is not None and len(counts.regions) == len(self.test.scores) else None

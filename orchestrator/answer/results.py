@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import nullcontext
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic_core import to_json
 
 from adloc.meanwhile import meanwhile
 from adloc.metrics.registry import METRICS
@@ -33,7 +32,6 @@ WARNINGS = "warnings"  # a column of studies that have any
 MANY_KEYS = 1000  # runs whose keys take longer than a fork
 _WHO_OF, _SIZES_OF = attrgetter(*WHO, "domain"), attrgetter(*SIZES)
 _FIGURES_OF = itemgetter(*METRICS)
-_ENCODER = json.JSONEncoder(separators=(",\n  ", ": "))
 WHOLE = ("model_mb", "fit_s")  # of which a macro row has that of all categories together
 
 
@@ -43,7 +41,7 @@ def recorded(plan: Plan, records: Records) -> list[RunRecord]:
     def keys_of() -> list[str]:
         return [run.key for run in plan.runs]
 
-    with meanwhile(keys_of) if len(plan.runs) >= MANY_KEYS else nullcontext(keys_of) as keys:
+    with meanwhile(keys_of, is_long=len(plan.runs) >= MANY_KEYS) as keys:
         read = {record.run_id: record for record in records.all()}
         found = zip((read.get(run.run_id) for run in plan.runs), keys(), strict=True)
     return [record for record, key in found if record is not None and record.key == key]
@@ -180,8 +178,7 @@ def write(rows: Sequence[Row], form: str) -> str:
     if form == "csv":
         return csv_lines([rows[0], *([row[name] for name in rows[0]] for row in rows)]) if rows else ""
     if form == "json":
-        lines = ",\n ".join(map(_json, rows))
-        return f"[\n {lines}\n]" if rows else "[]"
+        return to_json(rows, indent=1).decode()  # the same file as by Python's own json, in a tenth of the time
     return _latex(rows)
 
 
@@ -246,12 +243,6 @@ def cell(name: str, value: Cell) -> str:
     if name in ("fit_s", "score_ms_per_image", "model_mb"):
         return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
     return f"{value:.4f}"
-
-
-def _json(row: Row) -> str:
-    """As `json.dumps` with an indent of one gives it within a list; that takes ten times as long."""
-    inside = _ENCODER.encode(row)[1:-1]
-    return f"{{\n  {inside}\n }}"
 
 
 def _latex(rows: Sequence[Row]) -> str:
