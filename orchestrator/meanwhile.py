@@ -21,17 +21,16 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when i
 
 
 @contextmanager
-def meanwhile(work: Callable[[], Answer], *, is_long: bool = True) -> Iterator[Callable[[], Answer]]:
+def meanwhile(work: Callable[[], Answer]) -> Iterator[Callable[[], Answer]]:
     """Have `work` done while the block goes on; what it gets waits for the answer, and gives it.
 
-    Where a fork would not be safe, or takes longer, it is done here, before the block. Where the fork ends without an
-    answer (it failed, it was killed) it is done here when it is asked for: work that is begun anew must leave the same.
+    Where a fork would not be safe it is done here, before the block. Where the fork ends without an answer (it failed,
+    it was killed) it is done here when it is asked for: work that is begun anew must leave the same.
 
     Args:
         work: what it returns can be pickled; it uses no thread that was begun before.
-        is_long: whether it takes longer than a fork.
     """
-    if not (is_long and _may_fork()):
+    if not _may_fork():
         done = work()
         yield lambda: done
         return

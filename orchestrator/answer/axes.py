@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cache
-from operator import itemgetter
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -120,9 +119,11 @@ def at_base(answer: Answer, spec: StudySpec, domain: str | None = None) -> Answe
     base = cache(lambda regime: base_condition(spec, regime, domain).values())
 
     def kept(rows: Sequence[Row]) -> list[Row]:
-        names = [name for name in rows[0] if name not in AXES] if rows else []  # a table has the same columns in all
-        values = itemgetter(*names) if names else tuple
-        return [dict(zip(names, values(row), strict=True)) for row in rows if agrees(row, base(_regime(row)))]
+        found = [row.copy() for row in rows if agrees(row, base(_regime(row)))]
+        for name in rows[0].keys() & AXES if rows else ():  # a table has the same columns in all
+            for row in found:
+                del row[name]
+        return found
 
     return replace(
         answer,

@@ -7,7 +7,6 @@ part; the figure beside it is of the test part.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,20 +16,19 @@ from adloc.answer.claim import Claim
 from adloc.answer.floor import find_floored
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
-from adloc.answer.selection import worth_of_choice
+from adloc.answer.selection import chosen_interval, kind_of
 from adloc.answer.varied import pivots
 from adloc.answer.verdict_words import verdict_claim
 from adloc.answer.verdicts import judge
 from adloc.answer.warned import find_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from adloc.answer.compared import Comparison
     from adloc.answer.finding import Setting
     from adloc.answer.material import Material
     from adloc.answer.verdicts import Verdict
-    from adloc.uncertainty.selection import Selection
 
 MINUS = "\N{MINUS SIGN}"
 MOST_VERDICTS = 4
@@ -38,25 +36,14 @@ MOST_RIVALS = 3
 
 
 def find_claims(
-    material: Material,
-    comparisons: Sequence[Comparison],
-    verdicts: Sequence[Verdict] | None = None,
-    worth: Callable[[], Selection | None] | None = None,
+    material: Material, comparisons: Sequence[Comparison], verdicts: Sequence[Verdict] | None = None
 ) -> tuple[Claim, ...]:
-    """Every claim that the study has data for, those that people act on first.
-
-    Args:
-        material: of the study.
-        comparisons: as far as they were made.
-        verdicts: of the leads, where they are known.
-        worth: what `worth_of_choice` finds, where another process sees to it.
-    """
+    """Every claim that the study has data for, those that people act on first."""
     judged = find_verdicts(material) if verdicts is None else verdicts
-    worth = worth or partial(worth_of_choice, material)
     use = use_claim(material, judged)
     found = [
         *([use] if use is not None else []),
-        *_chosen(material, comparisons, judged, worth),
+        *_chosen(material, comparisons, judged),
         *find_floored(material),
         *find_warnings(material),
         *(verdict_claim(material, verdict) for verdict in judged[:MOST_VERDICTS]),
@@ -75,12 +62,7 @@ def find_verdicts(material: Material) -> tuple[Verdict, ...]:
     return tuple(judge(material, setting) for setting in order)
 
 
-def _chosen(
-    material: Material,
-    comparisons: Sequence[Comparison],
-    judged: Sequence[Verdict],
-    worth: Callable[[], Selection | None],
-) -> Iterator[Claim]:
+def _chosen(material: Material, comparisons: Sequence[Comparison], judged: Sequence[Verdict]) -> Iterator[Claim]:
     """Which setting was chosen, its test figures, and whether the leads of other methods differ from it."""
     chosen = material.chosen
     if not any(material.first_regime(s) for s in material.leads):
@@ -92,7 +74,7 @@ def _chosen(
     else:
         regime = material.first_regime(chosen)
         rivals = [s for s in material.leads if s is not chosen and material.row(s, regime)][:MOST_RIVALS]
-        text = _why_chosen(material, chosen) + _with_choice(worth())
+        text = _why_chosen(material, chosen) + _choice(material, chosen)
         text += "".join(_against(material, comparisons, chosen, rival) for rival in rivals)
         text += _serves_instead(material, chosen, judged)
         yield Claim("chosen", (chosen.label, *(s.label for s in rivals)), text + ".")
@@ -141,11 +123,14 @@ def _serves_instead(material: Material, chosen: Setting, judged: Sequence[Verdic
     return "" if instead is None else f". It ranks best, but its threshold does not serve: use {instead.label}"
 
 
-def _with_choice(worth: Selection | None) -> str:
+def _choice(material: Material, chosen: Setting) -> str:
     """What choosing among a method's settings adds to the uncertainty of the test figure; "" without a choice."""
-    if worth is None:
+    if sum(kind_of(s) == kind_of(chosen) for s in material.settings) < 2 or material.plan.spec.repeats > 1:  # noqa: PLR2004
         return ""
-    between = worth.interval
+    found = chosen_interval(material, kind_of(chosen))
+    if found is None or found[0] is not chosen:  # equal figures: the smaller model was chosen
+        return ""
+    between = found[1].interval
     return f" (image AUROC {between.low:.3f} to {between.high:.3f} with the choice among settings counted in)"
 
 

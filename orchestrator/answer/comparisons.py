@@ -12,13 +12,15 @@ from operator import itemgetter
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from adloc.answer.results import MACRO, SIZES, WHO, Cell, Row
 from adloc.metrics.registry import CHOICES, METRICS
 from adloc.study_file.conditions import AXES, OF_THE_SHIFT
 from adloc.uncertainty.resampling import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from adloc.metrics.registry import Metric
 
@@ -27,9 +29,9 @@ COMPARED = CHOICES
 RELATIVE = ("image_auroc", "image_auprc", "image_f1", "image_accuracy", "image_precision", "image_recall",
             "pixel_auroc", "pixel_aupro", "pixel_aupro_005")  # fmt: skip
 HEADLINE = ("image_auroc", "image_f1", "pixel_auroc", "pixel_aupro")
-_COMPARED = tuple((name, METRICS[name].better == "higher") for name in COMPARED)
+_DROPS = tuple(f"drop_{name}" for name in COMPARED)
+_HIGHER_IS_BETTER = [METRICS[name].better == "higher" for name in COMPARED]
 _FIGURES_OF = itemgetter(*COMPARED)
-_NUMBERS = (int, float)
 IDENTITY = tuple(name for name in WHO if name not in ("run_id", "status"))
 
 
@@ -119,26 +121,30 @@ def _drops(rows: Sequence[Row], axis: str, base: str, also_ignored: Sequence[str
     against = [row for row in rows if row[axis] == base] if others else []
     bases = dict(zip(identities(against, *ignored), against, strict=True))
     own_names = _identifying(tuple(*others[:1]), ())  # a table has the same columns in all
+    partners = map(bases.get, identities(others, *ignored))
+    pairs = [(of, row) for of, row in zip(partners, others, strict=True) if of is not None and of["status"] == "done"]
     found: list[Row] = []
-    for row, who in zip(others, identities(others, *ignored), strict=True):
-        partner = bases.get(who)
-        if partner is None or partner["status"] != "done":
-            continue
-        drops = dict(_metric_drops(partner, row))
-        relative = [drops[name] / float(partner[name] or 0.0) for name in RELATIVE if name in drops and partner[name]]
+    for (partner, row), of_metrics in zip(pairs, _metric_drops(pairs), strict=True):
+        drops = dict(zip(COMPARED, of_metrics, strict=True))
+        relative = [
+            drop / float(was) for name in RELATIVE if (was := partner[name]) and (drop := drops[name]) is not None
+        ]
         own = {name: row[name] for name in own_names}
         kept: Row = {name: row.get(name) for name in ("image_fpr", "image_fnr")}
-        columns: Row = {f"drop_{name}": drops.get(name) for name in COMPARED}
+        columns: Row = dict(zip(_DROPS, of_metrics, strict=True))
         found.append(
             {**own, "against": base, "relative_drop": fmean(relative) if relative else None, **columns, **kept}
         )
     return found
 
 
-def _metric_drops(base: Row, row: Row) -> Iterator[tuple[str, float]]:
-    for (name, higher), before, after in zip(_COMPARED, _FIGURES_OF(base), _FIGURES_OF(row), strict=True):
-        if isinstance(before, _NUMBERS) and isinstance(after, _NUMBERS):
-            yield name, float(before - after if higher else after - before)
+def _metric_drops(pairs: Sequence[tuple[Row, Row]]) -> list[list[float | None]]:
+    """How much worse the second row of each pair is in each of COMPARED; None where one lacks the figure."""
+    if not pairs:
+        return []
+    before, after = (np.array(list(map(_FIGURES_OF, rows)), dtype=np.float64) for rows in zip(*pairs, strict=True))
+    worse = np.where(_HIGHER_IS_BETTER, before - after, after - before).tolist()
+    return [[None if math.isnan(each) else each for each in of_pair] for of_pair in worse]
 
 
 def identity(row: Row, *ignored: str) -> tuple[Cell, ...]:

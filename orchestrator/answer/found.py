@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from adloc.answer.claims import find_claims, find_verdicts
 from adloc.answer.compared import compare_settings
-from adloc.answer.selection import worth_of_choice
-from adloc.meanwhile import meanwhile
 
 if TYPE_CHECKING:
     from adloc.answer.claim import Claim
     from adloc.answer.compared import Comparison
     from adloc.answer.material import Material
     from adloc.answer.verdicts import Verdict
-
-MANY_SETTINGS = 100  # whose scores take longer to resample than a fork
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +32,5 @@ class Found:
 
 def find(material: Material) -> Found:
     """Compare, judge and claim."""
-    with meanwhile(partial(worth_of_choice, material), is_long=len(material.settings) >= MANY_SETTINGS) as worth:
-        comparisons, verdicts = tuple(compare_settings(material)), find_verdicts(material)
-        return Found(comparisons, verdicts, find_claims(material, comparisons, verdicts, worth))
+    comparisons, verdicts = tuple(compare_settings(material)), find_verdicts(material)
+    return Found(comparisons, verdicts, find_claims(material, comparisons, verdicts))

@@ -126,8 +126,15 @@ class Material:
 
     def row(self, setting: Setting, regime: str, repeat: int = 0) -> dict[str, Finding]:
         """A repeat's findings by category; empty unless every category of the plan has one."""
-        found = {c: f for c in self.plan.parts if (f := self.get(setting, regime, c, repeat)) is not None}
-        return found if len(found) == len(self.plan.parts) else {}
+        key = (setting.key, regime, repeat)
+        if key not in self._rows:
+            found = {c: f for c in self.plan.parts if (f := self.get(setting, regime, c, repeat)) is not None}
+            self._rows[key] = found if len(found) == len(self.plan.parts) else {}
+        return self._rows[key]
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str, int], dict[str, Finding]]:
+        return {}
 
     def by_repeat(self, setting: Setting, regime: str) -> list[dict[str, Finding]]:
         """The complete rows, one a repeat."""

@@ -21,17 +21,6 @@ def kind_of(setting: Setting) -> Kind:
     return setting.method, setting.scope, setting.threshold_scope
 
 
-def worth_of_choice(material: Material) -> Selection | None:
-    """Of the setting that the study chose, with the choice counted in; None where none was chosen among its kind."""
-    chosen = material.chosen
-    if chosen is None or material.plan.spec.repeats > 1:
-        return None
-    if sum(kind_of(s) == kind_of(chosen) for s in material.settings) < 2:  # noqa: PLR2004  to choose among
-        return None
-    found = chosen_interval(material, kind_of(chosen))
-    return None if found is None or found[0] is not chosen else found[1]  # equal figures: the smaller model was chosen
-
-
 def chosen_interval(material: Material, kind: Kind) -> tuple[Setting, Selection] | None:
     """The setting of this kind that the validation part chooses in the first regime, and what that choice is worth.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -23,11 +24,14 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds something else than plain arrays.
-        BadZipFile: it is damaged.
+        ValueError: it is damaged, or holds something else than plain arrays.
     """
-    with ZipFile(path) as file:
-        return {name.removesuffix(".npy"): _array(file.read(name)) for name in file.namelist()}
+    try:
+        with ZipFile(path) as file:
+            return {name.removesuffix(".npy"): _array(file.read(name)) for name in file.namelist()}
+    except (BadZipFile, zlib.error) as error:
+        message = f"{path} is damaged"
+        raise ValueError(message) from error
 
 
 def _array(content: bytes) -> NDArray[np.generic]:

@@ -55,9 +55,8 @@ def _thresholded(
     scores: NDArray[np.floating], labels: NDArray[np.bool_], threshold: float, weights: Weights
 ) -> dict[str, NDArray[np.float32]]:
     flagged = scores >= np.float64(threshold)
-    hits = weights[:, flagged & labels].sum(axis=1)
-    alarms = weights[:, flagged & ~labels].sum(axis=1)
-    n_anomalous, n_normal = weights[:, labels].sum(axis=1), weights[:, ~labels].sum(axis=1)
+    counted = np.stack((flagged & labels, flagged & ~labels, labels, ~labels), axis=1)
+    hits, alarms, n_anomalous, n_normal = (weights @ counted.astype(np.float32)).T  # exact: of whole numbers
     with np.errstate(invalid="ignore", divide="ignore"):
         recall, fpr = hits / n_anomalous, alarms / n_normal
         f1 = np.where(n_anomalous > 0, 2 * hits / (hits + alarms + n_anomalous), np.nan)

@@ -106,10 +106,16 @@ def paired_test(difference: float, strata: Sequence[NDArray[np.floating]], n_fig
     """
     if any(values.size < 2 for values in strata):  # noqa: PLR2004  a variance needs two
         raise ValueError("the jackknife needs two images of each class")
-    parts = [float(np.var(values, ddof=1)) / values.size / n_figures**2 for values in strata]
+    parts = [_variance(values) / values.size / n_figures**2 for values in strata]
     variance = sum(parts)
     if variance <= _NO_VARIANCE:
         return PairedTest(0.0, math.inf, 1.0 if abs(difference) < _ROUNDING else math.nan)
     freedom = variance**2 / sum(v**2 / (s.size - 1) for v, s in zip(parts, strata, strict=True))
     error = math.sqrt(variance)
     return PairedTest(error, freedom, min(1.0, 2 * float(stdtr(freedom, -abs(difference) / error))))
+
+
+def _variance(values: NDArray[np.floating]) -> float:
+    """NumPy's of a sample, to the bit, in a third of the time that it takes for some ten values."""
+    centred = values - np.add.reduce(values) / values.size
+    return float(np.add.reduce(centred * centred) / (values.size - 1))

@@ -12,9 +12,10 @@ from rich.console import Console
 from adloc.answer import material as materials
 from adloc.answer.compared import compare_settings
 from adloc.answer.foremost import foremost, setting_of
-from adloc.answer.results import figures_over_categories, over_categories, write
+from adloc.answer.results import averages, over_categories, write
 from adloc.cli import tables
 from adloc.cli.fitting import plain_table
+from adloc.metrics.registry import METRICS
 from adloc.report.sections.boards import leaderboard
 from handmade import finding, images, material, setting
 
@@ -88,22 +89,48 @@ def test_a_plain_table_has_every_column_at_any_width() -> None:
 
 
 @given(st.lists(st.dictionaries(st.text(), CELL, min_size=1), max_size=4))
-def test_results_as_json_are_what_the_library_writes(rows: list[dict[str, Any]]) -> None:
-    """To the byte."""
+def test_results_as_json_read_back_the_same(rows: list[dict[str, Any]]) -> None:
+    """To the bit."""
+    assert json.loads(write(rows, "json")) == rows
+
+
+def test_results_as_json_are_a_line_a_figure() -> None:
+    rows: list[dict[str, Any]] = [
+        {"run_id": "a", "image_f1": 0.5, "draw": None},
+        {"run_id": "b", "image_f1": 1, "draw": 2},
+    ]
     assert write(rows, "json") == json.dumps(rows, indent=1)
 
 
 FIGURES = st.integers(1, 40).flatmap(
-    lambda n: st.dictionaries(
-        st.sampled_from(["image_auroc", "pixel_aupro", "model_mb", "fit_s"]),
-        st.lists(st.floats(-1e6, 1e6), min_size=n, max_size=n),
-        min_size=1,
+    lambda n: st.lists(
+        st.dictionaries(
+            st.sampled_from(["image_auroc", "pixel_aupro", "model_mb", "fit_s"]),
+            st.lists(st.floats(-1e6, 1e6), min_size=n, max_size=n),
+            min_size=1,
+        ),
+        max_size=3,
     )
 )
 
 
 @given(FIGURES, st.sampled_from(["category", "unified"]))
-def test_figures_averaged_together_are_those_averaged_one_by_one(values: dict[str, list[float]], scope: str) -> None:
+def test_figures_averaged_together_are_those_averaged_one_by_one(
+    groups: list[dict[str, list[float]]], scope: str
+) -> None:
     """To the bit, however many categories there are."""
-    found = figures_over_categories(values, scope)
-    assert found == {name: over_categories(name, of, scope) for name, of in values.items()}
+    of_a_run = dict.fromkeys(METRICS) | {"scope": scope, "threshold_scope": "category"}
+    rows = [
+        [of_a_run | dict(zip(values, of, strict=True)) for of in zip(*values.values(), strict=True)]
+        for values in groups
+    ]
+    found = [{name: over_categories(name, of, scope) for name, of in values.items()} for values in groups]
+    assert list(averages(rows)) == found
+
+
+def test_no_average_is_made_of_what_one_category_lacks_or_of_bounds_of_several() -> None:
+    figures = {"image_auroc": 0.5, "threshold": 1.0, "upper_fpr": 0.1, "image_f1": 0.75}
+    one = dict.fromkeys(METRICS) | {"scope": "unified", "threshold_scope": "category"} | figures
+    assert list(averages([[one, one | {"image_f1": None}]])) == [{"image_auroc": 0.5}]
+    whole = [each | {"threshold_scope": "global"} for each in (one, one)]
+    assert list(averages([whole])) == [{"image_auroc": 0.5, "upper_fpr": 0.1, "image_f1": 0.75}]

@@ -68,15 +68,15 @@ def study_file(material: Material) -> str:
 
 def _digests(material: Material) -> list[tuple[str, str, str]]:
     """(category, part and domain, digest) of every part that a first repeat used."""
-    found: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, str, str, str], str] = {}
     for record in material.records:
         if record.repeat == 0:
             for part, digest in record.datasets.items():
-                where = record.regime if record.domain in (CLEAN, SHIFT) else f"{record.regime}, {record.domain}"
-                found.setdefault((record.category, f"{part} ({where})"), digest)
+                found.setdefault((record.category, part, record.regime, record.domain), digest)
     distinct: dict[tuple[str, str, str], str] = {}
-    for (category, part), digest in found.items():
-        distinct.setdefault((category, part.split(" ")[0], digest), part)
+    for (category, part, regime, domain), digest in found.items():
+        where = regime if domain in (CLEAN, SHIFT) else f"{regime}, {domain}"
+        distinct.setdefault((category, part, digest), f"{part} ({where})")
     return [(category, part, digest) for (category, _, digest), part in distinct.items()]
 
 
