@@ -7,28 +7,28 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from adloc.errors import Complaint, UserError
 from adloc.keys import canonical, key_of_lists
-from adloc.planning.absent import Absent, calibration_complaint
 from adloc.planning.bases import deepen, find_bases
-from adloc.planning.parts import Parts, pool
+from adloc.planning.places import Place, Places
 from adloc.planning.sight import refuse_seen
 from adloc.planning.sources import Source, features_among
 from adloc.planning.stage_maker import StageMaker
 from adloc.planning.study_parts import StudyParts
-from adloc.study_file.conditions import Condition, base_condition
-from adloc.study_file.regimes import CLEAN, REGIMES
+from adloc.study_file.conditions import Condition
+from adloc.study_file.regimes import CLEAN
 from adloc.study_file.variants import SETTING, Variant, Winner, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from adloc.planning.absent import Absent
     from adloc.planning.inventory import Inventory
-    from adloc.planning.parts import Part, TestPart
+    from adloc.planning.parts import Part, Parts
     from adloc.planning.stages import (
         DiagnosisStage,
         EvaluationStage,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         StepStage,
         ThresholdStage,
     )
-    from adloc.study_file.regimes import Regime, Side
+    from adloc.study_file.regimes import Regime
     from adloc.study_file.spec import Scope, StudySpec
 
 
@@ -230,7 +230,7 @@ def make_plan(spec: StudySpec, inventory: Inventory, winners: Sequence[Winner] =
         DatasetError: parts overlap by content.
     """
     parts = StudyParts(spec, inventory)
-    builder = _Builder(spec, parts, inventory)
+    places, builder = Places(spec, parts), _Builder(spec, inventory)
     runs: list[Run] = []
     absent: dict[Absent, None] = {}
     untuned = None if winners else variants(spec)
@@ -240,7 +240,8 @@ def make_plan(spec: StudySpec, inventory: Inventory, winners: Sequence[Winner] =
                 for condition in parts.conditions(regime, repeat, variant.method.least_images):
                     lack = parts.lack(category, regime, scope, threshold_scope, repeat, condition)
                     if lack is None:
-                        runs.append(builder.run(category, variant, regime, scope, threshold_scope, repeat, condition))
+                        place = places.of(category, regime, scope, threshold_scope, repeat, condition)
+                        runs.append(builder.run(variant, place))
                     else:
                         absent[lack] = None
     if absent and not runs:
@@ -265,90 +266,66 @@ def _threshold_scopes(spec: StudySpec, scope: Scope) -> tuple[str, ...]:
 class _Builder:
     """Makes each stage once, so that keys are computed once."""
 
-    def __init__(self, spec: StudySpec, parts: StudyParts, inventory: Inventory) -> None:
+    def __init__(self, spec: StudySpec, inventory: Inventory) -> None:
         self._spec = spec
-        self._parts = parts
         self._maker = StageMaker(spec, inventory.weights)
         self._of_category = cache(lambda category: canonical([spec.study, category]))
-        self._pool = cache(pool)
-        self._where = cache(self._located)
         self._named = cache(self._method_and_values)
-        self._base = cache(partial(base_condition, spec))
         self._unseen = cache(refuse_seen)
-        self._complaint = cache(partial(calibration_complaint, config=spec.thresholds, kind=spec.split.kind))
+        self._held = cache(self._check_unseen)
 
-    def run(
-        self,
-        category: str,
-        variant: Variant,
-        regime: Regime,
-        scope: Scope,
-        threshold_scope: str,
-        repeat: int,
-        condition: Condition,
-    ) -> Run:
-        domains = REGIMES[regime]
-        fit = self._fit(variant, category, scope, domains.fit, repeat, condition)
-        calibrated = self._parts.of(category, domains.threshold, repeat, condition).validation
+    def run(self, variant: Variant, place: Place) -> Run:
+        """One variant at one place."""
+        repeat, part, tested = place.repeat, place.calibrated, place.tested
+        fit = self._maker.fit(variant, place.train, place.validation, repeat)
+        self._held(place, tuple((stage.source.part, stage.step.part == "fit") for stage in fit))
         threshold = validation = None
-        if len(calibrated):
-            pooled = self._parts.categories if threshold_scope == "global" else (category,)
-            parts = tuple(self._parts.of(c, domains.threshold, repeat, condition).validation for c in pooled)
-            if (complaint := self._complaint(parts)) is not None:
-                raise UserError(complaint)
-            scores = tuple(self._maker.score(variant, fit, part, repeat) for part in parts)
-            threshold = self._maker.threshold(scores, parts)
-            validation = self._maker.evaluation(variant, fit, calibrated, repeat)
-        tested = self._parts.tested(category, domains.evaluation, repeat, condition)
-        self._check_unseen(fit, threshold, tested)
+        if place.thresholded:
+            scores = tuple(self._maker.score(variant, fit, each, repeat) for each in place.thresholded)
+            threshold = self._maker.threshold(scores, place.thresholded)
+            validation = self._maker.evaluation(variant, fit, part, repeat)
         test = self._maker.evaluation(variant, fit, tested, repeat)
-        base = condition == self._parts.conditions(regime, repeat)[0]
-        pictured = condition == self._base(regime, condition.domain)
-        where = self._where(regime, scope, threshold_scope, repeat, condition)
         own, shared = self._named(variant, repeat)
-        identity = key_of_lists(self._of_category(category), own, where)
+        identity = key_of_lists(self._of_category(place.category), own, place.identity)
         return Run(
             self._spec.study,
-            f"{category}-{variant.method.name}-{identity[:12]}",
-            category,
-            regime,
-            scope,
-            threshold_scope,
+            f"{place.category}-{variant.method.name}-{identity[:12]}",
+            place.category,
+            place.regime,
+            place.scope,
+            place.threshold_scope,
             repeat,
             variant,
             fit,
             threshold,
             validation,
             test,
-            self._spec.heatmaps if pictured else 0,
-            key_of_lists(shared, where),
-            condition,
-            base,
+            self._spec.heatmaps if place.pictured else 0,
+            key_of_lists(shared, place.identity),
+            place.condition,
+            place.base,
             self._maker.segmentation(test, validation),
             self._maker.saturation(test),
             self._maker.diagnosis(validation),
-            {name: step for name, part in (("validation", calibrated), ("test", tested))
-             if len(part) and (step := self._maker.over_epochs(variant, fit, part, repeat)) is not None},
+            {name: step for name, each in (("validation", part), ("test", tested))
+             if len(each) and (step := self._maker.over_epochs(variant, fit, each, repeat)) is not None},
         )  # fmt: skip
 
-    def _check_unseen(self, fit: tuple[StepStage, ...], threshold: ThresholdStage | None, tested: TestPart) -> None:
+    def _check_unseen(self, place: Place, fitted: tuple[tuple[Part, bool], ...]) -> None:
         """Hold the parts of all categories that meet in a run against each other: each by itself was when it was split.
+
+        Args:
+            place: of the run.
+            fitted: the parts that its steps read, and whether they are fitted on.
 
         Raises:
             DatasetError: an image of one category that another one has, too, was fitted or calibrated on.
         """
-        calibrated = () if threshold is None else threshold.parts
-        for part in {stage.source.part for stage in fit} | set(calibrated):
-            self._unseen(part, tested)
-        for stage in fit:
-            for part in calibrated if stage.step.part == "fit" else ():
-                self._unseen(stage.source.part, part)
-
-    def _located(self, regime: Regime, scope: Scope, threshold_scope: str, repeat: int, condition: Condition) -> str:
-        """What tells the runs of a variant apart, as JSON."""
-        # Runs without axes keep the identity, and so the records, that they had before there were any.
-        axes = [condition.values()] if condition.values() else []
-        return canonical([regime, scope, threshold_scope, repeat, *axes])
+        for part in {part for part, _ in fitted} | set(place.thresholded):
+            self._unseen(part, place.tested)
+        for part, is_fit in fitted:
+            for calibrated in place.thresholded if is_fit else ():
+                self._unseen(part, calibrated)
 
     def _method_and_values(self, variant: Variant, repeat: int) -> tuple[str, str]:
         """Method and values, as JSON: of the variant, and of what it was tuned from."""
@@ -364,13 +341,3 @@ class _Builder:
         named = {SETTING: setting} if setting else {}
         hashed = self._maker.weights_hash(values, repeat)
         return values | ({"weights": hashed} if "weights" in values else {}) | named
-
-    def _fit(
-        self, variant: Variant, category: str, scope: Scope, side: Side, repeat: int, condition: Condition
-    ) -> tuple[StepStage, ...]:
-        pooled = self._parts.categories if scope == "unified" else (category,)
-        parts = [self._parts.of(c, side, repeat, condition) for c in sorted(pooled)]
-        train, validation = tuple(p.train for p in parts), tuple(p.validation for p in parts)
-        if scope == "unified":
-            return self._maker.fit(variant, self._pool(train), self._pool(validation), repeat)
-        return self._maker.fit(variant, train[0], validation[0], repeat)
