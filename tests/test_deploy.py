@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from adloc.record.files import files_below
 from checkout import ROOT
 from commandline import adloc
 from servers import postgresql_programs
@@ -146,7 +147,9 @@ def test_a_study_on_all_services_is_that_of_one_process(
     process = run_study(driver, "run", str(study), "--executor", "ray", "--storage", services["OPTUNA_STORAGE"])
     first = Path(services["DEPLOY_PATH"]) / "cache-ray-worker-1"
     deadline = time.monotonic() + 300
-    while not list(first.rglob("*.safetensors")) and process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
+        if any(path.suffix == ".safetensors" for path, _ in files_below(first)):
+            break
         time.sleep(0.05)
     os.killpg(int((Path(services["DEPLOY_PATH"]) / "ray-worker-1.pid").read_text()), signal.SIGKILL)
     _, errors = process.communicate(timeout=600)

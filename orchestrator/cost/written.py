@@ -48,7 +48,10 @@ def _bytes(folder: Path, since: float) -> float:
     except FileNotFoundError:
         return total
     for entry in entries:
-        facts = entry.stat(follow_symlinks=False)
+        try:
+            facts = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # removed since it was listed
+            continue
         if facts.st_mtime < since:
             continue
         total += _bytes(folder / entry.name, since) if entry.is_dir(follow_symlinks=False) else facts.st_size

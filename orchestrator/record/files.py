@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from adloc.datasets.checked import from_checked, to_checked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
 
 def draft_path(root: Path, name: str) -> Path:
@@ -32,6 +33,20 @@ def sync_files(folder: Path) -> None:
     for file in (p for p in folder.rglob("*") if p.is_file()):
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
+
+
+def files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Every file below a folder with its facts, by name; what another process removes meanwhile is passed over."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            try:
+                facts = path.stat()
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(facts.st_mode):
+                yield path, facts
 
 
 def write_whole(path: Path, data: bytes, *, sync: bool = False) -> None:

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from adloc.keys import hash_file
-from adloc.record.files import read_checked, write_checked
+from adloc.record.files import files_below, read_checked, write_checked
 from adloc.remote.versions import NONE, Version, Versions
 
 if TYPE_CHECKING:
@@ -82,16 +82,16 @@ class StudyFiles:
     def _here(self) -> dict[str, str]:
         """SHA-256 by name of every file here; those that have not changed are not read again."""
         found: dict[str, str] = {}
-        for path in sorted(self._folder.rglob("*")):
+        for path, facts in files_below(self._folder):
             inside = path.relative_to(self._folder)
             if inside.parts[0] in PASSED_OVER or any(part.startswith(".") for part in inside.parts):
                 continue
-            if not path.is_file():
-                continue
-            name, stat = inside.as_posix(), path.stat()
-            state = (stat.st_size, stat.st_mtime_ns)
+            name, state = inside.as_posix(), (facts.st_size, facts.st_mtime_ns)
             if self._hashed.get(name, (None, ""))[0] != state:
-                self._hashed[name] = (state, hash_file(path))
+                try:
+                    self._hashed[name] = (state, hash_file(path))
+                except FileNotFoundError:  # another process has removed it since
+                    continue
             found[name] = self._hashed[name][1]
         return found
 

@@ -15,7 +15,7 @@ from adloc.explain.boundary import explained_keys
 from adloc.garbage import rarely_collected
 from adloc.keys import content_key
 from adloc.meanwhile import meanwhile
-from adloc.record.files import read_checked, write_checked, write_whole
+from adloc.record.files import files_below, read_checked, write_checked, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -181,7 +181,9 @@ def _render(
 
 def _state(study: Study, records: Sequence[RunRecord], folder: Path) -> str:
     """Changes with anything that the report shows."""
-    trials = sorted(f"{p.name}:{p.stat().st_mtime_ns}" for p in (folder / "trials").rglob("*.json"))
+    trials = sorted(
+        f"{path.name}:{facts.st_mtime_ns}" for path, facts in files_below(folder / "trials") if path.suffix == ".json"
+    )
     shown = [[r.run_id, r.key, r.status, r.started] for r in records]
     spec = study.spec.resolved()
     explained = explained_keys(study)

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from adloc.record.files import files_below
 from adloc.remote import lease
 from commandline import adloc
 from spread import recorded, trials
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def n_there(cache: Path, pattern: str) -> int:
+    return sum(path.match(pattern) for path, _ in files_below(cache))  # of which the driver removes some meanwhile
 
 
 def killed(file: Path, url: str, cache: Path, pattern: str, n_files: int, *options: str) -> None:
@@ -27,7 +32,7 @@ def killed(file: Path, url: str, cache: Path, pattern: str, n_files: int, *optio
     driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 300
-        while driver.poll() is None and len(list(cache.rglob(pattern))) < n_files and time.monotonic() < until:
+        while driver.poll() is None and n_there(cache, pattern) < n_files and time.monotonic() < until:
             time.sleep(0.05)
         assert driver.poll() is None
     finally:
