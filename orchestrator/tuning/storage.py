@@ -112,12 +112,12 @@ def held(method: Callable[Given, Found]) -> Callable[Given, Found]:
 
 def _open_database(url: str) -> BaseStorage:
     """Its tables are made where they are missing; who is second in that begins again."""
-    failure: Exception | None = None
+    failure: BaseException | None = None
     for pause_s in (*PAUSES_S[:2], 0):
         try:
             return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-        except SQLAlchemyError as error:
-            failure = error
+        except (StorageInternalError, SQLAlchemyError) as error:  # the first is Optuna's for what fails at the commit
+            failure = error.__cause__ or error
             time.sleep(pause_s)
         except Exception as error:  # noqa: BLE001  # whatever else a database's driver raises
             failure = error

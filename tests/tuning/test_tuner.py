@@ -14,9 +14,13 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import OperationalError
 
 from adloc.errors import StageMismatchError, UserError
 from adloc.study_file.spec import StudySpec
+from adloc.tuning import storage as storages
 from adloc.tuning import tpe, tuner
 from adloc.tuning.search import Search, searches
 from adloc.tuning.storage import open_storage, repair
@@ -352,6 +356,36 @@ def test_database_by_url_suggests_the_same(run: Any, tmp_path: Path) -> None:
     assert asked(run(search_of(trials=3), "url", None, url)) == asked(run(search_of(trials=3), "journal"))
     with pytest.raises(UserError, match="--storage"):
         open_storage(tmp_path / "x", "nosuchdatabase://x")
+
+
+@pytest.mark.parametrize(
+    "error", [StorageInternalError("perhaps too long"), OperationalError("CREATE", None, KeyError())]
+)
+def test_who_is_second_in_making_the_tables_begins_again(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = iter([error])
+
+    def opened(url: str, **options: Any) -> RDBStorage:
+        for each in failing:
+            raise each
+        return RDBStorage(url, **options)
+
+    monkeypatch.setattr(storages, "RDBStorage", opened)
+    monkeypatch.setattr(storages, "PAUSES_S", (0, 0))
+    assert isinstance(open_storage(tmp_path / "x", f"sqlite:///{tmp_path}/shared.db"), RDBStorage)
+
+
+def test_why_a_commit_failed_is_told_and_not_what_it_may_have_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: Any, **__: Any) -> RDBStorage:
+        raise StorageInternalError("perhaps too long") from KeyError("tables are made already")
+
+    monkeypatch.setattr(storages, "RDBStorage", opened)
+    monkeypatch.setattr(storages, "PAUSES_S", (0, 0))
+    with pytest.raises(UserError, match="tables are made already"):
+        open_storage(tmp_path / "x", "sqlite://")
 
 
 @pytest.mark.parametrize("lost", range(4))
