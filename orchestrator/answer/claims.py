@@ -257,8 +257,7 @@ def _tuning(material: Material) -> Iterator[Claim]:
     for row in material.answer.tuning_gains:
         gain = row.get(f"gain_{sought[0]}")
         twin = row.get(f"gain_{sought[0].removeprefix('val_')}")
-        single = len(material.plan.parts) == 1
-        if (row["category"] != MACRO and not single) or row["repeat"] != 0 or not isinstance(gain, float):
+        if row["category"] != MACRO or row["repeat"] != 0 or not isinstance(gain, float):
             continue
         held = f"{twin:+.3f} on the test part" if isinstance(twin, float) else "not measured on the test part"
         name = f"{row['method']}, {row['setting']}"

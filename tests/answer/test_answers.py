@@ -125,7 +125,8 @@ def test_a_unified_model_is_set_beside_separate_ones_with_its_worst_confusion() 
     )
 
 
-def test_tuning_tells_its_gain_on_both_parts() -> None:
+@pytest.mark.parametrize("categories", ["a", "ab"])
+def test_tuning_tells_its_gain_on_both_parts(categories: str) -> None:
     """The macro row of the first repeat alone: what was gained where it was sought, and what holds on the test part."""
     base = {"method": "m", "setting": "tuned", "repeat": 0, "gain_val_image_auroc": 0.1, "gain_image_auroc": -0.02}
     gains: list[dict[str, Any]] = [
@@ -133,7 +134,7 @@ def test_tuning_tells_its_gain_on_both_parts() -> None:
         base | {"category": "a", "gain_val_image_auroc": 0.5},
         base | {"category": "macro", "repeat": 1},
     ]
-    runs = [run(setting("m"), 0.9, category=c) for c in "ab"]
+    runs = [run(setting("m"), 0.9, category=c) for c in categories]
     (claim,) = claims_of(runs, Answer([], [], [], [], [], gains))["tuning"]
     assert claim.settings == ("m, tuned",)
     assert claim.text == (
