@@ -205,8 +205,8 @@ def ledger_path(workspace: Workspace) -> Path:
 
 def images_tested(plan: Plan) -> tuple[str, ...]:
     """Every test image of every repeat once, by the first digits of its file's SHA-256; its shift does not matter."""
-    parts = {id(part): part for part in (run.test.truth.part for run in plan.runs)}  # which thousands of runs share
-    return tuple(sorted({f.sha256[:DIGITS] for part in parts.values() for f in part.fingerprints}))
+    parts = {run.test.truth.part for run in plan.runs}  # which thousands of runs share
+    return tuple(sorted({f.sha256[:DIGITS] for part in parts for f in part.fingerprints}))
 
 
 def read_looks(path: Path) -> list[Look]:
