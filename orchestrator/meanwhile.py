@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from multiprocessing import current_process, get_context
 from typing import TYPE_CHECKING, TypeVar
 
+from threadpoolctl import threadpool_limits
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
@@ -37,11 +39,6 @@ def meanwhile(work: Callable[[], Answer]) -> Iterator[Callable[[], Answer]]:
     context = get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(work, os.getpid(), receiving, sending), daemon=True)
-    with warnings.catch_warnings():
-        # Python 3.12 warns of the threads of numerical libraries, which know of forks, as well as of Python's own
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process.start()
-    sending.close()
     answers: list[Answer] = []
 
     def answer() -> Answer:
@@ -52,11 +49,18 @@ def meanwhile(work: Callable[[], Answer]) -> Iterator[Callable[[], Answer]]:
                 answers.append(work())
         return answers[0]
 
-    try:
-        yield answer
-    finally:
-        receiving.close()
-        process.join()  # what it writes is whole even where the block failed
+    # NumPy's threads wait by spinning: with one for each core in each process they take the cores from both
+    with threadpool_limits(1, user_api="blas"):
+        with warnings.catch_warnings():
+            # Python 3.12 warns of the threads of numerical libraries, which know of forks, as well as of Python's own
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        sending.close()
+        try:
+            yield answer
+        finally:
+            receiving.close()
+            process.join()  # what it writes is whole even where the block failed
 
 
 def _may_fork() -> bool:

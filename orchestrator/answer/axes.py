@@ -119,11 +119,9 @@ def at_base(answer: Answer, spec: StudySpec, domain: str | None = None) -> Answe
     base = cache(lambda regime: base_condition(spec, regime, domain).values())
 
     def kept(rows: Sequence[Row]) -> list[Row]:
-        found = [row.copy() for row in rows if agrees(row, base(_regime(row)))]
-        for name in rows[0].keys() & AXES if rows else ():  # a table has the same columns in all
-            for row in found:
-                del row[name]
-        return found
+        found = [row for row in rows if agrees(row, base(_regime(row)))]
+        axes = rows[0].keys() & AXES if rows else ()  # a table has the same columns in all
+        return [{name: value for name, value in row.items() if name not in axes} for row in found] if axes else found
 
     return replace(
         answer,

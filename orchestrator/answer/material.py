@@ -8,37 +8,37 @@ What is called a lead, or chosen, was chosen on the validation part: no test fig
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adloc.answer.answer import answer_of
 from adloc.answer.axes import at_base
 from adloc.answer.comparisons import mean_interval
 from adloc.answer.finding import ERROR_RATES, Finding, Setting
+from adloc.answer.labels import key_of, labels_of
 from adloc.answer.operating import mean_share
-from adloc.answer.results import MODEL, mean, over_categories, varying
+from adloc.answer.results import mean, over_categories
 from adloc.metrics.registry import METRICS
-from adloc.study_file.conditions import AXES, is_base
+from adloc.study_file.conditions import is_base
 from adloc.study_file.regimes import CLEAN, REGIMES, SHIFT, evaluated_in
 from adloc.uncertainty.resampling import N_RESAMPLES, Interval, percentile_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from adloc.answer.answer import Answer
-    from adloc.answer.results import Cell, Row
+    from adloc.answer.results import Row
     from adloc.planning.plan import Plan
     from adloc.record.records import Records, RunRecord
     from adloc.study_file.regimes import Regime
 
 REGIME_TITLES: dict[str, str] = {name: name.replace("_", " ") for name in REGIMES}
-_KEYS = json.JSONEncoder(sort_keys=True)
 MANY_RUNS = 200  # above this, fewer resamples of pixels: 1,000 runs must not take minutes
 MOST_LEADS = 6
 MOST_SHOWN = (
@@ -53,25 +53,36 @@ class Material:
 
     Attributes:
         plan: of the study.
-        answer: its tables.
+        tables: gives all of them: asked for when they are first needed, and made by another process meanwhile.
         records: every current record, failed ones included.
         findings: the runs that are done.
         settings: in the order of the study file.
         conditioned: runs that are done and stand elsewhere than the base on some axis of the study.
-        rows: the results of all conditions; `answer` has those of the base alone.
-        axis_drops: what each condition of a shifted regime loses against clean.
         domain: what the shifted regimes are of here: "shift" when simulated, else a target of the study.
     """
 
     plan: Plan
-    answer: Answer
+    tables: Callable[[], Answer]
     records: tuple[RunRecord, ...]
     findings: tuple[Finding, ...]
     settings: tuple[Setting, ...]
     conditioned: tuple[Finding, ...] = ()
-    rows: tuple[Row, ...] = ()
-    axis_drops: tuple[Row, ...] = ()
     domain: str = SHIFT
+
+    @cached_property
+    def answer(self) -> Answer:
+        """The tables of the base alone."""
+        return at_base(self.tables(), self.plan.spec, self.domain)
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The results of all conditions."""
+        return self.tables().rows
+
+    @property
+    def axis_drops(self) -> Sequence[Row]:
+        """What each condition of a shifted regime loses against clean."""
+        return self.tables().regime_drops
 
     @property
     def shifted(self) -> str:
@@ -94,8 +105,7 @@ class Material:
             regime: Regime = finding.record.regime  # type: ignore[assignment]  # a record may be of any version
             there = is_base(finding.record.condition, spec, regime, domain)
             (findings if there else others).append(finding)
-        tables = at_base(replace(self.answer, rows=list(self.rows), regime_drops=list(self.axis_drops)), spec, domain)
-        return replace(self, findings=tuple(findings), conditioned=tuple(others), answer=tables, domain=domain)
+        return replace(self, findings=tuple(findings), conditioned=tuple(others), domain=domain)
 
     def each_domain(self) -> Iterator[Material]:
         """The material of this domain, then of every other that the study shifts to and has runs in."""
@@ -288,25 +298,33 @@ class Material:
         return found
 
 
-def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRecord]) -> Material:
-    """Sort the current records of a plan; nothing but record.json is read before it is needed."""
-    done = [r for r in current if r.status == "done"]
-    rows, drops, answer = tuple(answer.rows), tuple(answer.regime_drops), at_base(answer, plan.spec)
-    labels = _labels(rows)
+def gather(
+    plan: Plan, records: Records, current: Sequence[RunRecord], tables: Callable[[], Answer] | None = None
+) -> Material:
+    """Sort the current records of a plan; nothing but record.json is read before it is needed.
+
+    Args:
+        plan: of the study.
+        records: of its runs.
+        current: those of the present data, weights and settings.
+        tables: gives what `answer_of` makes of them, where others make it too.
+    """
     swept = {name for entry in plan.spec.methods for name in entry.grid}
     settings: dict[str, Setting] = {}
     findings: list[Finding] = []
     conditioned: list[Finding] = []
     base = {run.run_id for run in plan.runs if run.base}
     draws: dict[tuple[int, int], NDArray[np.float32]] = {}
+    done = [r for r in current if r.status == "done"]
     n_resamples = N_RESAMPLES if len(done) <= MANY_RUNS else N_RESAMPLES // 5
-    for record in done:
+    labels = labels_of(current)
+    for record, (model, label) in zip(current, labels, strict=True):
+        if record.status != "done":
+            continue
         # what was tuned for each category by itself has other parameters in each, and is one setting all the same
-        apart = {k: record.params.get(k) for k in swept} if record.setting else record.params
-        who = [record.method, record.setting, apart, record.scope, record.threshold_scope]
-        key = _KEYS.encode(who)
+        apart = {k: record.params.get(k) for k in swept} if record.setting else None
+        key = model if apart is None else key_of(record, apart)
         if key not in settings:
-            label = labels.get(record.run_id, record.method)
             settings[key] = Setting(
                 key, record.method, label, record.params, record.scope, record.threshold_scope, len(settings)
             )
@@ -314,10 +332,10 @@ def gather(plan: Plan, answer: Answer, records: Records, current: Sequence[RunRe
         found = Finding(record, settings[key], path, n_resamples, plan.spec.seed, draws)
         (findings if record.run_id in base else conditioned).append(found)
     settled = tuple(settings.values())
+    tables = tables or cache(lambda: answer_of(plan, current, records))
     return Material(
-        plan, answer, tuple(current), tuple(findings), settled, tuple(conditioned), rows, drops,
-        plan.spec.shift.domains[0],
-    )  # fmt: skip
+        plan, tables, tuple(current), tuple(findings), settled, tuple(conditioned), plan.spec.shift.domains[0]
+    )
 
 
 def regime_title(regime: str, domain: str) -> str:
@@ -341,43 +359,3 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)
-
-
-def _labels(rows: Sequence[Row]) -> dict[str, str]:
-    """By run_id: the method and what tells its settings apart; of a method that stands for many, the model first."""
-    if not rows:
-        return {}
-    skipped = ("category", "method", "regime", "repeat", MODEL, *AXES)
-    names = [n for n in varying(rows) if n not in skipped]
-    alike: dict[tuple[tuple[Cell, Cell], tuple[str, ...]], list[Row]] = {}  # by method and model, and their columns
-    for row in rows:
-        of = (row["method"], row.get(MODEL)), tuple(str(row.get(name)) for name in names)
-        alike.setdefault(of, []).append(row)
-    values: dict[tuple[Cell, Cell], list[set[str]]] = {}  # of each column, by method and model
-    for model, told in alike:
-        for distinct, value in zip(values.setdefault(model, [set() for _ in names]), told, strict=True):
-            distinct.add(value)
-    found: dict[str, str] = {}
-    for (model, _), same in alike.items():
-        columns = zip(names, values[model], strict=True)
-        apart = [_told(same[0], name, differs=len(distinct) > 1) for name, distinct in columns]
-        head = " ".join(str(each) for each in model if each is not None)
-        label = ", ".join([head, *(each for each in apart if each is not None)])
-        found |= {str(row["run_id"]): label for row in same}
-    return found
-
-
-def _told(row: Row, name: str, *, differs: bool) -> str | None:
-    """What a column says in a setting's label; None where the other settings of the model say the same, or nothing."""
-    value = row.get(name)
-    tuned = bool(row.get("setting")) and name.startswith("params.")  # the setting's name stands for what was tuned
-    if value is None or tuned:
-        return None
-    if name == "scope":
-        return None if value == "category" else str(value)
-    if name == "threshold_scope":
-        return f"{value} threshold" if row["scope"] == "unified" else None
-    if name == "setting":
-        return str(value) or None  # of a method that is not tuned, beside one that is
-    shown = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"{name.removeprefix('params.')} {shown}" if differs else None

@@ -59,11 +59,10 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
         plan: of the study: what a macro row is the average of.
         records: of its runs, as many as there are.
     """
-    names = list(dict.fromkeys(name for record in records for name in record.params))
     conditions = {run.condition for run in plan.runs}
     axes = [name for name in AXES if name != "domain" and any(name in each.values() for each in conditions)]
-    columns = [f"params.{name}" for name in names]
-    rows = {record.run_id: _row(record, names, columns, axes) for record in records}
+    rows = dict(zip((record.run_id for record in records), rows_of(records, axes), strict=True))
+    columns = [name for name in next(iter(rows.values()), {}) if name.startswith("params.")]
     _warn(rows, plan, records)
     groups: dict[str, list[str]] = {}
     for run in plan.runs:
@@ -74,6 +73,13 @@ def table(plan: Plan, records: Sequence[RunRecord]) -> list[Row]:
         if len(run_ids) == len(plan.parts) and not rows.keys().isdisjoint(run_ids)
     }
     return [*rows.values(), *_macros(whole, columns, len(plan.parts))]
+
+
+def rows_of(records: Sequence[RunRecord], axes: Sequence[str] = ()) -> list[Row]:
+    """One row a record, with a column for every parameter that any of them has."""
+    names = list(dict.fromkeys(name for record in records for name in record.params))
+    columns = [f"params.{name}" for name in names]
+    return [_row(record, names, columns, axes) for record in records]
 
 
 def _row(record: RunRecord, param_names: Sequence[str], param_columns: Sequence[str], axes: Sequence[str]) -> Row:

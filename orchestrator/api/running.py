@@ -110,13 +110,9 @@ def tune(
 
 def explain(study: Study, run_ids: Sequence[str], computing: Computing) -> list[Explained]:
     """Explain recorded runs; the leads where none is named."""
-    from adloc.answer.answer import find_answer
     from adloc.explain import boundary
 
-    if run_ids:
-        runs = [boundary.find_run(study, run_id) for run_id in run_ids]
-    else:
-        runs = boundary.leads(study, find_answer(study.plan, study.records))
+    runs = [boundary.find_run(study, run_id) for run_id in run_ids] if run_ids else boundary.leads(study)
     with study.workspace.lock(study.spec.study), OnDemand(computing) as computes:
         found = list(boundary.explain(study, computes, runs))
     folder = boundary.explanations_of(study)

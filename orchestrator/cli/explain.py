@@ -31,17 +31,13 @@ def explain(
 
     What is explained already is not computed again.
     """
-    from adloc.answer.answer import find_answer
     from adloc.executors.computing import Computing
     from adloc.executors.on_demand import OnDemand
     from adloc.explain import boundary
     from adloc.explain.words import describe_explanation
 
     study = prepared_study(file, overrides, workspace)
-    if run_ids:
-        runs = [boundary.find_run(study, run_id) for run_id in run_ids]
-    else:
-        runs = boundary.leads(study, find_answer(study.plan, study.records))
+    runs = [boundary.find_run(study, run_id) for run_id in run_ids] if run_ids else boundary.leads(study)
     with study.workspace.lock(study.spec.study), OnDemand(Computing(device=device)) as computes:
         found = list(boundary.explain(study, computes, runs))
     folder = boundary.explanations_of(study)

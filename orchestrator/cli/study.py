@@ -164,7 +164,7 @@ def run(
         from adloc.cli.tables import print_answer, print_claims, print_promises, print_searches, print_where
 
         print_answer(answer)
-        print_promises(prepared, answer)
+        print_promises(prepared)
         print_claims(read_claims(prepared.workspace.study_path(prepared.spec.study)))
         print_searches(prepared)
         print_where(prepared, done.outcome, place, done.account)

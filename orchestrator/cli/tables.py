@@ -122,9 +122,9 @@ def print_claims(claims: Sequence[Claim]) -> None:
             say()
 
 
-def print_promises(study: Study, answer: Answer) -> None:
+def print_promises(study: Study) -> None:
     """What each lead's threshold promises about false alarms, beside what the test part shows."""
-    lines = promise_lines(gather(study.plan, answer, study.records, recorded(study.plan, study.records)))
+    lines = promise_lines(gather(study.plan, study.records, recorded(study.plan, study.records)))
     if lines:
         say("", "False alarms that the thresholds promise, of those settings that the validation part chose")
     for line in lines:

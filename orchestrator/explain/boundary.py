@@ -14,7 +14,6 @@ from adloc.study import is_current
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from adloc.answer.answer import Answer
     from adloc.answer.material import Material
     from adloc.executors.on_demand import OnDemand
     from adloc.explain.explanation import Explanation
@@ -29,10 +28,10 @@ def explanations_of(study: Study) -> Explanations:
     return Explanations(study.workspace.study_path(study.spec.study))
 
 
-def leads(study: Study, answer: Answer) -> list[Run]:
+def leads(study: Study) -> list[Run]:
     """The runs that are explained without being asked for; see `runs_to_explain`."""
     records = recorded(study.plan, study.records)
-    return runs_to_explain(gather(study.plan, answer, study.records, records))
+    return runs_to_explain(gather(study.plan, study.records, records))
 
 
 def runs_to_explain(material: Material) -> list[Run]:
@@ -82,7 +81,7 @@ def explained_keys(study: Study) -> list[str]:
     return sorted(each.key for each in found if each is not None)
 
 
-def try_explain(study: Study, answer: Answer, on_demand: OnDemand) -> None:
+def try_explain(study: Study, on_demand: OnDemand) -> None:
     """Explain the leads, unless that is done; where it fails, keep the traceback in explain_error.txt.
 
     The file is in the study's folder until all explanations are made. Every exception is caught but the one that
@@ -92,7 +91,7 @@ def try_explain(study: Study, answer: Answer, on_demand: OnDemand) -> None:
         return
     path = study.workspace.study_path(study.spec.study) / ERROR_NAME
     try:
-        for _ in explain(study, on_demand, leads(study, answer)):
+        for _ in explain(study, on_demand, leads(study)):
             pass
     except StageMismatchError:
         raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from adloc.answer.answer import find_answer
 from adloc.answer.material import gather
 from adloc.answer.results import recorded
 from adloc.errors import Complaint, UserError, nearest
@@ -54,7 +53,7 @@ def find_study(workspace: Workspace, run_id: str) -> Path:
 def material_of(study: Study) -> Material:
     """What the study has found so far."""
     records = recorded(study.plan, study.records)
-    return gather(study.plan, find_answer(study.plan, study.records), study.records, records)
+    return gather(study.plan, study.records, records)
 
 
 def best_runs(study: Study, metric: str | None, category: str | None) -> list[Run]:

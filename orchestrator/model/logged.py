@@ -16,7 +16,6 @@ from adloc.study import is_current
 from adloc.tracking.index import record_key
 
 if TYPE_CHECKING:
-    from adloc.answer.answer import Answer
     from adloc.executors.on_demand import OnDemand
     from adloc.planning.plan import Run
     from adloc.record.records import RunRecord
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 ERROR_NAME = "models_error.txt"  # in the study's folder: why the last model could not be logged
 
 
-def model_keys(study: Study, answer: Answer) -> dict[str, str]:
+def model_keys(study: Study) -> dict[str, str]:
     """The key of the record by id of the run of every model that MLflow is to show: see `models` in the study file."""
-    return {run.run_id: record_key(record) for run, record in _wanted(study, answer)}
+    return {run.run_id: record_key(record) for run, record in _wanted(study)}
 
 
-def try_log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: Tracking, reporter: Reporter) -> None:
+def try_log_models(study: Study, on_demand: OnDemand, tracking: Tracking, reporter: Reporter) -> None:
     """Log the models that the study asks for and MLflow lacks, and delete those that it asks for no more.
 
     Computed in this process, whatever the executor. Why one failed is kept in models_error.txt in the study's folder,
@@ -43,7 +42,7 @@ def try_log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: 
     """
     path = _error_path(study)
     try:
-        whole = _log_models(study, answer, on_demand, tracking, reporter)
+        whole = _log_models(study, on_demand, tracking, reporter)
     except StageMismatchError:
         raise
     except Exception:  # noqa: BLE001  the boundary of what all models need
@@ -60,9 +59,9 @@ def complaint(study: Study) -> str:
     return f"a model could not be logged in MLflow: {reason} (all of it in {path}); {again}" if reason else ""
 
 
-def _log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: Tracking, reporter: Reporter) -> bool:
+def _log_models(study: Study, on_demand: OnDemand, tracking: Tracking, reporter: Reporter) -> bool:
     """Whether all are there now."""
-    wanted = _wanted(study, answer)
+    wanted = _wanted(study)
     tracking.models.keep_only([run.run_id for run, _ in wanted])
     todo = [(run, record) for run, record in wanted if not tracking.models.has(record)]
     if not todo:
@@ -85,11 +84,11 @@ def _log_models(study: Study, answer: Answer, on_demand: OnDemand, tracking: Tra
     return whole
 
 
-def _wanted(study: Study, answer: Answer) -> list[tuple[Run, RunRecord]]:
+def _wanted(study: Study) -> list[tuple[Run, RunRecord]]:
     """The runs whose models the study asks for, as far as they are done."""
     if study.spec.models == "none":
         return []
-    runs = leads(study, answer) if study.spec.models == "best" else study.plan.runs
+    runs = leads(study) if study.spec.models == "best" else study.plan.runs
     found = ((run, study.records.get(run.run_id)) for run in runs)
     return [(run, record) for run, record in found if record is not None and is_current(record, run)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -84,31 +84,30 @@ def write_report(study: Study, output: Path | None = None, *, force: bool = Fals
 
 
 def _write(study: Study, found: Sequence[RunRecord], page: Path, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
-    """Write all of it; return the PNG files that say most, and what was damaged. Half is done by a fork meanwhile."""
+    """Write all of it; return the PNG files that say most, and what was damaged. A fork does half, step by step."""
     from adloc.answer.claim import forget_claims, write_claims
     from adloc.answer.found import find
     from adloc.answer.material import gather
     from adloc.report.sections import make_sections
     from adloc.report.strips import Strips
 
-    answer = answer_of(study.plan, found, study.records)
     forget_claims(folder)
-    material, strips = gather(study.plan, answer, study.records, found), Strips()
-    with meanwhile(lambda: _write_recorded(answer, material, folder)) as recorded:
+    material, strips = gather(study.plan, study.records, found, lambda: recorded().answer), Strips()
+    with meanwhile(lambda: _write_recorded(study, material, folder)) as recorded:
         answered = find(material)
         write_claims(answered.claims, folder)
-        sections = make_sections(
-            material, answered, lambda: recorded().gallery, strips, study.searches, study.workspace
-        )
-    plates, damaged = recorded().plates, tuple(dict.fromkeys((*recorded().damaged, *strips.damaged)))
+        gallery = recorded().gallery
+    with meanwhile(lambda: _write_plates(material, folder / "figures")) as plated:
+        sections = make_sections(material, answered, gallery, strips, study.searches, study.workspace)
+        plates, damaged = plated()
+    damaged = tuple(dict.fromkeys((*recorded().damaged, *damaged, *strips.damaged)))
     figures = [figure for section in sections for figure in section.figures]
-    there = [figure for i, figure in enumerate(figures) if i % 3]  # here is more to do than these
-    with meanwhile(lambda: _write_figures(there, folder / "figures")) as drawn:
-        _write_figures(figures[::3], folder / "figures")
+    with meanwhile(lambda: _write_figures(figures[1::2], folder / "figures")) as drawn:
+        html = _render(study, material, gallery, sections, damaged)
         for table in (table for section in sections for table in section.tables):
             write_whole(folder / "tables" / f"report_{table.name}.csv", table.csv().encode())
             write_whole(folder / "tables" / f"report_{table.name}.tex", table.latex().encode())
-        html = _render(study, material, recorded().gallery, sections, damaged)
+        _write_figures(figures[::2], folder / "figures")
         drawn()
     _tidy(folder / "figures", {figure.name for figure in figures} | {path.stem for path in plates})
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -122,26 +121,34 @@ class _Recorded:
     """Of a report what no resample is drawn for.
 
     Attributes:
+        answer: its tables.
         gallery: of the recorded pictures.
-        plates: PNG files made of them.
         damaged: as a report has it, of these.
     """
 
+    answer: Answer
     gallery: Gallery
-    plates: list[Path]
     damaged: tuple[str, ...]
 
 
-def _write_recorded(answer: Answer, material: Material, folder: Path) -> _Recorded:
-    """Write the answer's tables and the plates, and make the gallery."""
+def _write_recorded(study: Study, material: Material, folder: Path) -> _Recorded:
+    """Find the answer's tables and write them, and make the gallery."""
     from adloc.report.gallery import make_gallery
+    from adloc.report.strips import Strips
+
+    answer = answer_of(study.plan, material.records, study.records)
+    write_answer(answer, folder)
+    strips = Strips()
+    return _Recorded(answer, make_gallery(replace(material, tables=lambda: answer), strips), strips.damaged)
+
+
+def _write_plates(material: Material, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """The plates' files, and what of the recorded pictures is damaged."""
     from adloc.report.plates import write_plates
     from adloc.report.strips import Strips
 
-    write_answer(answer, folder)
     strips = Strips()
-    gallery = make_gallery(material, strips)
-    return _Recorded(gallery, write_plates(material, strips, folder / "figures"), strips.damaged)
+    return write_plates(material, strips, folder), strips.damaged
 
 
 def _render(

@@ -102,7 +102,7 @@ def run_study(
         if not todo and _is_tracked(study, answer, place):
             reporter.study_started(study.plan, [])
             write_answer(answer, folder)
-            try_explain(study, answer, on_demand)
+            try_explain(study, on_demand)
             try_report(study)
             if not (folder / INVENTORY).exists():  # of a version that kept none
                 write_inventory(folder, study.inventory, study.plan, study.weights)
@@ -146,14 +146,14 @@ def _run(
         shown = replace(_shown(study, done, known.values()), answer=answer)
         tracker.show(partial(show, shown), now=True)
         reporter.phase_started(EXPLAIN)
-        try_explain(study, answer, on_demand)
+        try_explain(study, on_demand)
         reporter.phase_started(REPORT)
         report = try_report(study)
         pages = (report.page, *report.key_figures) if report else ()
         shown = replace(shown, status="FAILED" if n_failed else "FINISHED", report=pages)
         reporter.phase_started(MODELS)
         if tracker.tracking is not None:
-            try_log_models(study, answer, on_demand, tracker.tracking, reporter)
+            try_log_models(study, on_demand, tracker.tracking, reporter)
     end()
     since = study.workspace.in_use_since(besides=study.spec.study)
     store.collect(cap_bytes(), unused_since_s=3600, in_use_since_s=since)
@@ -200,7 +200,7 @@ def _is_tracked(study: Study, answer: Answer, place: Place) -> bool:
     """Whether every record, average and model of a finished study is shown, and the study as finished."""
     found = (study.records.get(run.run_id) for run in study.plan.runs)
     shown = replace(_shown(study, [record for record in found if record], []), answer=answer)
-    has_models = TrackingIndex(place.index_path(study.spec.study)).has_models(model_keys(study, answer))
+    has_models = TrackingIndex(place.index_path(study.spec.study)).has_models(model_keys(study))
     return has_models and is_tracked(shown, place)
 
 

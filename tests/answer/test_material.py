@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from adloc.answer.material import _labels
+from adloc.answer.labels import labels_of
 from adloc.uncertainty.pixel_bootstrap import PixelCounts
-from handmade import finding, images, material, setting
+from handmade import finding, images, material, record, setting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,20 +57,33 @@ def test_a_regime_is_shown_from_its_first_category_on() -> None:
 
 def test_a_label_tells_what_differs_among_a_methods_own_settings() -> None:
     """A parameter that only another method varies is not told; a tuned setting is told by its name alone."""
-    base: dict[str, Any] = {"regime": "clean", "scope": "category", "threshold_scope": "category", "repeat": 0,
-                            "category": "a"}  # fmt: skip
-    rows = [
-        base | {"run_id": f"{method}{k}", "method": method, "setting": "", "params.k": k, "params.b": 1}
-        for method, k in (("m", 0.5), ("m", 0.25), ("n", 0.5))
+
+    def called(*models: tuple[str, float, dict[str, str]]) -> list[str]:
+        records = [record(method=method, params={"k": k, "b": 1}, **who) for method, k, who in models]
+        return [label for _, label in labels_of(records)]
+
+    assert called(("m", 0.5, {}), ("m", 0.25, {}), ("n", 0.5, {})) == ["m, k 0.5", "m, k 0.25", "n"]
+    tuned = ("m", 0.5, {"setting": "default"}), ("m", 0.25, {"setting": "tuned"})
+    assert called(*tuned) == ["m, default", "m, tuned"]
+    assert called(*tuned, ("n", 0.5, {})) == ["m, default", "m, tuned", "n"]
+    unified = {"scope": "unified"}
+    shared = unified | {"threshold_scope": "global"}
+    labels = ["m", "m, unified, category threshold", "m, unified, global threshold"]
+    assert called(("m", 0.5, {}), ("m", 0.5, unified), ("m", 0.5, shared)) == labels
+
+
+def test_runs_of_one_model_have_one_label() -> None:
+    """Whatever their category, regime and repeat; what was tuned for each category has other parameters in each."""
+    records = [
+        record(setting="tuned", params={"k": k}, category=c, regime=r, repeat=n)
+        for (c, k), r, n in product((("a", 0.5), ("b", 0.25)), ("clean", "no_adaptation"), (0, 1))
     ]
-    assert _labels(rows) == {"m0.5": "m, k 0.5", "m0.25": "m, k 0.25", "n0.5": "n"}
-    tuned = [row | {"setting": name} for row, name in zip(rows[:2], ("default", "tuned"), strict=True)]
-    assert set(_labels(tuned).values()) == {"m, default", "m, tuned"}
-    beside = [*tuned, tuned[0] | {"run_id": "n", "method": "n", "setting": ""}]
-    assert _labels(beside)["n"] == "n"
-    unified = [rows[0], rows[0] | {"run_id": "u", "scope": "unified"},
-               rows[0] | {"run_id": "g", "scope": "unified", "threshold_scope": "global"}]  # fmt: skip
-    assert list(_labels(unified).values()) == ["m", "m, unified, category threshold", "m, unified, global threshold"]
+    plain = [record(setting="default", params={"k": 1.0}, category=c) for c in "ab"]
+    assert [label for _, label in labels_of([*records, *plain])] == ["patchcore, tuned"] * 8 + [
+        "patchcore, default"
+    ] * 2
+    assert len({key for key, _ in labels_of(records)}) == 2
+    assert labels_of([]) == []
 
 
 def test_an_average_is_of_categories_and_repeats() -> None:

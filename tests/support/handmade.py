@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adloc.answer.answer import Answer, find_answer
+from adloc.answer.answer import Answer
 from adloc.answer.comparisons import regime_drops, repeat_statistics, scope_drops
 from adloc.answer.finding import Finding, Images, Setting
 from adloc.answer.material import Material, gather
@@ -116,7 +116,7 @@ def write_records(
 def gathered(study: Study) -> Material:
     """What the records of a study amount to."""
     found = recorded(study.plan, study.records)
-    return gather(study.plan, find_answer(study.plan, study.records), study.records, found)
+    return gather(study.plan, study.records, found)
 
 
 def setting(key: str, index: int = 0, **values: Any) -> Setting:
@@ -162,7 +162,9 @@ def material(findings: Sequence[Finding], answer: Answer | None = None, **spec: 
         repeats = repeat_statistics(rows) if plan.spec.repeats > 1 else []
         answer = Answer(rows, regime_drops(rows), scope_drops(rows), [], repeats)
     settings = tuple(dict.fromkeys(f.setting for f in findings))
-    return Material(plan, answer, records, tuple(findings), settings)
+    found = Material(plan, lambda: answer, records, tuple(findings), settings)
+    found.__dict__["answer"] = answer
+    return found
 
 
 def compared_by_hand(

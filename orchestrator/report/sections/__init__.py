@@ -23,8 +23,6 @@ from adloc.report.sections.unified import unified
 from adloc.sealing.ledger import sentences, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from adloc.answer.found import Found
     from adloc.answer.material import Material
     from adloc.report.gallery import Gallery
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 def make_sections(
     material: Material,
     found: Found,
-    pictures: Callable[[], Gallery],
+    pictures: Gallery,
     strips: Strips,
     searches: tuple[SearchState, ...],
     workspace: Workspace,
@@ -47,7 +45,7 @@ def make_sections(
     Args:
         material: of the report.
         found: what it says together.
-        pictures: the recorded ones; waited for when all else is made.
+        pictures: the recorded ones.
         strips: reads the pictures of explanations.
         searches: of the study, and how far they are.
         workspace: of the study.
@@ -78,5 +76,5 @@ def make_sections(
         tuning(searches, study_path, material),
     ]
     about = [paper(material), failures(material), provenance(material)]
-    made = [*figures, gallery(pictures()), *images, pairs(pictures()), *about]
+    made = [*figures, gallery(pictures), *images, pairs(pictures), *about]
     return [section for section in made if section is not None]
