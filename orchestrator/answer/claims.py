@@ -7,6 +7,7 @@ part; the figure beside it is of the test part.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,19 +17,20 @@ from adloc.answer.claim import Claim
 from adloc.answer.floor import find_floored
 from adloc.answer.material import REGIME_TITLES, title_of
 from adloc.answer.results import MACRO
-from adloc.answer.selection import chosen_interval, kind_of
+from adloc.answer.selection import choice_interval
 from adloc.answer.varied import pivots
 from adloc.answer.verdict_words import verdict_claim
 from adloc.answer.verdicts import judge
 from adloc.answer.warned import find_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from adloc.answer.compared import Comparison
     from adloc.answer.finding import Setting
     from adloc.answer.material import Material
     from adloc.answer.verdicts import Verdict
+    from adloc.uncertainty.resampling import Interval
 
 MINUS = "\N{MINUS SIGN}"
 MOST_VERDICTS = 4
@@ -36,14 +38,24 @@ MOST_RIVALS = 3
 
 
 def find_claims(
-    material: Material, comparisons: Sequence[Comparison], verdicts: Sequence[Verdict] | None = None
+    material: Material,
+    comparisons: Sequence[Comparison],
+    verdicts: Sequence[Verdict] | None = None,
+    choice: Callable[[], Interval | None] | None = None,
 ) -> tuple[Claim, ...]:
-    """Every claim that the study has data for, those that people act on first."""
+    """Every claim that the study has data for, those that people act on first.
+
+    Args:
+        material: of the study.
+        comparisons: of its settings.
+        verdicts: those of `find_verdicts`, where they are known.
+        choice: gives the `choice_interval`, where others find it.
+    """
     judged = find_verdicts(material) if verdicts is None else verdicts
     use = use_claim(material, judged)
     found = [
         *([use] if use is not None else []),
-        *_chosen(material, comparisons, judged),
+        *_chosen(material, comparisons, judged, choice or partial(choice_interval, material)),
         *find_floored(material),
         *find_warnings(material),
         *(verdict_claim(material, verdict) for verdict in judged[:MOST_VERDICTS]),
@@ -62,7 +74,12 @@ def find_verdicts(material: Material) -> tuple[Verdict, ...]:
     return tuple(judge(material, setting) for setting in order)
 
 
-def _chosen(material: Material, comparisons: Sequence[Comparison], judged: Sequence[Verdict]) -> Iterator[Claim]:
+def _chosen(
+    material: Material,
+    comparisons: Sequence[Comparison],
+    judged: Sequence[Verdict],
+    choice: Callable[[], Interval | None],
+) -> Iterator[Claim]:
     """Which setting was chosen, its test figures, and whether the leads of other methods differ from it."""
     chosen = material.chosen
     if not any(material.first_regime(s) for s in material.leads):
@@ -74,7 +91,7 @@ def _chosen(material: Material, comparisons: Sequence[Comparison], judged: Seque
     else:
         regime = material.first_regime(chosen)
         rivals = [s for s in material.leads if s is not chosen and material.row(s, regime)][:MOST_RIVALS]
-        text = _why_chosen(material, chosen) + _choice(material, chosen)
+        text = _why_chosen(material, chosen) + _with_choice(choice())
         text += "".join(_against(material, comparisons, chosen, rival) for rival in rivals)
         text += _serves_instead(material, chosen, judged)
         yield Claim("chosen", (chosen.label, *(s.label for s in rivals)), text + ".")
@@ -123,14 +140,10 @@ def _serves_instead(material: Material, chosen: Setting, judged: Sequence[Verdic
     return "" if instead is None else f". It ranks best, but its threshold does not serve: use {instead.label}"
 
 
-def _choice(material: Material, chosen: Setting) -> str:
+def _with_choice(between: Interval | None) -> str:
     """What choosing among a method's settings adds to the uncertainty of the test figure; "" without a choice."""
-    if sum(kind_of(s) == kind_of(chosen) for s in material.settings) < 2 or material.plan.spec.repeats > 1:  # noqa: PLR2004
+    if between is None:
         return ""
-    found = chosen_interval(material, kind_of(chosen))
-    if found is None or found[0] is not chosen:  # equal figures: the smaller model was chosen
-        return ""
-    between = found[1].interval
     return f" (image AUROC {between.low:.3f} to {between.high:.3f} with the choice among settings counted in)"
 
 

@@ -9,10 +9,13 @@ from adloc.answer.claims import find_claims, find_verdicts
 from adloc.answer.compared import compare_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adloc.answer.claim import Claim
     from adloc.answer.compared import Comparison
     from adloc.answer.material import Material
     from adloc.answer.verdicts import Verdict
+    from adloc.uncertainty.resampling import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Found:
     claims: tuple[Claim, ...]
 
 
-def find(material: Material) -> Found:
-    """Compare, judge and claim."""
+def find(material: Material, choice: Callable[[], Interval | None] | None = None) -> Found:
+    """Compare, judge and claim; `choice` gives the `choice_interval`, where others find it."""
     comparisons, verdicts = tuple(compare_settings(material)), find_verdicts(material)
-    return Found(comparisons, verdicts, find_claims(material, comparisons, verdicts))
+    return Found(comparisons, verdicts, find_claims(material, comparisons, verdicts, choice))

@@ -12,6 +12,7 @@ from adloc.uncertainty.selection import Scored, Selection, resample_choice
 if TYPE_CHECKING:
     from adloc.answer.finding import Finding, Setting
     from adloc.answer.material import Material
+    from adloc.uncertainty.resampling import Interval
 
 Kind = tuple[str, str, str]  # method, scope, kind of threshold
 
@@ -19,6 +20,20 @@ Kind = tuple[str, str, str]  # method, scope, kind of threshold
 def kind_of(setting: Setting) -> Kind:
     """Among whose settings one is chosen."""
     return setting.method, setting.scope, setting.threshold_scope
+
+
+def choice_interval(material: Material) -> Interval | None:
+    """Of the chosen setting's test AUROC, with the choice among its method's settings counted in.
+
+    None without a choice, over repeats, and where another setting is as good on the validation part.
+    """
+    chosen = material.chosen
+    if chosen is None or material.plan.spec.repeats > 1:
+        return None
+    if sum(kind_of(s) == kind_of(chosen) for s in material.settings) < 2:  # noqa: PLR2004  nothing to choose among
+        return None
+    found = chosen_interval(material, kind_of(chosen))
+    return None if found is None or found[0] is not chosen else found[1].interval  # equal: the smaller model was chosen
 
 
 def chosen_interval(material: Material, kind: Kind) -> tuple[Setting, Selection] | None:

@@ -202,13 +202,12 @@ class Records:
     def get(self, run_id: str) -> RunRecord | None:
         """The record, or None if there is none that can be read; read again only where it has changed."""
         path = f"{self._root}/{run_id}/record.json"  # of thousands, all asked for several times
+        known = self._read.get(run_id)
         try:
-            state = os.stat(path)  # noqa: PTH116
-            stamp = state.st_mtime_ns, state.st_ino
-            known = self._read.get(run_id)
-            if known is None or known[0] != stamp:
-                with open(path, "rb") as file:  # noqa: PTH123
-                    known = self._read[run_id] = stamp, RunRecord.model_validate_json(from_checked(file.read()))
+            if known is None or known[0] != _stamp(os.stat(path)):  # noqa: PTH116
+                with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                    stamp, content = _stamp(os.fstat(file.fileno())), file.readall()
+                known = self._read[run_id] = stamp, RunRecord.model_validate_json(from_checked(content))
         except (FileNotFoundError, NotADirectoryError, ValidationError, DamagedError):
             return None
         return known[1]
@@ -258,6 +257,11 @@ class Records:
             record = None if name.startswith(".") else self.get(name)
             if record is not None:
                 yield record
+
+
+def _stamp(state: os.stat_result) -> tuple[int, int]:
+    """What tells a file from another that took its place."""
+    return state.st_mtime_ns, state.st_ino
 
 
 def _pictures(record: RunRecord) -> dict[str, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import adloc
-from adloc.answer.answer import answer_of, write_answer
+from adloc.answer.answer import write_answer
 from adloc.answer.results import recorded
 from adloc.explain.boundary import explained_keys
 from adloc.garbage import rarely_collected
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
     from pathlib import Path
 
-    from adloc.answer.answer import Answer
     from adloc.answer.material import Material
     from adloc.record.records import RunRecord
     from adloc.report.charts.figure import Figure
     from adloc.report.gallery import Gallery
     from adloc.report.section import Section
     from adloc.study import Study
+    from adloc.uncertainty.resampling import Interval
 
 ERROR_NAME = "report_error.txt"  # in the study's folder: why the last report could not be written
 MOST_KEY_PLATES = 4  # pictures of runs in MLflow's parent run
@@ -92,63 +92,59 @@ def _write(study: Study, found: Sequence[RunRecord], page: Path, folder: Path) -
     from adloc.report.strips import Strips
 
     forget_claims(folder)
-    material, strips = gather(study.plan, study.records, found, lambda: recorded().answer), Strips()
-    with meanwhile(lambda: _write_recorded(study, material, folder)) as recorded:
-        answered = find(material)
+    material, strips = gather(study.plan, study.records, found), Strips()
+    with meanwhile(lambda: _picture(material, folder / "figures")) as pictured:
+        answer = material.tables()
+        answered = find(material, lambda: pictured().choice)
         write_claims(answered.claims, folder)
-        gallery = recorded().gallery
-    with meanwhile(lambda: _write_plates(material, folder / "figures")) as plated:
-        sections = make_sections(material, answered, gallery, strips, study.searches, study.workspace)
-        plates, damaged = plated()
-    damaged = tuple(dict.fromkeys((*recorded().damaged, *damaged, *strips.damaged)))
+        pictures = pictured()
+    with meanwhile(lambda: write_answer(answer, folder)) as written:
+        sections = make_sections(material, answered, pictures.gallery, strips, study.searches, study.workspace)
+        written()
+    damaged = tuple(dict.fromkeys((*pictures.damaged, *strips.damaged)))
     figures = [figure for section in sections for figure in section.figures]
-    with meanwhile(lambda: _write_figures(figures[1::2], folder / "figures")) as drawn:
-        html = _render(study, material, gallery, sections, damaged)
+    there = [figure for i, figure in enumerate(figures) if i % 3]  # here is more to do than these
+    with meanwhile(lambda: _write_figures(there, folder / "figures")) as drawn:
+        html = _render(study, material, pictures.gallery, sections, damaged)
         for table in (table for section in sections for table in section.tables):
             write_whole(folder / "tables" / f"report_{table.name}.csv", table.csv().encode())
             write_whole(folder / "tables" / f"report_{table.name}.tex", table.latex().encode())
-        _write_figures(figures[::2], folder / "figures")
+        _write_figures(figures[::3], folder / "figures")
         drawn()
-    _tidy(folder / "figures", {figure.name for figure in figures} | {path.stem for path in plates})
+    _tidy(folder / "figures", {figure.name for figure in figures} | {path.stem for path in pictures.plates})
     page.parent.mkdir(parents=True, exist_ok=True)
     write_whole(page, html.encode())
     keys = [folder / "figures" / f"{figure.name}.png" for figure in figures if figure.key]
-    return keys + plates[:MOST_KEY_PLATES], damaged
+    return keys + pictures.plates[:MOST_KEY_PLATES], damaged
 
 
 @dataclass(frozen=True, slots=True)
-class _Recorded:
-    """Of a report what no resample is drawn for.
+class _Pictures:
+    """Of a report what takes long and no comparison needs.
 
     Attributes:
-        answer: its tables.
         gallery: of the recorded pictures.
+        plates: PNG files made of them.
         damaged: as a report has it, of these.
+        choice: the `choice_interval`.
     """
 
-    answer: Answer
     gallery: Gallery
+    plates: list[Path]
     damaged: tuple[str, ...]
+    choice: Interval | None
 
 
-def _write_recorded(study: Study, material: Material, folder: Path) -> _Recorded:
-    """Find the answer's tables and write them, and make the gallery."""
+def _picture(material: Material, figures: Path) -> _Pictures:
+    """Make the gallery, write the plates, and resample the choice."""
+    from adloc.answer.selection import choice_interval
     from adloc.report.gallery import make_gallery
-    from adloc.report.strips import Strips
-
-    answer = answer_of(study.plan, material.records, study.records)
-    write_answer(answer, folder)
-    strips = Strips()
-    return _Recorded(answer, make_gallery(replace(material, tables=lambda: answer), strips), strips.damaged)
-
-
-def _write_plates(material: Material, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
-    """The plates' files, and what of the recorded pictures is damaged."""
     from adloc.report.plates import write_plates
     from adloc.report.strips import Strips
 
     strips = Strips()
-    return write_plates(material, strips, folder), strips.damaged
+    gallery, plates = make_gallery(material, strips), write_plates(material, strips, figures)
+    return _Pictures(gallery, plates, strips.damaged, choice_interval(material))
 
 
 def _render(

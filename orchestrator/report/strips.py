@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from adloc.answer.finding import Finding
     from adloc.record.heatmaps import Panels
+
+_MOST_KEPT = 128  # strips that are kept decoded, about 1 MB each: a plate shows what the gallery has shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Strips:
     def __init__(self) -> None:
         """Nothing is read yet."""
         self._damaged: dict[Path, str] = {}
+        self._cut = lru_cache(_MOST_KEPT)(self._read)
 
     @property
     def damaged(self) -> tuple[str, ...]:
@@ -57,8 +61,7 @@ class Strips:
 
     def panels(self, strip: Strip) -> Panels | None:
         """What is in it; None where it is damaged."""
-        content = self._content(strip)
-        return None if content is None else read_panels(BytesIO(content))
+        return self._cut(strip)
 
     def explaining(self, path: Path) -> Image.Image | None:
         """A picture of an explanation; None where it is damaged."""
@@ -71,6 +74,10 @@ class Strips:
             return None
         with Image.open(BytesIO(content)) as picture:
             return picture.convert("RGB")
+
+    def _read(self, strip: Strip) -> Panels | None:
+        content = self._content(strip)
+        return None if content is None else read_panels(BytesIO(content))
 
     def _content(self, strip: Strip) -> bytes | None:
         content = read_picture(strip.path, strip.finding.record.files.get(f"{HEATMAPS}/{strip.path.name}"))

@@ -14,7 +14,7 @@ from adloc.report.charts.figure import Figure
 from adloc.report.charts.lines import Axis, Series, line_chart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from adloc.answer.axes import Curve, Point, Who
     from adloc.answer.finding import Setting
@@ -98,6 +98,6 @@ def _label(curve: Curve, settings: Mapping[Who, Setting], found: list[Curve]) ->
     return f"{settings[curve.who].label}{regime}"
 
 
-def has_axis(rows: tuple[Row, ...], axis: str) -> bool:
+def has_axis(rows: Sequence[Row], axis: str) -> bool:
     """Whether macro rows stand at more than one place of an axis."""
     return len({row.get(axis) for row in rows if row["category"] == MACRO} - {None}) > 1
