@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adloc.keys import content_key
 from adloc.methods import find_method
 from adloc.metrics.registry import METRICS
 from adloc.study_file.tuning_checks import default_value
 from adloc.study_file.variants import TUNED, Variant, Winner, combinations, make_variant
+from adloc.tuning.best import Best
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -116,26 +115,13 @@ class Search:
 
     def is_done(self, records: Sequence[TrialRecord]) -> bool:
         """Whether no further trial is begun: their number is reached, or their time is up."""
-        spent = sum(r.seconds for r in records)
-        late = self.config.timeout_s is not None and spent >= self.config.timeout_s
+        limit = self.config.timeout_s
+        late = limit is not None and sum(r.seconds for r in records) >= limit
         return len(records) >= self.config.trials or (late and bool(records))
 
     def best(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
-        """The best trial that keeps the constraints; for several objectives the Pareto set, in order of number.
-
-        Of equals the earlier one: a setting that is no better than the default's does not replace it.
-        """
-        good = [r for r in records if r.state == "complete" and self.is_feasible(r)]
-        unique = {content_key([r.params]): r for r in reversed(good)}
-        found = sorted(unique.values(), key=lambda r: r.number)
-        if len(self.config.objectives) == 1:
-            return sorted(found, key=lambda r: -self.gains(r)[0])[:1]
-        # What beats a record stands before it by its gains, and is in the set or is itself beaten by one that is.
-        front: list[tuple[tuple[float, ...], TrialRecord]] = []
-        for gains, record in sorted(((self.gains(r), r) for r in found), key=operator.itemgetter(0), reverse=True):
-            if not any(_dominates(other, gains) for other, _ in front):
-                front.append((gains, record))
-        return sorted((record for _, record in front), key=lambda r: r.number)
+        """The best trial that keeps the constraints; for several objectives the Pareto set: see `Best`."""
+        return Best(self.is_feasible, self.gains).of(records)
 
     def course(self, records: Sequence[TrialRecord], name: str, *, higher: bool) -> list[tuple[int, float]]:
         """By trial: the best figure so far, of those that keep the constraints."""
@@ -217,10 +203,6 @@ def searches(spec: StudySpec, categories: Sequence[str]) -> list[Search]:
 def possible(spec: StudySpec) -> list[Variant]:
     """A variant of each network that a trial may use, to find its weights before any work."""
     return [variant for search in searches(spec, ["any"]) for variant in search.networks()]
-
-
-def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(a >= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 
 def _items(choice: object) -> Sequence[object]:

@@ -13,6 +13,7 @@ from adloc.datasets.errors import DatasetError
 from adloc.errors import StageFailedError, StageMismatchError, UserError
 from adloc.methods import MethodError, find_method
 from adloc.metrics.registry import METRICS
+from adloc.tuning.best import Best
 from adloc.tuning.trial import mean_figures, try_category
 from adloc.tuning.trial_records import TrialRecord
 
@@ -56,6 +57,7 @@ class Tuner:
         self._reach = reach
         self._records = records
         self._map = mapping
+        self._best = Best(search.is_feasible, search.gains)
 
     def run(
         self, suggestions: Suggestions, track: Callable[[TrialRecord], str], reporter: TrialReporter
@@ -73,8 +75,8 @@ class Tuner:
         reporter.search_started(self._search, records)
         for number, record in enumerate(records):
             if record.transient:
-                before = tuple(records[: number // wave * wave])
-                records[number] = self._try((number, record.params), before)
+                best = self._best.of(records[: number // wave * wave])
+                records[number] = self._try((number, record.params), best)
                 self._keep(records, number, suggestions, track, reporter)
         while not self._search.is_done(records):
             # A wave begins at a multiple of its length, also when the one before was stopped in its middle.
@@ -84,7 +86,7 @@ class Tuner:
             for number in range(len(records), min(begun + wave, trials)):
                 settings.append(suggestions.ask(number, before, settings))
             asked = list(enumerate(settings, begun))[len(records) - begun :]
-            for record in self._map(partial(self._try, before=before), asked):
+            for record in self._map(partial(self._try, best=self._best.of(before)), asked):
                 records.append(record)
                 self._keep(records, record.number, suggestions, track, reporter)
         return records
@@ -101,14 +103,14 @@ class Tuner:
         record = records[number]
         self._records.write(record)
         suggestions.tell(record, track(record))
-        reporter.trial_done(self._search, record, self._search.best(records))
+        reporter.trial_done(self._search, record, self._best.of(records))
 
-    def _try(self, asked: tuple[int, Mapping[str, object]], before: Sequence[TrialRecord]) -> TrialRecord:
+    def _try(self, asked: tuple[int, Mapping[str, object]], best: Sequence[TrialRecord]) -> TrialRecord:
         """One trial; what a setting cannot do is recorded, and the search goes on.
 
         Args:
             asked: number and values.
-            before: trials of the waves before: what this one is, must not depend on how far its neighbours are.
+            best: of the waves before: what this one is, must not depend on how far its neighbours are.
         """
         number, values = asked
         started = datetime.now(UTC)
@@ -119,7 +121,7 @@ class Tuner:
             for category, figures in self._figures(variant):
                 categories[category] = figures
                 self._check_defined(category, figures)
-                if self._is_hopeless(categories, before):
+                if self._is_hopeless(categories, best):
                     state = "pruned"
                     break
         except StageMismatchError:
@@ -165,16 +167,13 @@ class Tuner:
             rule = f"{missing[0]} is not defined on the validation part of {category}"
             raise MethodError(rule, "tuning needs normal and anomalous images there", "raise split.validation_defects")
 
-    def _is_hopeless(self, seen: Mapping[str, Mapping[str, float | None]], before: Sequence[TrialRecord]) -> bool:
+    def _is_hopeless(self, seen: Mapping[str, Mapping[str, float | None]], best: Sequence[TrialRecord]) -> bool:
         """Whether even a perfect figure in every category to come would not be better than the best so far.
 
         So a trial that could have won is never stopped, whatever the order of the categories.
         """
         config = self._search.config
-        if not config.prune or len(config.objectives) > 1 or len(seen) == len(self._stages.calibration):
-            return False
-        best = self._search.best(before)
-        if not best:
+        if not config.prune or len(config.objectives) > 1 or not best or len(seen) == len(self._stages.calibration):
             return False
         name = config.objectives[0]
         metric = METRICS[name]
