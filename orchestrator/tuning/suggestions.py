@@ -73,6 +73,9 @@ class Suggestions:
             self._study = self._open(storage, f"{name}.{ticket}", known=True)
         self._memory: optuna.Study | None = None
         self._known: list[TrialRecord] = []  # of which it has the trials
+        self._tried: set[frozenset[tuple[str, Any]]] = set()  # their settings
+        self._unfinished: list[int] = []  # numbers of the storage's trials that may change, of so many that were seen
+        self._n_seen = 0
         self._past = Past(self._distributions)
         if TICKET not in self._study.user_attrs:
             self._study.set_user_attr(FINGERPRINT, json.loads(json.dumps(fingerprint)))
@@ -177,14 +180,14 @@ class Suggestions:
         study.sampler = _sampler(self._search, number, self._distributions, self._past)
         for values in beside:
             study.add_trial(_trial(TrialState.RUNNING, self._encoded(values), self._distributions))
-        known = [record.params for record in before] + [dict(values) for values in beside]
+        tried_beside = {self._setting(values) for values in beside}
         found: dict[str, Any] = {}
         for _ in range(MOST_ATTEMPTS):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = study.ask(self._distributions)
             found = {key: self._encoding[key].get(value, value) for key, value in trial.params.items()}
-            if found not in known:
+            if (setting := self._setting(found)) not in self._tried and setting not in tried_beside:
                 break
             study.tell(trial, state=TrialState.FAIL)
         for left in study.get_trials(deepcopy=False)[n_before:]:
@@ -195,11 +198,12 @@ class Suggestions:
     def _remembered(self, before: Sequence[TrialRecord]) -> optuna.Study:
         """The study in memory with these trials; made anew where those it has are no longer the first of them."""
         if self._memory is None or not all(map(operator.is_, self._known, before)) or len(self._known) > len(before):
-            self._memory, self._known = optuna.create_study(directions=self._directions), []
+            self._memory, self._known, self._tried = optuna.create_study(directions=self._directions), [], set()
             self._past = Past(self._distributions)
         for record in before[len(self._known) :]:
             self._memory.add_trial(self._frozen(record))
             self._known.append(record)
+            self._tried.add(self._setting(record.params))
         return self._memory
 
     def _frozen(self, record: TrialRecord) -> FrozenTrial:
@@ -236,8 +240,15 @@ class Suggestions:
         return self._study.get_trials(deepcopy=False, states=[s for s in TrialState if s.is_finished()])
 
     def _running(self) -> list[FrozenTrial]:
-        """Trials that were begun and not told."""
-        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        """Trials that were begun and not told: what has ended is not looked at again."""
+        trials = self._study.get_trials(deepcopy=False)
+        left = [trials[number] for number in (*self._unfinished, *range(self._n_seen, len(trials)))]
+        self._unfinished, self._n_seen = [t.number for t in left if not t.state.is_finished()], len(trials)
+        return [t for t in left if t.state == TrialState.RUNNING]
+
+    def _setting(self, values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+        """Equal for equal values, however they are written."""
+        return frozenset(self._encoded(values).items())
 
     def _encoded(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Lists and mappings as the text that stands for them in Optuna."""
