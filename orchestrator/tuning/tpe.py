@@ -1,7 +1,9 @@
-"""TPE as Optuna has it, to the bit, that keeps what it knew of the trials at the suggestion before.
+"""TPE as Optuna has it, to the bit for 250 trials, that keeps what it knew of the trials at the suggestion before.
 
 Optuna's reads every trial again at each suggestion, of several objectives for each hyperparameter. Ended trials do not
-change, so here each is read once: what is left grows with what the sampler calculates from all of them.
+change, so here each is read once. And each of Optuna's trials is a kernel of a mixture, so a suggestion takes the
+longer the more there are. Here the mixtures have no more kernels than at trial 250, where Optuna's own bound of the
+good ones, of one objective, is reached.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ _REPLACED = (
     )),
 )  # fmt: skip
 _KNOWN = {"58c1f2324c82a1eb"}  # digests of their source: Optuna 5.0
+MOST_GOOD = 25  # kernels of the good trials' mixture, besides the prior: Optuna's gamma for one objective
+MOST_OTHER = 225  # of the other trials'
 
 
 class Past:
@@ -54,6 +58,7 @@ class Past:
         # Of those, best first: complete ones, pruned ones, and those that break a constraint. Of several objectives
         # complete ones by number: which are best depends on the others.
         self._order: list[tuple[int, float, float, int]] = []
+        self._contenders = Contenders()  # of several objectives, of complete ones
         self._below: dict[int, list[int]] = {}  # the best so many, until the next trial has ended
 
     @property
@@ -72,7 +77,10 @@ class Past:
         for number in changed:
             trial = self._trials[number]
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                insort(self._order, (*_rank(trial, study), number))
+                rank = _rank(trial, study)
+                insort(self._order, (*rank, number))
+                if study._is_multi_objective() and rank[0] == 0:  # noqa: SLF001
+                    self._contenders.add(number, _losses(trial, study))
                 self._ended[number] = True
                 self._below.clear()
             elif trial.state != TrialState.RUNNING:
@@ -86,7 +94,7 @@ class Past:
         """Numbers of the best trials, and of all others but this one: those that run count among these."""
         if n_below not in self._below:
             n_complete = bisect(self._order, (1,)) if study._is_multi_objective() else 0  # noqa: SLF001
-            complete = [self._trials[row[-1]] for row in self._order[:n_complete]]
+            complete = [self._trials[n] for n in self._contenders.numbers()]
             n_best = min(n_below, n_complete)
             best = _optunas("sampler._split_complete_trials_multi_objective")(complete, study, n_best)[0]
             rest = self._order[n_complete : n_complete + n_below - n_best]
@@ -102,6 +110,34 @@ class Past:
         rows = self._rows[numbers][:, [self._columns[name] for name in names]]
         rows = rows[~np.isnan(rows).any(axis=1)]
         return dict(zip(names, rows.T, strict=True))
+
+
+class Contenders:
+    """Complete trials of several objectives of which `MOST_GOOD` can be the best: so many others beat none of them.
+
+    The others are in no front that is needed to find so many, and change none: those that beat a trial are in fronts
+    before its own, and so many of them are contenders.
+    """
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._numbers = np.empty(0, int)
+        self._losses: NDArray[np.float64] | None = None  # (n contenders, n objectives)
+        self._n_better = np.empty(0, int)  # of each: how many beat it
+
+    def numbers(self) -> list[int]:
+        """Ascending, as Optuna's trials are."""
+        return sorted(self._numbers.tolist())
+
+    def add(self, number: int, losses: NDArray[np.float64]) -> None:
+        """One more: it may be none, and may end others' hopes."""
+        known = np.empty((0, len(losses))) if self._losses is None else self._losses
+        differs = (known != losses).any(axis=1)
+        beaten = (losses <= known).all(axis=1) & differs
+        n_better = np.append(self._n_better + beaten, ((known <= losses).all(axis=1) & differs).sum())
+        left = n_better < MOST_GOOD
+        self._numbers = np.append(self._numbers, number)[left]
+        self._losses, self._n_better = np.concatenate([known, losses[None]])[left], n_better[left]
 
 
 class SpacedTPE(TPESampler):
@@ -145,11 +181,13 @@ class RememberingTPE(SpacedTPE):
     def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         several = study._is_multi_objective()  # noqa: SLF001
         gamma = _optunas("sampler.default_gamma_multiobjective" if several else "sampler.default_gamma")
-        below, above = self._past.split(study, trial.number, gamma(self._past.n_ended))
+        n_below = min(gamma(self._past.n_ended), MOST_GOOD)
+        below, above = self._past.split(study, trial.number, n_below)
         good, other = self._past.values(below, search_space), self._past.values(above, search_space)
         weights = np.ones(len(next(iter(good.values())))) if several else None
         model, parameters = self._parzen_estimator_cls, self._parzen_estimator_parameters
-        mpe_below, mpe_above = model(good, search_space, parameters, weights), model(other, search_space, parameters)
+        mpe_below = model(good, search_space, parameters, weights)
+        mpe_above = model({name: found[-MOST_OTHER:] for name, found in other.items()}, search_space, parameters)
         samples = mpe_below.sample(self._rng.rng, self._n_ei_candidates)
         found = self._compare(samples, self._compute_acquisition_func(samples, mpe_below, mpe_above))
         return {name: d.to_external_repr(found[name]) for name, d in search_space.items()}
@@ -158,6 +196,11 @@ class RememberingTPE(SpacedTPE):
 def tpe(seed: int, space: Mapping[str, BaseDistribution], past: Past) -> TPESampler:
     """A sampler for the next trial of the study whose trials `past` remembers."""
     return RememberingTPE(seed, space, past) if _is_known() else SpacedTPE(seed, space)
+
+
+def _losses(trial: FrozenTrial, study: Study) -> NDArray[np.float64]:
+    """The objectives of a complete trial, turned so that less is better."""
+    return np.array(trial.values) * [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions]
 
 
 def _rank(trial: FrozenTrial, study: Study) -> tuple[int, float, float]:

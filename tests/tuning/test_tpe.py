@@ -1,4 +1,4 @@
-"""TPE that remembers the trials suggests what Optuna's does, to the bit, whatever the trials are."""
+"""TPE that remembers the trials suggests what Optuna's does, to the bit, whatever the trials are, as long as it may."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
@@ -15,9 +17,10 @@ from optuna.trial import TrialState, create_trial
 from adloc.tuning import tpe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
 
 SPACE: dict[str, BaseDistribution] = {
     "ratio": FloatDistribution(0.01, 0.25, log=True),
@@ -59,9 +62,11 @@ def asked(
     mess: float,
     n_trials: int,
     beside: int = 1,
+    history: Sequence[FrozenTrial] = (),
 ) -> list[dict[str, Any]]:
     """The suggestions of a sampler made anew for each trial, `beside` trials at a time that end in any order."""
     study = optuna.create_study(directions=directions)
+    study.add_trials(history)
     draw, running, found = random.Random(1), [], []  # noqa: S311
     for number in range(n_trials):
         study.sampler = sampler(number)
@@ -96,19 +101,27 @@ def test_remembering_suggests_what_optuna_does(
     assert past.n_ended >= 10  # else all was drawn at random
 
 
-@pytest.mark.parametrize("directions", [["maximize"], ["minimize", "maximize"]], ids=["one", "two"])
-def test_resumed_study_goes_on_with_the_same_suggestions(directions: list[str]) -> None:
-    """Hundreds of trials that are read at once, and those that are added: the weights of many."""
+ONE_AND_TWO = pytest.mark.parametrize("directions", [["maximize"], ["minimize", "maximize"]], ids=["one", "two"])
+
+
+def long_ago(n_trials: int, directions: list[str]) -> list[FrozenTrial]:
+    """Ended trials of random settings."""
     draw = np.random.default_rng(0)
     random_sampler = optuna.samplers.RandomSampler(seed=0)
-    history = [
+    return [
         create_trial(
             params={k: random_sampler.sample_independent(None, None, k, d) for k, d in SPACE.items()},  # type: ignore[arg-type]
             distributions=SPACE,
-            values=draw.random(len(directions)).tolist(),
+            values=draw.random(len(directions)).round(2).tolist(),
         )
-        for _ in range(300)
+        for _ in range(n_trials)
     ]
+
+
+@ONE_AND_TWO
+def test_resumed_study_goes_on_with_the_same_suggestions(directions: list[str]) -> None:
+    """Hundreds of trials that are read at once, and those that are added: the weights of many, up to the last."""
+    history = long_ago(tpe.MOST_GOOD + tpe.MOST_OTHER - 4, directions)
 
     def suggested(sampler: Callable[[int], TPESampler]) -> list[dict[str, Any]]:
         study, found = optuna.create_study(directions=directions), []
@@ -122,6 +135,60 @@ def test_resumed_study_goes_on_with_the_same_suggestions(directions: list[str]) 
     plain = suggested(lambda seed: TPESampler(seed=seed))
     assert suggested(lambda seed: tpe.tpe(seed, SPACE, past)) == plain
     assert suggested(lambda seed: tpe.tpe(seed, SPACE, tpe.Past(SPACE))) == plain
+
+
+@ONE_AND_TWO
+def test_no_mixture_has_more_kernels_than_at_trial_250(directions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a suggestion takes no longer at trial 1,000; of the trials that are not among the best the newest count."""
+    from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+
+    sizes: set[int] = set()
+    read = _ParzenEstimator.__init__
+
+    def counted(self: Any, observations: dict[str, Any], *given: Any) -> None:
+        sizes.update(len(values) for values in observations.values())
+        read(self, observations, *given)
+
+    monkeypatch.setattr(_ParzenEstimator, "__init__", counted)
+    history = long_ago(700, directions)
+    for n_ended in (250, 251, 700):
+        sizes.clear()
+        study = optuna.create_study(directions=directions)
+        study.add_trials(history[:n_ended])
+        study.sampler = tpe.tpe(0, SPACE, tpe.Past(SPACE))
+        study.ask(SPACE)
+        assert sizes == {tpe.MOST_GOOD, tpe.MOST_OTHER}
+
+
+@ONE_AND_TWO
+def test_study_of_many_trials_is_the_same_remembered_or_read_anew(directions: list[str]) -> None:
+    """Beyond what Optuna suggests too: trials that run, fail, are pruned or break a constraint, in between."""
+    history = long_ago(300, directions)
+
+    def suggested(sampler: Callable[[int], TPESampler]) -> list[dict[str, Any]]:
+        return asked(sampler, SPACE, directions, 0.4, 40, 3, history)
+
+    past = tpe.Past(SPACE)
+    kept = suggested(lambda seed: tpe.tpe(seed, SPACE, past))
+    assert kept == suggested(lambda seed: tpe.tpe(seed, SPACE, tpe.Past(SPACE)))
+    assert past.n_ended > tpe.MOST_GOOD + tpe.MOST_OTHER
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=26, max_size=90), st.integers(1, 25))
+def test_contenders_hold_the_best_of_all(found: list[tuple[int, int]], n_best: int) -> None:
+    """Optuna picks the same ones among them as among all trials."""
+    from optuna.samplers._tpe import sampler
+
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    study.add_trials([create_trial(values=list(map(float, values))) for values in found])
+    contenders, every = tpe.Contenders(), study.get_trials(deepcopy=False)
+    for trial in every:
+        contenders.add(trial.number, np.array(trial.values))
+    kept = [every[number] for number in contenders.numbers()]
+    assert (
+        sampler._split_complete_trials_multi_objective(kept, study, n_best)[0]
+        == (sampler._split_complete_trials_multi_objective(every, study, n_best)[0])
+    )
 
 
 def test_trials_without_a_hyperparameter_are_left_out() -> None:
