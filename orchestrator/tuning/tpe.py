@@ -91,11 +91,11 @@ class Past:
             ]
 
     def split(self, study: Study, number: int, n_below: int) -> tuple[list[int], NDArray[np.int_]]:
-        """Numbers of the best trials, and of all others but this one: those that run count among these."""
+        """Numbers of the best trials, and of the newest others but this one: those that run count among these."""
         if n_below not in self._below:
             n_complete = bisect(self._order, (1,)) if study._is_multi_objective() else 0  # noqa: SLF001
-            complete = [self._trials[n] for n in self._contenders.numbers()]
             n_best = min(n_below, n_complete)
+            complete = [self._trials[n] for n in self._contenders.numbers(n_best)]
             best = _optunas("sampler._split_complete_trials_multi_objective")(complete, study, n_best)[0]
             rest = self._order[n_complete : n_complete + n_below - n_best]
             self._below[n_below] = sorted([*(trial.number for trial in best), *(row[-1] for row in rest)])
@@ -103,7 +103,7 @@ class Past:
         above = self._ended.copy()
         above[below] = False
         above[[n for n in self._open if n != number and self._trials[n].state == TrialState.RUNNING]] = True
-        return below, np.flatnonzero(above)
+        return below, np.flatnonzero(above)[-MOST_OTHER:]
 
     def values(self, numbers: list[int] | NDArray[np.int_], names: Mapping[str, object]) -> dict[str, NDArray[Any]]:
         """Of these trials that have all of these hyperparameters."""
@@ -113,10 +113,10 @@ class Past:
 
 
 class Contenders:
-    """Complete trials of several objectives of which `MOST_GOOD` can be the best: so many others beat none of them.
+    """Complete trials of several objectives that may be among the `MOST_GOOD` best: fewer than so many beat each.
 
-    The others are in no front that is needed to find so many, and change none: those that beat a trial are in fronts
-    before its own, and so many of them are contenders.
+    What beats a trial is in a front before its own. So no other trial is in a front that is needed to find so many, and
+    none changes which they are.
     """
 
     def __init__(self) -> None:
@@ -125,9 +125,11 @@ class Contenders:
         self._losses: NDArray[np.float64] | None = None  # (n contenders, n objectives)
         self._n_better = np.empty(0, int)  # of each: how many beat it
 
-    def numbers(self) -> list[int]:
-        """Ascending, as Optuna's trials are."""
-        return sorted(self._numbers.tolist())
+    def numbers(self, n_best: int) -> list[int]:
+        """Those that may be among so many, ascending, as Optuna's trials are: the first front where that is enough."""
+        front = self._n_better == 0
+        found = self._numbers[front if front.sum() >= n_best else self._n_better < n_best]
+        return sorted(found.tolist())
 
     def add(self, number: int, losses: NDArray[np.float64]) -> None:
         """One more: it may be none, and may end others' hopes."""
@@ -186,8 +188,7 @@ class RememberingTPE(SpacedTPE):
         good, other = self._past.values(below, search_space), self._past.values(above, search_space)
         weights = np.ones(len(next(iter(good.values())))) if several else None
         model, parameters = self._parzen_estimator_cls, self._parzen_estimator_parameters
-        mpe_below = model(good, search_space, parameters, weights)
-        mpe_above = model({name: found[-MOST_OTHER:] for name, found in other.items()}, search_space, parameters)
+        mpe_below, mpe_above = model(good, search_space, parameters, weights), model(other, search_space, parameters)
         samples = mpe_below.sample(self._rng.rng, self._n_ei_candidates)
         found = self._compare(samples, self._compute_acquisition_func(samples, mpe_below, mpe_above))
         return {name: d.to_external_repr(found[name]) for name, d in search_space.items()}

@@ -184,7 +184,7 @@ def test_contenders_hold_the_best_of_all(found: list[tuple[int, int]], n_best: i
     contenders, every = tpe.Contenders(), study.get_trials(deepcopy=False)
     for trial in every:
         contenders.add(trial.number, np.array(trial.values))
-    kept = [every[number] for number in contenders.numbers()]
+    kept = [every[number] for number in contenders.numbers(n_best)]
     assert (
         sampler._split_complete_trials_multi_objective(kept, study, n_best)[0]
         == (sampler._split_complete_trials_multi_objective(every, study, n_best)[0])

@@ -139,6 +139,19 @@ def test_killed_and_run_again_the_suggestions_are_the_same(run: Any, tmp_path: P
     assert finished[3].user_attrs["mlflow_run_id"] == "run-3"
 
 
+def test_killed_beyond_the_most_kernels_the_suggestions_are_the_same(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from trial 250 on: with so few kernels it is trial 10. Some trials are pruned, some break the constraint."""
+    monkeypatch.setattr(tpe, "MOST_GOOD", 2)
+    monkeypatch.setattr(tpe, "MOST_OTHER", 8)
+    for name, metric in (("one", "val_image_auroc"), ("two", ["val_image_auroc", "val_pixel_auroc"])):
+        search = search_of(trials=24, metric=metric, constraints={"model_mb": 15}, wave=3)
+        whole = run(search, f"{name} whole")
+        for kill_at in ((14, "b"), (5, "recorded")):
+            with pytest.raises(Killed):
+                run(search, f"{name} stopped", kill_at)
+        assert asked(run(search, f"{name} stopped")) == asked(whole)
+
+
 def test_trial_killed_before_and_after_its_record_is_told_once(run: Any, tmp_path: Path) -> None:
     """The first attempt left a failed trial of its number in Optuna: it does not stand for the second, which ended."""
     search = search_of(trials=24, prune=False)
