@@ -2,8 +2,8 @@
 
 Optuna's reads every trial again at each suggestion, of several objectives for each hyperparameter. Ended trials do not
 change, so here each is read once. And each of Optuna's trials is a kernel of a mixture, so a suggestion takes the
-longer the more there are. Here the mixtures have no more kernels than at trial 250, where Optuna's own bound of the
-good ones, of one objective, is reached.
+longer the more there are. Here the newest so many count, which differs where 250 have ended: the one that is forgotten
+first has the least of Optuna's weights. What that changes is measured in docs/costs.md.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ _REPLACED = (
     )),
 )  # fmt: skip
 _KNOWN = {"58c1f2324c82a1eb"}  # digests of their source: Optuna 5.0
-MOST_GOOD = 25  # kernels of the good trials' mixture, besides the prior: Optuna's gamma for one objective
-MOST_OTHER = 225  # of the other trials'
+# Kernels of the two mixtures, besides the prior. Of one objective the best are at most 25 in Optuna; with 50 of two a
+# search had found less by trial 1,000.
+MOST_GOOD, MOST_OTHER = 100, 225
 
 
 class Past:
@@ -58,7 +59,7 @@ class Past:
         # Of those, best first: complete ones, pruned ones, and those that break a constraint. Of several objectives
         # complete ones by number: which are best depends on the others.
         self._order: list[tuple[int, float, float, int]] = []
-        self._contenders = Contenders()  # of several objectives, of complete ones
+        self._contenders = Contenders(MOST_GOOD)  # of several objectives, of complete ones
         self._below: dict[int, list[int]] = {}  # the best so many, until the next trial has ended
 
     @property
@@ -113,14 +114,15 @@ class Past:
 
 
 class Contenders:
-    """Complete trials of several objectives that may be among the `MOST_GOOD` best: fewer than so many beat each.
+    """Complete trials of several objectives that may be among the best so many: fewer than that beat each.
 
     What beats a trial is in a front before its own. So no other trial is in a front that is needed to find so many, and
     none changes which they are.
     """
 
-    def __init__(self) -> None:
-        """None yet."""
+    def __init__(self, most: int) -> None:
+        """None yet; `most` of them are wanted at a time."""
+        self._most = most
         self._numbers = np.empty(0, int)
         self._losses: NDArray[np.float64] | None = None  # (n contenders, n objectives)
         self._n_better = np.empty(0, int)  # of each: how many beat it
@@ -137,7 +139,7 @@ class Contenders:
         differs = (known != losses).any(axis=1)
         beaten = (losses <= known).all(axis=1) & differs
         n_better = np.append(self._n_better + beaten, ((known <= losses).all(axis=1) & differs).sum())
-        left = n_better < MOST_GOOD
+        left = n_better < self._most
         self._numbers = np.append(self._numbers, number)[left]
         self._losses, self._n_better = np.concatenate([known, losses[None]])[left], n_better[left]
 
