@@ -53,7 +53,7 @@ class Material:
 
     Attributes:
         plan: of the study.
-        tables: gives all of them: asked for when they are first needed, and made by another process meanwhile.
+        tables: gives all of them, which are made when they are first asked for.
         records: every current record, failed ones included.
         findings: the runs that are done.
         settings: in the order of the study file.
@@ -298,17 +298,8 @@ class Material:
         return found
 
 
-def gather(
-    plan: Plan, records: Records, current: Sequence[RunRecord], tables: Callable[[], Answer] | None = None
-) -> Material:
-    """Sort the current records of a plan; nothing but record.json is read before it is needed.
-
-    Args:
-        plan: of the study.
-        records: of its runs.
-        current: those of the present data, weights and settings.
-        tables: gives what `answer_of` makes of them, where others make it too.
-    """
+def gather(plan: Plan, records: Records, current: Sequence[RunRecord]) -> Material:
+    """Sort the current records of a plan; nothing but record.json is read before it is needed."""
     swept = {name for entry in plan.spec.methods for name in entry.grid}
     settings: dict[str, Setting] = {}
     findings: list[Finding] = []
@@ -332,7 +323,7 @@ def gather(
         found = Finding(record, settings[key], path, n_resamples, plan.spec.seed, draws)
         (findings if record.run_id in base else conditioned).append(found)
     settled = tuple(settings.values())
-    tables = tables or cache(lambda: answer_of(plan, current, records))
+    tables = cache(lambda: answer_of(plan, current, records))
     return Material(
         plan, tables, tuple(current), tuple(findings), settled, tuple(conditioned), plan.spec.shift.domains[0]
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Kind = tuple[str, str, str]  # method, scope, kind of threshold
 
 
-def kind_of(setting: Setting) -> Kind:
+def _kind_of(setting: Setting) -> Kind:
     """Among whose settings one is chosen."""
     return setting.method, setting.scope, setting.threshold_scope
 
@@ -30,9 +30,9 @@ def choice_interval(material: Material) -> Interval | None:
     chosen = material.chosen
     if chosen is None or material.plan.spec.repeats > 1:
         return None
-    if sum(kind_of(s) == kind_of(chosen) for s in material.settings) < 2:  # noqa: PLR2004  nothing to choose among
+    if sum(_kind_of(s) == _kind_of(chosen) for s in material.settings) < 2:  # noqa: PLR2004  nothing to choose among
         return None
-    found = chosen_interval(material, kind_of(chosen))
+    found = chosen_interval(material, _kind_of(chosen))
     return None if found is None or found[0] is not chosen else found[1].interval  # equal: the smaller model was chosen
 
 
@@ -45,7 +45,7 @@ def chosen_interval(material: Material, kind: Kind) -> tuple[Setting, Selection]
         None where no setting was validated on normal and anomalous images, or their images differ.
     """
     for regime in material.regimes[:1]:
-        rows = {s: row for s in material.settings if kind_of(s) == kind and (row := material.row(s, regime))}
+        rows = {s: row for s in material.settings if _kind_of(s) == kind and (row := material.row(s, regime))}
         if not rows:
             return None
         parts = {}

@@ -93,34 +93,34 @@ def _write(study: Study, found: Sequence[RunRecord], page: Path, folder: Path) -
 
     forget_claims(folder)
     material, strips = gather(study.plan, study.records, found), Strips()
-    with meanwhile(lambda: _picture(material, folder / "figures")) as pictured:
+    with meanwhile(lambda: _make_apart(material, folder / "figures")) as made:
         answer = material.tables()
-        answered = find(material, lambda: pictured().choice)
+        answered = find(material, lambda: made().choice)
         write_claims(answered.claims, folder)
-        pictures = pictured()
+        apart = made()
     with meanwhile(lambda: write_answer(answer, folder)) as written:
-        sections = make_sections(material, answered, pictures.gallery, strips, study.searches, study.workspace)
+        sections = make_sections(material, answered, apart.gallery, strips, study.searches, study.workspace)
         written()
-    damaged = tuple(dict.fromkeys((*pictures.damaged, *strips.damaged)))
+    damaged = tuple(dict.fromkeys((*apart.damaged, *strips.damaged)))
     figures = [figure for section in sections for figure in section.figures]
     there = [figure for i, figure in enumerate(figures) if i % 3]  # here is more to do than these
     with meanwhile(lambda: _write_figures(there, folder / "figures")) as drawn:
-        html = _render(study, material, pictures.gallery, sections, damaged)
+        html = _render(study, material, apart.gallery, sections, damaged)
         for table in (table for section in sections for table in section.tables):
             write_whole(folder / "tables" / f"report_{table.name}.csv", table.csv().encode())
             write_whole(folder / "tables" / f"report_{table.name}.tex", table.latex().encode())
         _write_figures(figures[::3], folder / "figures")
         drawn()
-    _tidy(folder / "figures", {figure.name for figure in figures} | {path.stem for path in pictures.plates})
+    _tidy(folder / "figures", {figure.name for figure in figures} | {path.stem for path in apart.plates})
     page.parent.mkdir(parents=True, exist_ok=True)
     write_whole(page, html.encode())
     keys = [folder / "figures" / f"{figure.name}.png" for figure in figures if figure.key]
-    return keys + pictures.plates[:MOST_KEY_PLATES], damaged
+    return keys + apart.plates[:MOST_KEY_PLATES], damaged
 
 
 @dataclass(frozen=True, slots=True)
-class _Pictures:
-    """Of a report what takes long and no comparison needs.
+class _Apart:
+    """Of a report what a fork makes while settings are compared.
 
     Attributes:
         gallery: of the recorded pictures.
@@ -135,7 +135,7 @@ class _Pictures:
     choice: Interval | None
 
 
-def _picture(material: Material, figures: Path) -> _Pictures:
+def _make_apart(material: Material, figures: Path) -> _Apart:
     """Make the gallery, write the plates, and resample the choice."""
     from adloc.answer.selection import choice_interval
     from adloc.report.gallery import make_gallery
@@ -144,7 +144,7 @@ def _picture(material: Material, figures: Path) -> _Pictures:
 
     strips = Strips()
     gallery, plates = make_gallery(material, strips), write_plates(material, strips, figures)
-    return _Pictures(gallery, plates, strips.damaged, choice_interval(material))
+    return _Apart(gallery, plates, strips.damaged, choice_interval(material))
 
 
 def _render(
