@@ -1,4 +1,4 @@
-"""Item m: what plans, records and trials cost as there are more of them: at three sizes, and the exponent.
+"""Item m: what plans, records and trials cost as there are more of them: at several sizes, and the exponent.
 
 Processor seconds, for the clock is also that of whoever else works on the machine.
 An exponent of one is a cost that grows as the number does; a suggestion's includes what its sampler takes.
@@ -12,7 +12,9 @@ import os
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERBS = ("status", "results", "report", "run")
+TIMES = 50  # that a suggestion is measured
 
 
 def scale(*, quick: bool) -> dict[str, Any]:
-    """Every wall at three sizes."""
+    """Every wall at several sizes."""
     plans = [120, 480, 1920] if quick else [1000, 10_000, 100_000]
     records = [24, 48, 96] if quick else [625, 2500, 10_000]
-    trials = [20, 40, 80] if quick else [100, 300, 900]
+    trials = [20, 40, 80] if quick else [100, 300, 900, 2000]
     with TemporaryDirectory() as name:
         folder = Path(name)
         return {
@@ -87,7 +90,7 @@ def _verb(verb: str, path: Path, workspace: Path) -> float:
 
 
 def _suggestions(folder: Path, sizes: Sequence[int]) -> list[float]:
-    """Processor milliseconds of the ten suggestions before each of these numbers of trials."""
+    """Processor milliseconds after these numbers of trials, a trial more each time and all in turn; the median."""
     ratio, neighbours = {"low": 0.01, "high": 0.25, "log": True}, {"low": 2, "high": 20, "type": "int"}
     space = {"coreset_ratio": ratio, "neighbours": neighbours, "smoothing_sigma": {"low": 0, "high": 8}}
     method = {"method": "patchcore", "params": {"backbone": "efficientnet_lite0"}, "tune": {"space": space}}
@@ -95,17 +98,23 @@ def _suggestions(folder: Path, sizes: Sequence[int]) -> list[float]:
         {"study": "s", "dataset": {"kind": "textures"}, "methods": [method], "tuning": {"trials": max(sizes)}}
     )
     (search,) = searches(spec, ["brick"])
-    suggestions = Suggestions(search, 1, "ticket", {}, open_storage(folder / "trials.journal", None))
-    records: list[TrialRecord] = []
-    took: list[float] = []
-    for number in range(max(sizes)):
-        start = time.process_time()
-        values = suggestions.ask(number, tuple(records), [])
-        took.append(time.process_time() - start)
-        record = _trial(number, values)
+
+    def opened(name: str) -> Suggestions:
+        return Suggestions(search, 1, "ticket", {}, open_storage(folder / f"{name}.journal", None))
+
+    suggestions, records = opened("all"), []
+    for number in range(max(sizes) + TIMES):
+        record = _trial(number, suggestions.ask(number, tuple(records), []))
         suggestions.tell(record, "run")
         records.append(record)
-    return [1e3 * sum(took[n - 10 : n]) / 10 for n in sizes]
+    searched = {n: opened(str(n)) for n in sizes}
+    took: dict[int, list[float]] = {n: [] for n in sizes}
+    for further, (n, each) in product(range(TIMES), searched.items()):
+        before = tuple(records[: n + further])
+        start = time.process_time()
+        each.ask(n + further, before, [])
+        took[n].append(time.process_time() - start)
+    return [1e3 * median(took[n][1:]) for n in sizes]  # the first reads all trials before it
 
 
 def _trial(number: int, values: dict[str, Any]) -> TrialRecord:
