@@ -79,9 +79,8 @@ def test_runs_of_one_model_have_one_label() -> None:
         for (c, k), r, n in product((("a", 0.5), ("b", 0.25)), ("clean", "no_adaptation"), (0, 1))
     ]
     plain = [record(setting="default", params={"k": 1.0}, category=c) for c in "ab"]
-    assert [label for _, label in labels_of([*records, *plain])] == ["patchcore, tuned"] * 8 + [
-        "patchcore, default"
-    ] * 2
+    labels = [label for _, label in labels_of([*records, *plain])]
+    assert labels == ["patchcore, tuned"] * 8 + ["patchcore, default"] * 2
     assert len({key for key, _ in labels_of(records)}) == 2
     assert labels_of([]) == []
 
