@@ -313,8 +313,7 @@ def gather(plan: Plan, records: Records, current: Sequence[RunRecord]) -> Materi
         if record.status != "done":
             continue
         # what was tuned for each category by itself has other parameters in each, and is one setting all the same
-        apart = {k: record.params.get(k) for k in swept} if record.setting else None
-        key = model if apart is None else key_of(record, apart)
+        key = key_of(record, {k: record.params.get(k) for k in swept}) if record.setting else model
         if key not in settings:
             settings[key] = Setting(
                 key, record.method, label, record.params, record.scope, record.threshold_scope, len(settings)

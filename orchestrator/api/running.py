@@ -112,7 +112,7 @@ def explain(study: Study, run_ids: Sequence[str], computing: Computing) -> list[
     """Explain recorded runs; the leads where none is named."""
     from adloc.explain import boundary
 
-    runs = [boundary.find_run(study, run_id) for run_id in run_ids] if run_ids else boundary.leads(study)
+    runs = boundary.asked_runs(study, run_ids)
     with study.workspace.lock(study.spec.study), OnDemand(computing) as computes:
         found = list(boundary.explain(study, computes, runs))
     folder = boundary.explanations_of(study)

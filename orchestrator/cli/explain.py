@@ -37,7 +37,7 @@ def explain(
     from adloc.explain.words import describe_explanation
 
     study = prepared_study(file, overrides, workspace)
-    runs = [boundary.find_run(study, run_id) for run_id in run_ids] if run_ids else boundary.leads(study)
+    runs = boundary.asked_runs(study, run_ids)
     with study.workspace.lock(study.spec.study), OnDemand(Computing(device=device)) as computes:
         found = list(boundary.explain(study, computes, runs))
     folder = boundary.explanations_of(study)

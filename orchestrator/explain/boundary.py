@@ -34,6 +34,15 @@ def leads(study: Study) -> list[Run]:
     return runs_to_explain(gather(study.plan, study.records, records))
 
 
+def asked_runs(study: Study, run_ids: Sequence[str]) -> list[Run]:
+    """The runs of these ids; the leads' where none is named.
+
+    Raises:
+        UserError: the study has no such run, or it is not recorded.
+    """
+    return [find_run(study, run_id) for run_id in run_ids] if run_ids else leads(study)
+
+
 def runs_to_explain(material: Material) -> list[Run]:
     """The leads' runs in the first regime of the study and the first repeat, one a category, as far as they are done.
 
